@@ -1,0 +1,23 @@
+VENV := .venv
+BIN := $(VENV)/bin
+
+.PHONY: install run test check bench
+
+install: $(VENV)/installed
+
+$(VENV)/installed: pyproject.toml constraints.txt
+	python3 -m venv $(VENV)
+	$(BIN)/pip install --quiet --editable '.[dev]' --constraint constraints.txt
+	touch $@
+
+run: install
+	$(BIN)/searcher run --study micronet
+
+test: install
+	$(BIN)/pytest -n 2
+
+check: install
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports

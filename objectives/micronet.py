@@ -1,0 +1,29 @@
+"""What a finished model costs: the MicroNet score and what it is made of."""
+
+from searcher.costs.rules import score
+
+from searcher.measure import Measurement
+
+
+def micronet_score(measurement: Measurement, variant: str) -> float:
+    """Parameters and operations weighted by their bits, relative to the variant's reference net."""
+    return score(measurement.ops, variant).value
+
+
+def params(measurement: Measurement) -> float:
+    """Parameters of the architecture, zeros included."""
+    return float(sum(op.params for op in measurement.ops))
+
+
+def macs(measurement: Measurement) -> float:
+    """Multiply-accumulates of one image."""
+    return float(sum(op.macs for op in measurement.ops))
+
+
+def sparsity(measurement: Measurement) -> float:
+    """The share of the parameters that are zero; between 0 and 1."""
+    ops = measurement.ops
+    return 1 - sum(op.nonzero for op in ops) / sum(op.params for op in ops)
+
+
+METRICS = {"micronet_score": micronet_score, "params": params, "macs": macs, "sparsity": sparsity}

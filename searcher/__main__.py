@@ -1,0 +1,5 @@
+"""``python -m searcher``."""
+
+from searcher.cli import main
+
+main()

@@ -1,0 +1,156 @@
+"""The commands. Each imports what it needs inside itself, so that `--help` stays quick."""
+
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from searcher.errors import SearcherError
+
+app = typer.Typer(add_completion=False, no_args_is_help=True, pretty_exceptions_enable=False)
+data = typer.Typer(no_args_is_help=True, help="Data sets on this machine.")
+app.add_typer(data, name="data")
+
+RunsDir = Annotated[Path, typer.Option(help="Where everything is stored.", show_default=True)]
+Overrides = Annotated[
+    list[str] | None,
+    typer.Option("--set", metavar="KEY=VALUE", help="Change a key of the study, e.g. budget.trials=20."),
+]
+StudyName = Annotated[
+    str, typer.Argument(metavar="STUDY", help="A study's name, or a path to its TOML file.")
+]
+RUNS = Path("runs")
+
+
+@app.callback()
+def _searcher() -> None:
+    """Search over neural-network compression recipes: the front of quality against cost."""
+
+
+@app.command()
+def run(
+    study: Annotated[str, typer.Option(help="A study's name, or a path to its TOML file.")],
+    override: Overrides = None,
+    workers: Annotated[
+        int | None,
+        typer.Option(min=1, help="Trials at a time.  [default: one a core, at most 4; 1 with a GPU]"),
+    ] = None,
+    runs_dir: RunsDir = RUNS,
+) -> None:
+    """Search: run a study's trials. Ctrl-C stops; the same command goes on from there."""
+    from rich.console import Console
+
+    from searcher import report, tasks
+    from searcher.live import LiveView, PlainView
+    from searcher.search import default_workers, search
+    from searcher.study import StudyFile
+
+    console = Console(soft_wrap=not sys.stdout.isatty())
+    file = StudyFile(study, override or [])
+    task, passed_over = tasks.choose(file.tasks)
+    if passed_over:
+        console.print(passed_over, markup=False, highlight=False)
+    chosen = file.study(task)
+    again = f"the same command goes on; searcher show {chosen.name} has the table"
+    try:
+        if console.is_terminal:
+            with LiveView(console) as view:
+                state = search(chosen, runs_dir, workers or default_workers(), view)
+        else:
+            state = search(chosen, runs_dir, workers or default_workers(), PlainView(console))
+    except KeyboardInterrupt:
+        console.print(f"stopped: {again}", highlight=False)
+        raise typer.Exit(130) from None
+    console.print(report.front_table(chosen, state.front))
+    console.print(
+        f"{len(state.complete)} complete trials, {state.failed} failed: {chosen.stored_name} in {runs_dir}",
+        highlight=False,
+    )
+
+
+@app.command()
+def show(
+    study: StudyName,
+    every: Annotated[bool, typer.Option("--all", help="All trials, not the front alone.")] = False,
+    csv: Annotated[Path | None, typer.Option(metavar="FILE", help="Write the table as CSV.")] = None,
+    runs_dir: RunsDir = RUNS,
+) -> None:
+    """The front of a stored study as a table."""
+    from rich.console import Console
+
+    from searcher import report, storage
+
+    stored_name, hint = storage.resolve(runs_dir, study)
+    if hint:
+        typer.echo(hint, err=True)
+    stored, searched = storage.load(runs_dir, stored_name)
+    console = Console()
+    console.print(report.study_table(searched, stored, every))
+    if csv:
+        try:
+            report.frame(searched, stored, every).to_csv(csv, index=False)
+        except OSError as error:
+            raise SearcherError(f"{csv} cannot be written: {error.strerror or error}") from error
+
+
+@app.command("ls")
+def list_(runs_dir: RunsDir = RUNS) -> None:
+    """The studies that can be run, and those that are stored."""
+    from rich.console import Console
+
+    from searcher import catalog, report, storage
+
+    console = Console()
+    console.print(report.catalog_table(catalog.files("studies")))
+    names = storage.stored_names(runs_dir)
+    if names:
+        console.print(report.stored_table([storage.load(runs_dir, name) for name in names]))
+
+
+@app.command()
+def check(study: StudyName, override: Overrides = None) -> None:
+    """Check a study without running it: its keys, task, space and metrics."""
+    from searcher import tasks
+    from searcher.check import check_study
+    from searcher.study import StudyFile
+
+    file = StudyFile(study, override or [])
+    task, passed_over = tasks.choose(file.tasks)
+    if passed_over:
+        typer.echo(passed_over)
+    for line in check_study(file.study(task)):
+        typer.echo(line)
+
+
+@app.command()
+def dashboard(
+    port: Annotated[int, typer.Option(min=0, max=65535, help="On the loopback interface.")] = 8080,
+    runs_dir: RunsDir = RUNS,
+) -> None:
+    """Optuna's dashboard on everything stored; Ctrl-C ends it."""
+    from searcher import storage
+
+    storage.serve(runs_dir, port)
+
+
+@data.command()
+def fetch(
+    name: Annotated[str, typer.Argument(metavar="TASK", help="The task whose data to download.")],
+) -> None:
+    """Download a task's data into the user's cache and check it."""
+    from searcher import tasks
+
+    task = tasks.entry(name)
+    if task.fetch is None:
+        raise SearcherError(f"task {name} needs no download: its data comes with the installation")
+    typer.echo(f"{name} is in {task.fetch()}")
+
+
+def main() -> None:
+    """The console command: bad input is one message and exit status 2."""
+    try:
+        app()
+    except SearcherError as error:
+        typer.echo(f"error: {error}", err=True)
+        sys.exit(2)

@@ -1,0 +1,32 @@
+"""The errors a user can cause, and the names nearest to what they typed."""
+
+import difflib
+from collections.abc import Iterable
+
+
+class SearcherError(Exception):
+    """Bad input: one clear message for the user; the command exits with status 2."""
+
+
+def unknown(kind: str, name: str, known: Iterable[str]) -> SearcherError:
+    """The error for a name that is not among the known ones.
+
+    Args:
+        kind: What was asked for, e.g. ``"study"``.
+        name: What was given.
+        known: Every valid name; the nearest come first in the message.
+    """
+    return SearcherError(f"no {kind} named {name!r}{nearest(name, known)}")
+
+
+def nearest(name: str, known: Iterable[str]) -> str:
+    """The end of a message: the known names nearest to a name, or all of them where none is near."""
+    names = sorted(set(known))
+    near = difflib.get_close_matches(name, names, n=3, cutoff=0.5)
+    if near:
+        return f"; did you mean {' or '.join(near)}?"
+    return f"; known: {', '.join(names)}" if names else ""
+
+
+class TrialError(Exception):
+    """A recipe that cannot be executed as asked; the trial fails, the study goes on."""

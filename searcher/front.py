@@ -1,0 +1,49 @@
+"""The front: the feasible non-dominated trials of a study."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from optuna.trial import FrozenTrial
+
+from searcher.study import Study
+
+
+@dataclass(frozen=True)
+class Front:
+    """Non-dominated trials, best quality first.
+
+    Where no trial is feasible yet, `feasible` is False and the front ignores the constraints.
+    """
+
+    trials: list[FrozenTrial]
+    feasible: bool
+
+
+def front(study: Study, trials: Sequence[FrozenTrial]) -> Front:
+    """The front of complete trials."""
+    feasible = [t for t in trials if violation(study, t) <= 0]
+    chosen = feasible or list(trials)
+    if not chosen:
+        return Front([], feasible=False)
+    signs = np.array([1 if o.goal == "minimize" else -1 for o in study.objectives])
+    best = non_dominated(np.array([t.values for t in chosen]) * signs)
+    ordered = sorted((chosen[i] for i in best), key=lambda t: tuple(signs * np.array(t.values)))
+    return Front(ordered, feasible=bool(feasible))
+
+
+def non_dominated(costs: np.ndarray) -> list[int]:
+    """The rows of costs (points, objectives), all to be minimised, that no other row dominates.
+
+    A point dominates another where it is no worse in everything and better in something; of equal points
+    all are kept.
+    """
+    no_worse = (costs[:, None] <= costs[None]).all(2)
+    better = (costs[:, None] < costs[None]).any(2)
+    return [int(i) for i in np.flatnonzero(~(no_worse & better).any(0))]
+
+
+def violation(study: Study, trial: FrozenTrial) -> float:
+    """The largest violation of a constraint, in the metric's unit; 0 or less is feasible."""
+    metrics = trial.user_attrs["metrics"]
+    return max((c.violation(metrics[c.key]) for c in study.constraints), default=0.0)

@@ -1,0 +1,77 @@
+"""Where a trial runs: a process forked from a server that has torch loaded already."""
+
+import multiprocessing
+import os
+import signal
+from collections.abc import Sequence
+from multiprocessing.connection import Connection, wait
+
+from searcher import trial
+from searcher.trial import Job, Killed, Outcome, Progress
+
+_context = multiprocessing.get_context("forkserver")
+_context.set_forkserver_preload(["searcher.trial"])
+
+
+class LocalTrial:
+    """A running trial. It ends when its connection to this process closes, so nothing is orphaned."""
+
+    def __init__(self, job: Job) -> None:
+        self.job = job
+        self._connection, theirs = _context.Pipe()
+        with _no_interrupt():
+            self._process = _context.Process(target=trial.main, args=(job, theirs), daemon=True)
+            self._process.start()
+        theirs.close()
+
+    @property
+    def pid(self) -> int:
+        """The process's id."""
+        return self._process.pid or 0
+
+    def events(self) -> list[Progress | Outcome]:
+        """What happened since the last call; an outcome comes last, and once."""
+        events: list[Progress | Outcome] = []
+        try:
+            while self._connection.poll():
+                events.append(self._connection.recv())
+                if not isinstance(events[-1], Progress):
+                    break
+        except (EOFError, OSError):
+            self._process.join()
+            events.append(Killed(_how_it_ended(self._process.exitcode or 0)))
+        return events
+
+    def stop(self) -> None:
+        """End the process at once and wait until it is gone."""
+        self._process.kill()
+        self._process.join()
+        self._connection.close()
+
+
+def wait_for(trials: Sequence[LocalTrial], seconds: float) -> None:
+    """Return when one of the trials has something to say, or after so many seconds."""
+    connections: list[Connection] = [t._connection for t in trials]
+    wait(connections, seconds)
+
+
+class _no_interrupt:
+    """A Ctrl-C goes to the whole foreground group; trials and their server leave it to the driver."""
+
+    def __enter__(self) -> None:
+        self._mask = signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGINT])
+
+    def __exit__(self, *exc: object) -> None:
+        signal.pthread_sigmask(signal.SIG_SETMASK, self._mask)
+
+
+def _how_it_ended(exitcode: int) -> str:
+    if exitcode < 0:
+        name = signal.Signals(-exitcode).name
+        return f"killed by {name}" + (" (out of memory?)" if name == "SIGKILL" else "")
+    return f"ended with exit code {exitcode}"
+
+
+def cores() -> int:
+    """The cores that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

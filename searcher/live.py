@@ -1,0 +1,117 @@
+"""A search on the terminal: a live view, or plain lines where there is no terminal."""
+
+import math
+import time
+
+from rich.console import Console, Group, RenderableType
+from rich.live import Live
+from rich.panel import Panel
+from rich.progress_bar import ProgressBar
+from rich.table import Table
+from rich.text import Text
+
+from searcher.report import front_table, number
+from searcher.search import Running, State
+from searcher.trial import Done, Failed, Outcome
+
+
+def duration(seconds: float | None) -> str:
+    """Seconds as a reader wants them: ``42 s``, ``3 min 05 s``, ``2 h 07 min``."""
+    if seconds is None:
+        return "?"
+    minutes, rest = divmod(round(seconds), 60)
+    if minutes < 1:
+        return f"{rest} s"
+    if minutes < 60:
+        return f"{minutes} min {rest:02} s"
+    return f"{minutes // 60} h {minutes % 60:02} min"
+
+
+class PlainView:
+    """One line for every trial that ends."""
+
+    def __init__(self, console: Console) -> None:
+        self._console = console
+
+    def update(self, state: State) -> None:
+        """Nothing: only what ended is worth a line."""
+
+    def told(self, state: State, number: int, outcome: Outcome) -> None:
+        """Print the line of a trial that ended."""
+        budget = state.study.budget.trials
+        head = f"trial {number}: "
+        tail = f" [{state.finished}/{budget} done, {duration(state.seconds_left)} left]"
+        self._console.print(
+            head + summary(state, outcome) + tail, soft_wrap=True, markup=False, highlight=False
+        )
+
+
+def summary(state: State, outcome: Outcome) -> str:
+    """What came out of a trial, in one line."""
+    if isinstance(outcome, Done):
+        figures = (f"{o.key} {number(outcome.metrics[o.key])}" for o in state.study.objectives)
+        return f"{', '.join(figures)}, {duration(outcome.seconds)}"
+    if isinstance(outcome, Failed):
+        return f"FAILED: {outcome.reason}"
+    return f"{outcome.reason}"
+
+
+class LiveView:
+    """The trials done, each running trial's stage, epoch and accuracy, the front so far, the time left."""
+
+    def __init__(self, console: Console) -> None:
+        self._console = console
+        self._live = Live(console=console, refresh_per_second=4, transient=True)
+
+    def __enter__(self) -> "LiveView":
+        self._live.start()
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        self._live.stop()
+
+    def update(self, state: State) -> None:
+        """Draw the view."""
+        self._live.update(render(state, self._console.height))
+
+    def told(self, state: State, number: int, outcome: Outcome) -> None:
+        """Leave a line above the view where a trial failed."""
+        if not isinstance(outcome, Done):
+            self._console.print(f"trial {number}: {summary(state, outcome)}", markup=False, highlight=False)
+
+
+def render(state: State, height: int) -> RenderableType:
+    """The whole view, at most so many lines high."""
+    rows = max(3, height - len(state.running) - 14)
+    return Group(_head(state), _running(state), front_table(state.study, state.front, rows))
+
+
+def _head(state: State) -> Panel:
+    study = state.study
+    counts = Text.assemble(
+        (f"{len(state.complete)} complete", "green"),
+        f" · {len(state.running)} running · ",
+        (f"{state.failed} failed", "red" if state.failed else ""),
+        f" · {state.finished} of {study.budget.trials} trials",
+        f" · {duration(time.monotonic() - state.started)} gone, {duration(state.seconds_left)} left",
+    )
+    bar = ProgressBar(total=study.budget.trials, completed=state.finished)
+    title = f"{study.name} on {study.task}"
+    return Panel(Group(counts, bar), title=title, title_align="left")
+
+
+def _running(state: State) -> Table:
+    table = Table(box=None, pad_edge=False, header_style="dim")
+    for name in ("trial", "stage", "epoch", "accuracy", "since"):
+        table.add_column(name, justify="left" if name == "stage" else "right", min_width=6)
+    for running in state.running.values():
+        table.add_row(*_row(running))
+    return table
+
+
+def _row(running: Running) -> list[str]:
+    progress = running.progress
+    accuracy = "" if math.isnan(progress.accuracy) else f"{progress.accuracy:.2%}"
+    epoch = f"{progress.epoch}/{progress.epochs}" if progress.epoch else ""
+    since = duration(time.monotonic() - running.started)
+    return [str(running.trial.number), progress.stage, epoch, accuracy, since]

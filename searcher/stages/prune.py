@@ -1,0 +1,45 @@
+"""Structured and unstructured pruning, each with its finetuning."""
+
+import torch
+from torch import nn
+
+from searcher.engines import nni, torch_pruning
+from searcher.errors import TrialError
+from searcher.recipe import PruneChannels, PruneWeights
+from searcher.stages.train import Run, fit
+
+_ENGINES = {"torch-pruning": torch_pruning.prune_channels, "nni": nni.prune_channels}
+
+
+def prune_channels(model: nn.Module, stage: PruneChannels, run: Run) -> nn.Module:
+    """Remove a ratio of the channels, then finetune."""
+    example = run.task.example()
+    small = _ENGINES[stage.engine](model.cpu(), example, stage.ratio, stage.criterion)
+    return fit(small, run, stage, "prune channels")
+
+
+def prune_weights(model: nn.Module, stage: PruneWeights, run: Run) -> nn.Module:
+    """Zero the smallest weights in steps, with finetuning after each; the zeros stay zero.
+
+    The sparsity grows by the cubic schedule of Zhu and Gupta (2017) and reaches the asked one in the last
+    step. Every step gets the same share of the stage's epochs.
+    """
+    parameters = dict(model.named_parameters())
+    total = run.epochs_of(stage.share)
+    for step in range(1, stage.steps + 1):
+        sparsity = stage.sparsity * (1 - (1 - step / stage.steps) ** 3)
+        masks = nni.weight_masks(model, sparsity, stage.scope)
+
+        @torch.no_grad()
+        def apply(masks: dict[str, torch.Tensor] = masks) -> None:
+            for name, mask in masks.items():
+                parameters[name].mul_(mask)
+
+        apply()
+        epochs = total * step // stage.steps - total * (step - 1) // stage.steps
+        fit(model, run, stage, f"prune weights {step}/{stage.steps}", epochs=epochs, after_step=apply)
+    zeros = sum(int((parameters[name] == 0).sum()) for name in masks)
+    pruned = zeros / sum(mask.numel() for mask in masks.values())
+    if pruned < stage.sparsity - 0.01:
+        raise TrialError(f"prune weights: asked for a sparsity of {stage.sparsity:.4f}, got {pruned:.4f}")
+    return model

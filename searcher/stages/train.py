@@ -1,0 +1,147 @@
+"""The one training loop. Distillation is another loss in it; finetuning is it again after a prune."""
+
+import math
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from searcher.errors import TrialError
+from searcher.recipe import Training
+from searcher.tasks.classification import Classification
+
+Loss = Callable[[Tensor, Tensor, Tensor], Tensor]
+Report = Callable[[str, int, int, float], None]
+WARM_UP = 0.1
+
+
+@dataclass(frozen=True)
+class Run:
+    """What a stage needs besides the model and its parameters.
+
+    `epochs` is the budget at share 1; `report` takes a stage's name, the epochs done, the epochs in all
+    and the validation accuracy.
+    """
+
+    task: Classification
+    epochs: int
+    seed: int
+    device: torch.device
+    report: Report
+
+    def epochs_of(self, share: float) -> int:
+        """The epochs of a stage: at least one where it has any share at all."""
+        return max(1, round(share * self.epochs)) if share else 0
+
+
+def cross_entropy(logits: Tensor, images: Tensor, targets: Tensor) -> Tensor:
+    """The loss on the labels: classes (N,) or, after mixup, probabilities (N, classes)."""
+    return F.cross_entropy(logits, targets)
+
+
+def fit(
+    model: nn.Module,
+    run: Run,
+    training: Training,
+    stage: str,
+    *,
+    loss: Loss = cross_entropy,
+    mixup: float = 0.0,
+    epochs: int | None = None,
+    after_step: Callable[[], None] = lambda: None,
+) -> nn.Module:
+    """Train a model in place on the training split.
+
+    Args:
+        model: The model, on any device; it ends on the run's device in eval mode.
+        run: Task, budget, seed and device.
+        training: Optimizer, learning rate, weight decay, batch size, share of the budget.
+        stage: The name under which progress is reported.
+        loss: From logits (N, classes), normalised images (N, C, H, W) and targets to a scalar.
+        mixup: Alpha of the Beta distribution from which mixing weights are drawn; 0 is off.
+        epochs: Instead of the share's epochs.
+        after_step: Called after every step of the optimizer.
+
+    Raises:
+        TrialError: The loss is no longer a finite number.
+    """
+    task, device = run.task, run.device
+    epochs = run.epochs_of(training.share) if epochs is None else epochs
+    model.to(device=device, memory_format=torch.channels_last)
+    data = task.train.to(device)
+    steps = math.ceil(len(data) / training.batch_size)
+    optimizer = _optimizer(model, training)
+    schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, _schedule(epochs * steps))
+    generator = torch.Generator().manual_seed(run.seed)
+    for epoch in range(epochs):
+        model.train()
+        total = torch.zeros((), device=device)
+        for chosen in torch.randperm(len(data), generator=generator).to(device).split(training.batch_size):
+            images = task.normalise(task.augment(data.images[chosen], generator))
+            targets = data.labels[chosen]
+            if mixup:
+                images, targets = _mix(images, targets, task.classes, mixup, generator)
+            with autocast(device):
+                value = loss(model(images), images, targets)
+            optimizer.zero_grad()
+            value.backward()  # type: ignore[no-untyped-call]
+            optimizer.step()
+            schedule.step()
+            after_step()
+            total += value.detach()
+        if not torch.isfinite(total):
+            raise TrialError(f"{stage}: the loss is {float(total)} in epoch {epoch + 1}; try a lower lr")
+        with autocast(device):
+            accuracy = task.top1(model, task.validation)
+        run.report(stage, epoch + 1, epochs, accuracy)
+    return model.eval()
+
+
+def autocast(device: torch.device) -> AbstractContextManager[object]:
+    """bf16 autocast where the device computes in bf16."""
+    # Without the instructions, bf16 is emulated on the CPU and slower than fp32.
+    fast = device.type == "cuda" or torch.ops.mkldnn._is_mkldnn_bf16_supported()
+    return torch.autocast(device.type, torch.bfloat16, enabled=fast)
+
+
+def _optimizer(model: nn.Module, training: Training) -> torch.optim.Optimizer:
+    parameters = [p for p in model.parameters() if p.requires_grad]
+    if training.optimizer == "adam":
+        return torch.optim.AdamW(parameters, training.lr, weight_decay=training.weight_decay)
+    return torch.optim.SGD(
+        parameters, training.lr, momentum=0.9, nesterov=True, weight_decay=training.weight_decay
+    )
+
+
+def _schedule(steps: int) -> Callable[[int], float]:
+    """Linear warm-up, then a cosine to zero, as a factor of the learning rate."""
+    warm = max(1, round(WARM_UP * steps))
+
+    def factor(step: int) -> float:
+        if step < warm:
+            return (step + 1) / warm
+        return 0.5 * (1 + math.cos(math.pi * (step - warm) / max(1, steps - warm)))
+
+    return factor
+
+
+def _mix(
+    images: Tensor, labels: Tensor, classes: int, alpha: float, generator: torch.Generator
+) -> tuple[Tensor, Tensor]:
+    """mixup (Zhang et al. 2018): each image with another of the batch, one weight for the batch."""
+    # A Beta(a, a) draw from two Gamma draws would ignore the generator; two powered uniforms use it.
+    weight = _beta(alpha, generator)
+    other = torch.randperm(len(labels), generator=generator).to(labels.device)
+    targets = F.one_hot(labels, classes).to(images.dtype)
+    return weight * images + (1 - weight) * images[other], weight * targets + (1 - weight) * targets[other]
+
+
+def _beta(alpha: float, generator: torch.Generator) -> float:
+    """A Beta(alpha, alpha) draw by Jöhnk's algorithm, which is exact and quick for alpha ≤ 1."""
+    while True:
+        u, v = torch.rand(2, generator=generator, dtype=torch.float64).pow(1 / alpha).tolist()
+        if 0 < u + v <= 1:
+            return float(u / (u + v))

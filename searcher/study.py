@@ -1,0 +1,248 @@
+"""A study: what to search. A TOML file, with `extends` and `--set`, checked by pydantic."""
+
+import json
+import tomllib
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic_core import ErrorDetails
+
+from searcher import catalog
+from searcher.errors import SearcherError, nearest
+
+
+class _Frozen(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
+
+
+class Metric(_Frozen):
+    """A metric by name; a score also says by which variant's rules it is counted."""
+
+    metric: str
+    variant: str | None = None
+
+    @property
+    def key(self) -> str:
+        """The name under which the figure is stored: a score always carries its variant."""
+        return f"{self.metric}:{self.variant}" if self.variant else self.metric
+
+
+class Objective(Metric):
+    """A metric with a goal."""
+
+    goal: Literal["maximize", "minimize"]
+
+
+class Constraint(Metric):
+    """A metric with a bound."""
+
+    at_least: float | None = None
+    at_most: float | None = None
+
+    @model_validator(mode="after")
+    def _one_bound(self) -> "Constraint":
+        if (self.at_least is None) == (self.at_most is None):
+            raise ValueError("give one of at_least and at_most")
+        return self
+
+    def violation(self, value: float) -> float:
+        """How far a value is beyond the bound, in the metric's unit; 0 or less is feasible."""
+        if self.at_least is not None:
+            return self.at_least - value
+        assert self.at_most is not None
+        return value - self.at_most
+
+    def __str__(self) -> str:
+        """The constraint as a user reads it, e.g. ``top1 >= 0.9``."""
+        sign, bound = (">=", self.at_least) if self.at_least is not None else ("<=", self.at_most)
+        return f"{self.key} {sign} {bound:g}"
+
+
+class Budget(_Frozen):
+    """How many trials, and how many epochs a trial's training at share 1 takes."""
+
+    trials: int = Field(ge=1)
+    epochs: int = Field(ge=1)
+
+
+class _Common(_Frozen):
+    space: str
+    seed: int = 0
+    objectives: tuple[Objective, ...] = Field(min_length=1)
+    constraints: tuple[Constraint, ...] = ()
+    metrics: tuple[Metric, ...] = ()
+    budget: Budget
+
+
+class _File(_Common):
+    extends: str | None = None
+    task: str | Annotated[tuple[str, ...], Field(min_length=1)]
+    when: dict[str, dict[str, Any]] = Field(default_factory=dict)
+
+
+class Study(_Common):
+    """A study with its task chosen. `name` is the file's, `stored_name` carries the task as well."""
+
+    name: str
+    task: str
+
+    @property
+    def stored_name(self) -> str:
+        """The name in the storage and of the folder under `runs/`."""
+        return f"{self.name}@{self.task}"
+
+    def measured(self) -> list[Metric]:
+        """Every metric that a trial measures, each once."""
+        every = [*self.objectives, *self.constraints, *self.metrics]
+        return list({m.key: m for m in every}.values())
+
+
+class StudyFile:
+    """A study file, read and merged, before its task is chosen."""
+
+    def __init__(self, name: str, overrides: Sequence[str] = ()) -> None:
+        """Read a study by name, or by path where the name ends in ``.toml``.
+
+        Args:
+            name: A study of the catalog, or a file.
+            overrides: ``a.b=value`` each; the value is TOML, or a bare string.
+
+        Raises:
+            SearcherError: No such study, or its content is wrong: all the errors at once.
+        """
+        self.path = _locate(name)
+        self.name = self.path.stem
+        raw = _read(self.path)
+        _refuse(str(self.path), _problems(raw) + _strays(raw))
+        self._raw, self._overrides = raw, [_override(text) for text in overrides]
+        _refuse(" ".join(f"--set {text}" for text in overrides), _problems(self._overridden(raw)))
+
+    @property
+    def tasks(self) -> tuple[str, ...]:
+        """The tasks in the order in which they are tried."""
+        task = self._overridden(self._raw)["task"]
+        return (task,) if isinstance(task, str) else tuple(task)
+
+    def study(self, task: str) -> Study:
+        """The study on one of its tasks, with that task's `[when.TASK]` tables merged in."""
+        raw = self._overridden(_merge(self._raw, self._raw.get("when", {}).get(task, {})))
+        raw = {k: v for k, v in raw.items() if k not in ("extends", "when")}
+        return Study.model_validate_json(json.dumps(raw | {"name": self.name, "task": task}))
+
+    def _overridden(self, raw: dict[str, Any]) -> dict[str, Any]:
+        for path, value in self._overrides:
+            raw = _merge(raw, _nest(path, value))
+        return raw
+
+
+def _refuse(source: str, problems: Sequence[str]) -> None:
+    if problems:
+        raise SearcherError("\n".join([f"{source}:", *(f"  {line}" for line in problems)]))
+
+
+def _locate(name: str) -> Path:
+    if not name.endswith(".toml"):
+        return catalog.find("studies", name)
+    path = Path(name)
+    if not path.is_file():
+        raise SearcherError(f"no study file {name}")
+    return path
+
+
+def _read(path: Path, seen: tuple[Path, ...] = ()) -> dict[str, Any]:
+    if path.resolve() in seen:
+        raise SearcherError(f"{path}: extends itself")
+    try:
+        raw = tomllib.loads(path.read_text())
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise SearcherError(f"{path}: not TOML: {error}") from error
+    parent = raw.pop("extends", None)
+    if parent is None:
+        return raw
+    if not isinstance(parent, str):
+        raise SearcherError(f"{path}: extends: expected a study's name, got {parent!r}")
+    base = path.parent / parent if parent.endswith(".toml") else catalog.find("studies", parent)
+    if not base.is_file():
+        raise SearcherError(f"{path}: extends: no study file {parent}")
+    return _merge(_read(base, (*seen, path.resolve())), raw)
+
+
+def _merge(base: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:
+    merged = dict(base)
+    for key, value in over.items():
+        old = merged.get(key)
+        merged[key] = _merge(old, value) if isinstance(old, dict) and isinstance(value, dict) else value
+    return merged
+
+
+def _nest(path: Sequence[str], value: object) -> dict[str, Any]:
+    return {path[0]: _nest(path[1:], value) if len(path) > 1 else value}
+
+
+def _problems(raw: dict[str, Any]) -> list[str]:
+    found: dict[str, None] = {}
+    variants = {"": raw} | {f"when.{t}.": _merge(raw, over) for t, over in _tables(raw.get("when")).items()}
+    for prefix, variant in variants.items():
+        try:
+            _File.model_validate_json(json.dumps(variant, default=str))
+        except ValidationError as error:
+            for details in error.errors():
+                line = _explain(details)
+                if line not in found:
+                    found[prefix + line] = None
+    return list(found)
+
+
+def _strays(raw: dict[str, Any]) -> list[str]:
+    """`[when.TASK]` tables for what is not a task of the study."""
+    tasks = raw["task"] if isinstance(raw.get("task"), list) else [str(raw.get("task"))]
+    return [
+        f"when.{name}: not a task of this study{nearest(name, tasks)}"
+        for name in _tables(raw.get("when"))
+        if name not in tasks
+    ]
+
+
+def _tables(value: object) -> dict[str, dict[str, Any]]:
+    items = value.items() if isinstance(value, dict) else ()
+    return {name: table for name, table in items if isinstance(table, dict)}
+
+
+def _explain(error: ErrorDetails) -> str:
+    """One line for one of pydantic's errors: path, what was given, what was expected."""
+    location = [str(part) for part in error["loc"] if part not in ("str", "tuple[str, ...]")]
+    path = ".".join(location) or "the study"
+    if error["type"] == "extra_forbidden":
+        return f"{path}: no such key{nearest(location[-1], _keys(location[:-1]))}"
+    if error["type"] == "missing":
+        return f"{path}: missing"
+    return f"{path}: {error['msg'][0].lower()}{error['msg'][1:]}, got {error['input']!r}"
+
+
+def _keys(path: Sequence[str]) -> list[str]:
+    """The keys that a table of a study file may have; [] where they are free."""
+    tables: dict[str, type[BaseModel]] = {
+        "objectives": Objective,
+        "constraints": Constraint,
+        "metrics": Metric,
+        "budget": Budget,
+    }
+    table = tables.get(path[0]) if path else _File
+    return list(table.model_fields) if table else []
+
+
+def _override(text: str) -> tuple[list[str], Any]:
+    key, sign, value = text.partition("=")
+    path = key.strip().split(".")
+    if not sign:
+        raise SearcherError(f"--set {text}: expected KEY=VALUE, e.g. budget.trials=20")
+    for depth, part in enumerate(path):
+        keys = _keys(path[:depth])
+        if (keys and part not in keys) or (not keys and depth):
+            raise SearcherError(f"--set {text}: no such key{nearest(part, keys)}")
+    try:
+        return path, tomllib.loads(f"value = {value}")["value"]
+    except tomllib.TOMLDecodeError:
+        return path, value

@@ -1,0 +1,112 @@
+"""A trial's own process: run the recipe, measure the model, say what came out."""
+
+import json
+import os
+import threading
+import time
+import traceback
+from dataclasses import dataclass
+from multiprocessing.connection import Connection
+from pathlib import Path
+
+import torch
+
+from searcher import tasks
+from searcher.measure import Measurement, measure
+from searcher.pipeline import run_recipe
+from searcher.recipe import Recipe
+from searcher.stages.train import Run
+from searcher.study import Study
+
+
+@dataclass(frozen=True)
+class Job:
+    """One trial to run: the recipe, its study, its folder and the threads that it may use."""
+
+    study: Study
+    number: int
+    recipe: Recipe
+    folder: Path
+    threads: int
+
+
+@dataclass(frozen=True)
+class Progress:
+    """Where a running trial is; `accuracy` is NaN where the stage has none."""
+
+    stage: str
+    epoch: int
+    epochs: int
+    accuracy: float
+
+
+@dataclass(frozen=True)
+class Done:
+    """A trial's metrics by key, and its seconds."""
+
+    metrics: dict[str, float]
+    seconds: float
+
+
+@dataclass(frozen=True)
+class Failed:
+    """Why a trial failed, in one line; the traceback is in its folder's `error.txt`."""
+
+    reason: str
+
+
+@dataclass(frozen=True)
+class Killed:
+    """A trial's process ended without a word; its recipe may be tried again."""
+
+    reason: str
+
+
+Outcome = Done | Failed | Killed
+
+
+def main(job: Job, connection: Connection) -> None:
+    """The process's entry: everything that happens is sent through the connection."""
+    threading.Thread(target=_end_with, args=(connection,), daemon=True).start()
+    _log_to(job.folder / "log.txt")
+    try:
+        connection.send(execute(job, connection))
+    except Exception as error:
+        (job.folder / "error.txt").write_text(traceback.format_exc())
+        traceback.print_exc()
+        connection.send(Failed(f"{type(error).__name__}: {error}".splitlines()[0]))
+
+
+def execute(job: Job, connection: Connection) -> Done:
+    """Run a job in this process and report its progress through the connection."""
+    started = time.monotonic()
+    torch.set_num_threads(job.threads)
+
+    def report(stage: str, epoch: int, epochs: int, accuracy: float) -> None:
+        print(f"{time.monotonic() - started:8.1f} s  {stage} {epoch}/{epochs} {accuracy:.4f}", flush=True)
+        connection.send(Progress(stage, epoch, epochs, accuracy))
+
+    report("load", 0, 1, float("nan"))
+    task = tasks.entry(job.study.task).load()
+    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    run = Run(task, job.study.budget.epochs, job.study.seed, device, report)
+    network = run_recipe(job.recipe, run)
+    report("measure", 0, 1, float("nan"))
+    metrics = measure(Measurement(network, task, task.validation), job.study.measured())
+    (job.folder / "metrics.json").write_text(json.dumps(metrics, indent=1))
+    return Done(metrics, time.monotonic() - started)
+
+
+def _end_with(connection: Connection) -> None:
+    """End this process when the driver's end of the connection closes."""
+    try:
+        connection.recv()
+    except (EOFError, OSError):
+        os._exit(1)
+
+
+def _log_to(path: Path) -> None:
+    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o644)
+    os.dup2(descriptor, 1)
+    os.dup2(descriptor, 2)
+    os.close(descriptor)
