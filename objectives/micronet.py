@@ -1,7 +1,6 @@
 """What a finished model costs: the MicroNet score and what it is made of."""
 
 from searcher.costs.rules import score
-
 from searcher.measure import Measurement
 
 
@@ -21,8 +20,8 @@ def macs(measurement: Measurement) -> float:
 
 
 def sparsity(measurement: Measurement) -> float:
-    """The share of the parameters that are zero; between 0 and 1."""
-    ops = measurement.ops
+    """The share of the convolutions' and linear layers' parameters that are zero; between 0 and 1."""
+    ops = [op for op in measurement.ops if op.kind in ("conv", "linear")]
     return 1 - sum(op.nonzero for op in ops) / sum(op.params for op in ops)
 
 

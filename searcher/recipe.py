@@ -21,8 +21,13 @@ class Model(_Frozen):
 
     def words(self) -> str:
         """The family and its arguments; what is off goes without saying."""
-        args = ", ".join(f"{key} {value}" for key, value in self.args.items() if value is not False)
-        return f"{self.name} {args}".strip()
+        return " ".join([self.name, *(_argument(key, value) for key, value in self.args.items() if value)])
+
+
+def _argument(key: str, value: object) -> str:
+    if value is True:
+        return key
+    return f"{key}={'-'.join(map(str, value)) if isinstance(value, list) else value}"
 
 
 class Training(_Frozen):
@@ -77,7 +82,7 @@ class PruneChannels(Training):
 
     def words(self) -> str:
         """The stage as a reader says it; empty where it goes without saying."""
-        return f"{self.ratio:.0%} of the channels pruned ({self.criterion}, {self.engine})"
+        return f"channels -{self.ratio:.0%} ({self.criterion}, {self.engine})"
 
 
 class PruneWeights(Training):
@@ -90,7 +95,8 @@ class PruneWeights(Training):
 
     def words(self) -> str:
         """The stage as a reader says it; empty where it goes without saying."""
-        return f"{self.sparsity:.1%} sparse ({self.scope}, {self.steps} steps)"
+        steps = f" in {self.steps} steps" if self.steps > 1 else ""
+        return f"{self.sparsity:.1%} sparse ({self.scope}{steps})"
 
 
 class Quantize(_Frozen):
@@ -102,7 +108,12 @@ class Quantize(_Frozen):
 
     def words(self) -> str:
         """The stage as a reader says it; empty where it goes without saying."""
-        return "int8" + "".join(f", {name} in {bits} bits" for name, bits in self.exclude.items())
+        kept = [
+            f"{' '.join(names)} in {bits} bits"
+            for bits in (16, 32)
+            if (names := [name for name, width in self.exclude.items() if width == bits])
+        ]
+        return f"int8 but {', '.join(kept)}" if kept else "int8"
 
 
 Stage = Annotated[

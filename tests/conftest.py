@@ -1,10 +1,41 @@
 import os
+import subprocess
+import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 # Tests run side by side, each on one core.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
+
+TINY_SPACE = """
+from searcher.recipe import Model, Quantize, Recipe, Train
+
+ENQUEUE = [{"growth_rate": 4, "int8": True}, {"growth_rate": 2, "int8": False}]
+
+
+def suggest(trial):
+    args = {"growth_rate": trial.suggest_int("growth_rate", 2, 6), "blocks": [1, 1, 1, 1]}
+    stages = [Train(lr=0.05)]
+    if trial.suggest_categorical("int8", [False, True]):
+        stages.append(Quantize(calibration_images=64))
+    return Recipe(model=Model(name="densenet", args=args), stages=tuple(stages))
+"""
+TINY_STUDY = """
+task = "digits"
+space = "tiny"
+[[objectives]]
+metric = "top1"
+goal = "maximize"
+[[objectives]]
+metric = "micronet_score"
+variant = "imt-2022"
+goal = "minimize"
+[budget]
+trials = 4
+epochs = 2
+"""
 
 
 @pytest.fixture(scope="session")
@@ -14,3 +45,29 @@ def real_data() -> Path:
     if not given:
         pytest.skip("SEARCHER_DATA is not set")
     return Path(given)
+
+
+@pytest.fixture
+def place(tmp_path: Path) -> Path:
+    """A user's folder with a small study of their own, `tiny`."""
+    for name, text in {"spaces/tiny.py": TINY_SPACE, "studies/tiny.toml": TINY_STUDY}.items():
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_text(text)
+    return tmp_path
+
+
+Searcher = Callable[..., subprocess.CompletedProcess[str]]
+
+
+def command(*args: str) -> list[str]:
+    return [sys.executable, "-W", "error", "-m", "searcher", *args]
+
+
+@pytest.fixture
+def searcher(place: Path) -> Searcher:
+    """Run the command in the user's folder and return what it printed."""
+
+    def call(*args: str) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(command(*args), cwd=place, capture_output=True, text=True, timeout=240)
+
+    return call

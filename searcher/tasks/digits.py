@@ -1,9 +1,14 @@
 """scikit-learn's digits (1,797 real handwritten 8×8 images), the data set that every machine has."""
 
+import os
+
 import numpy as np
-from sklearn.datasets import load_digits
 
 from searcher.tasks.classification import Classification, carve
+
+# joblib, which scikit-learn imports, would make semaphores that a killed trial leaves behind.
+os.environ.setdefault("JOBLIB_MULTIPROCESSING", "0")
+from sklearn.datasets import load_digits
 
 
 def digits() -> Classification:

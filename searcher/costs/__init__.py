@@ -1,0 +1,1 @@
+"""What a network costs: its operations, and the rules that score them."""

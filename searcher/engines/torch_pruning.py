@@ -1,0 +1,146 @@
+"""Structured pruning by torch-pruning's dependency graph (Fang et al. 2023)."""
+
+import copy
+import math
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import torch
+import torch_pruning as tp
+from torch import Tensor, nn
+from torch_pruning.pruner.function import prune_conv_in_channels, prune_conv_out_channels
+
+from searcher.errors import TrialError, unknown
+
+MIN_SHARE = 0.25
+"""The least share of the asked ratio that must be removed for the result to count as pruned."""
+
+
+def _distance(weight: Tensor, groups: int) -> Tensor:
+    """Sum of distances from each filter to the others of its convolution group, mean 1."""
+    filters = weight.detach().reshape(groups, len(weight) // groups, -1)
+    score = torch.cdist(filters, filters).sum(-1).flatten()
+    return score / score.mean().clamp(min=1e-12)
+
+
+def geometric_median(group: Any) -> Tensor:
+    """Redundancy of filters (He et al. 2019, FPGM): small near the geometric median, so replaceable.
+
+    Args:
+        group: torch-pruning's group of coupled layers.
+
+    Returns:
+        One score per channel of the group's root.
+    """
+    scores = torch.zeros(len(group[0].root_idxs))
+    for item in group:
+        layer = item.dep.layer
+        if isinstance(layer, nn.Conv2d) and _writes(item):
+            groups = 1 if _depthwise(layer) else layer.groups
+            scores[torch.tensor(item.root_idxs)] += _distance(layer.weight, groups)[item.idxs].cpu()
+    return scores
+
+
+CRITERIA: dict[str, Callable[[Any], Tensor]] = {
+    "l1": tp.importance.GroupMagnitudeImportance(p=1),
+    "l2": tp.importance.GroupMagnitudeImportance(p=2),
+    "fpgm": geometric_median,
+}
+
+
+def prune_channels(
+    model: nn.Module, example: Tensor, ratio: float, criterion: str, keep: Sequence[str] = ()
+) -> nn.Module:
+    """Remove the least important output channels of every convolution; the tensors get smaller.
+
+    Coupled layers lose the same channels; a grouped convolution loses as many in each group. The number
+    is ``ratio`` rounded to the nearest channel, and at least one stays. Left whole are convolutions whose
+    consumers fix their channels: zero-padded shortcuts, and grouped convolutions over a concatenation.
+
+    Args:
+        model: The network; it is copied and stays as it is.
+        example: An input, (N, C, H, W); only its shape matters.
+        ratio: Share of the channels to remove, between 0 and 1.
+        criterion: A key of `CRITERIA`.
+        keep: Dotted names of modules whose output channels stay, with all that is inside them.
+
+    Returns:
+        A smaller copy in eval mode, of the same module types, all its parameters trainable.
+
+    Raises:
+        SearcherError: No such criterion, or no module of a name in ``keep``.
+        TrialError: Less than a quarter of the ratio could be removed.
+    """
+    if criterion not in CRITERIA:
+        raise unknown("criterion", criterion, CRITERIA)
+    net = copy.deepcopy(model).eval().requires_grad_(True)
+    kept = _kept(net, keep)
+    before = _channels(net, kept)
+    with torch.enable_grad():
+        graph = tp.DependencyGraph().build_dependency(net, example_inputs=example)
+    groups = graph.get_all_groups(ignored_layers=list(kept), root_module_types=[nn.Conv2d])
+    chosen = [(group[0], _least(group, ratio, CRITERIA[criterion])) for group in groups if _prunable(group)]
+    for root, channels in chosen:
+        if channels:
+            graph.get_pruning_group(root.dep.layer, root.dep.pruning_fn, channels).prune()
+    _check(1 - _channels(net, kept) / max(before, 1), ratio)
+    return net
+
+
+def _kept(net: nn.Module, keep: Sequence[str]) -> set[nn.Module]:
+    names = dict(net.named_modules())
+    missing = [name for name in keep if name not in names]
+    if missing:
+        raise unknown("module", missing[0], names)
+    return {module for name in keep for module in names[name].modules()}
+
+
+def _channels(net: nn.Module, kept: set[nn.Module]) -> int:
+    return sum(m.out_channels for m in net.modules() if isinstance(m, nn.Conv2d) and m not in kept)
+
+
+def _depthwise(layer: nn.Conv2d) -> bool:
+    return layer.groups == layer.in_channels == layer.out_channels
+
+
+def _writes(item: Any) -> bool:
+    """Whether the channels of this member of a group are its layer's outputs."""
+    return item.dep.pruning_fn == prune_conv_out_channels or _depthwise(item.dep.layer)
+
+
+def _prunable(group: Any) -> bool:
+    """Whether taking channels out of the group leaves a network that computes."""
+    return all(_flexible(item) for item in group if isinstance(item.dep.layer, nn.Conv2d))
+
+
+def _flexible(item: Any) -> bool:
+    layer: nn.Conv2d = item.dep.layer
+    if layer.groups == layer.out_channels != layer.in_channels and layer.groups > 1:
+        return False
+    if _writes(item):
+        return len(item.idxs) == layer.out_channels
+    return layer.groups == 1 or len(item.idxs) == layer.in_channels
+
+
+def _least(group: Any, ratio: float, importance: Callable[[Any], Tensor]) -> list[int]:
+    """The channels to remove: the same positions in each block that grouped convolutions make."""
+    blocks = math.lcm(*(_blocks(item.dep) for item in group))
+    scores = importance(group).view(blocks, -1).mean(0)
+    count = min(round(len(scores) * ratio), len(scores) - 1)
+    positions = scores.argsort(stable=True)[:count]
+    return sorted(int(p) + block * len(scores) for block in range(blocks) for p in positions)
+
+
+def _blocks(dep: Any) -> int:
+    grouped = isinstance(dep.layer, nn.Conv2d) and not _depthwise(dep.layer)
+    if grouped and dep.pruning_fn in (prune_conv_in_channels, prune_conv_out_channels):
+        return int(dep.layer.groups)
+    return 1
+
+
+def _check(removed: float, ratio: float) -> None:
+    if removed < ratio * MIN_SHARE:
+        raise TrialError(
+            f"torch-pruning was asked to remove {ratio:.1%} of the channels and could remove {removed:.1%}: "
+            "the layers are too narrow, kept, or fixed by group convolutions or padded shortcuts"
+        )

@@ -1,0 +1,115 @@
+import subprocess
+import sys
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+from searcher.tasks import cifar10
+from tests.conftest import Searcher
+
+
+def refused(result: subprocess.CompletedProcess[str]) -> str:
+    assert result.returncode == 2, result.stdout + result.stderr
+    assert "Traceback" not in result.stderr
+    return result.stderr
+
+
+def test_help_does_not_import_torch():
+    code = "import sys; from searcher.cli import app; app(['--help'], standalone_mode=False)"
+    code += "; print('torch' in sys.modules)"
+    result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert result.stdout.rstrip().endswith("False")
+
+
+def test_a_study_from_run_to_csv(searcher: Searcher, place: Path):
+    result = searcher("run", "--study", "tiny", "--workers", "2")
+    assert result.returncode == 0, result.stdout + result.stderr
+    assert "4 complete trials, 0 failed: tiny@digits in runs" in result.stdout
+    assert result.stdout.count("trial ") >= 4
+    folder = place / "runs" / "tiny@digits" / "trial-00000"
+    assert {p.name for p in folder.iterdir()} == {"recipe.toml", "metrics.json", "log.txt"}
+
+    shown = searcher("show", "tiny", "--all", "--csv", "all.csv")
+    assert shown.returncode == 0
+    assert "growth_rate=4" in shown.stdout
+    table = pd.read_csv(place / "all.csv")
+    assert list(table["trial"]) == [0, 1, 2, 3]
+    assert set(table["state"]) == {"complete"}
+    assert table["micronet_score:imt-2022"].between(0.0001, 0.1).all()
+    assert table["front"].any()
+
+    assert "tiny@digits" in searcher("ls").stdout
+    again = searcher("run", "--study", "tiny")
+    assert again.returncode == 0
+    assert "trial 4" not in again.stdout
+
+
+def test_check_says_what_a_study_is(searcher: Searcher):
+    result = searcher("check", "micronet", "--set", "task=digits")
+    assert result.returncode == 0, result.stderr
+    assert "study micronet@digits is fine" in result.stdout
+    assert "8 known configurations" in result.stdout
+
+
+@pytest.mark.parametrize(
+    ("args", "expected"),
+    [
+        (["run", "--study", "tinny"], "no study named 'tinny'; did you mean tiny?"),
+        (["run", "--study", "tiny", "--set", "budget.trails=3"], "did you mean trials?"),
+        (["run", "--study", "tiny", "--set", "space=tini"], "no space named 'tini'; did you mean tiny?"),
+        (["run", "--study", "tiny", "--set", "task=digit"], "no task named 'digit'; did you mean digits?"),
+        (
+            ["run", "--study", "tiny", "--set", 'metrics=[{metric="top"}]'],
+            "no metric named 'top'; did you mean top1?",
+        ),
+        (
+            ["run", "--study", "tiny", "--set", 'metrics=[{metric="micronet_score",variant="imt-2021"}]'],
+            "no score variant named 'imt-2021'; did you mean imt-2022",
+        ),
+        (["run", "--study", "tiny", "--workers", "0"], "--workers"),
+        (
+            ["run", "--study", "tiny", "--runs-dir", "/proc/runs"],
+            "the runs folder /proc/runs cannot be written",
+        ),
+        (["show", "tiny"], "no study stored in runs named 'tiny'"),
+        (["dashboard"], "nothing is stored in runs yet"),
+        (["data", "fetch", "digits"], "needs no download"),
+        (["data", "fetch", "cifar"], "did you mean cifar10?"),
+    ],
+)
+def test_bad_input_is_one_message_and_status_2(
+    searcher: Searcher, place: Path, args: list[str], expected: str
+):
+    message = refused(searcher(*args))
+    assert expected in message
+    assert not (place / "runs" / "tiny@digits").exists()
+
+
+def test_a_study_that_changed_is_refused_and_kept(searcher: Searcher, place: Path):
+    assert searcher("run", "--study", "tiny", "--set", "budget.trials=1").returncode == 0
+    stored = (place / "runs" / "optuna.db").read_bytes()
+    for change, expected in [
+        ("budget.epochs=3", "epochs: stored 2, now 3"),
+        (
+            "objectives=[{metric='top1',goal='maximize'},{metric='macs',goal='minimize'}]",
+            "objectives: stored",
+        ),
+    ]:
+        message = refused(searcher("run", "--study", "tiny", "--set", change))
+        assert expected in message
+    space = place / "spaces" / "tiny.py"
+    space.write_text(space.read_text().replace("0.05", "0.06"))
+    assert "space code: stored" in refused(searcher("run", "--study", "tiny"))
+    space.write_text("# said otherwise\n" + space.read_text().replace("0.06", "0.05"))
+    assert (place / "runs" / "optuna.db").read_bytes() == stored
+    assert searcher("run", "--study", "tiny", "--set", "budget.trials=1").returncode == 0
+
+
+def test_damaged_data_is_refused_before_anything_is_stored(searcher: Searcher, place: Path):
+    folder = place / "data" / cifar10.FOLDER
+    folder.mkdir(parents=True)
+    (folder / "data_batch_1.bin").write_bytes(b"\0" * 100)
+    message = refused(searcher("run", "--study", "tiny", "--set", "task=cifar10"))
+    assert "data_batch_1.bin: 100 bytes, expected 30,730,000" in message
+    assert not (place / "runs").exists()

@@ -1,0 +1,167 @@
+import os
+import signal
+import subprocess
+import time
+from collections import Counter
+from collections.abc import Callable
+from pathlib import Path
+
+import optuna
+import pytest
+
+from searcher import storage
+from tests.conftest import Searcher, command
+
+TRIALS = 6
+ASKED = ("run", "--study", "tiny", "--workers", "2", "--set", f"budget.trials={TRIALS}")
+
+
+def start(place: Path) -> subprocess.Popen[str]:
+    with (place / "driver.log").open("a") as log:
+        return subprocess.Popen(command(*ASKED), cwd=place, stdout=log, stderr=log, text=True)
+
+
+def until(condition: Callable[[], bool], seconds: float = 60) -> None:
+    end = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < end, "nothing happened"
+        time.sleep(0.02)
+
+
+def trials(place: Path) -> list[optuna.trial.FrozenTrial]:
+    try:
+        return storage.load(place / "runs", "tiny@digits")[0].trials
+    except (KeyError, Exception):
+        return []
+
+
+def states(place: Path) -> Counter[str]:
+    return Counter(t.state.name for t in trials(place))
+
+
+def trial_processes(driver: int) -> list[int]:
+    """The driver's grandchildren: its children are the server that forks trials and Python's own helper."""
+    parents = {}
+    for entry in Path("/proc").glob("[0-9]*"):
+        try:
+            parents[int(entry.name)] = int((entry / "stat").read_text().rpartition(")")[2].split()[1])
+        except OSError:
+            continue
+    children = {pid for pid, parent in parents.items() if parent == driver}
+    return [pid for pid, parent in parents.items() if parent in children]
+
+
+def gone(pid: int) -> bool:
+    return not Path(f"/proc/{pid}").exists()
+
+
+def check_counts(place: Path) -> None:
+    """Exactly the asked number of complete trials, and no configuration was put back twice."""
+    found = trials(place)
+    assert states(place)["COMPLETE"] == TRIALS
+    assert states(place)["RUNNING"] == states(place)["WAITING"] == 0
+    retries = [t.user_attrs["retry_of"] for t in found if "retry_of" in t.user_attrs]
+    assert len(retries) == len(set(retries))
+    known = [t.params for t in found if t.state.name == "COMPLETE" and t.params in KNOWN]
+    assert len(known) >= len(KNOWN)
+
+
+DEADLY = """
+import os, signal
+
+def top1(measurement):
+    os.kill(os.getpid(), signal.SIGKILL)
+
+METRICS = {"top1": top1}
+"""
+KNOWN = [{"growth_rate": 4, "int8": True}, {"growth_rate": 2, "int8": False}]
+
+
+@pytest.mark.parametrize("delay", [0.0, 0.3, 1.0])
+def test_driver_killed_then_resumed(place: Path, searcher: Searcher, delay: float):
+    driver = start(place)
+    until(lambda: len(trial_processes(driver.pid)) == 2)
+    time.sleep(delay)
+    orphans = trial_processes(driver.pid)
+    os.kill(driver.pid, signal.SIGKILL)
+    driver.wait()
+    until(lambda: all(map(gone, orphans)), 10)
+    result = searcher(*ASKED)
+    assert result.returncode == 0, result.stdout + result.stderr
+    check_counts(place)
+
+
+def test_trial_killed_is_tried_again(place: Path):
+    driver = start(place)
+    until(lambda: len(trial_processes(driver.pid)) == 2)
+    os.kill(trial_processes(driver.pid)[0], signal.SIGKILL)
+    assert driver.wait(120) == 0, (place / "driver.log").read_text()
+    check_counts(place)
+    assert "killed by SIGKILL" in (place / "driver.log").read_text()
+    assert sum("retry_of" in t.user_attrs for t in trials(place)) == 1
+
+
+def test_a_trial_that_is_always_killed_fails_after_two_retries(place: Path):
+    space = place / "spaces" / "tiny.py"
+    space.write_text(space.read_text() + "\nENQUEUE = []\n")
+    quality = place / "objectives" / "quality.py"
+    quality.parent.mkdir()
+    quality.write_text(DEADLY)
+    result = subprocess.run(
+        command("run", "--study", "tiny", "--workers", "1", "--set", "budget.trials=1"),
+        cwd=place,
+        capture_output=True,
+        text=True,
+        timeout=120,
+    )
+    assert result.returncode == 0, result.stderr
+    assert [t.user_attrs["outcome"] for t in trials(place)] == ["put back", "put back", "failed"]
+    assert "0 complete trials, 1 failed" in result.stdout
+
+
+def test_interrupt_stops_cleanly_and_the_same_command_goes_on(place: Path, searcher: Searcher):
+    driver = start(place)
+    until(lambda: states(place)["COMPLETE"] >= 1)
+    until(lambda: len(trial_processes(driver.pid)) >= 1)
+    running = trial_processes(driver.pid)
+    driver.send_signal(signal.SIGINT)
+    assert driver.wait(20) == 130
+    assert all(map(gone, running))
+    assert "the same command goes on" in (place / "driver.log").read_text()
+    assert "Traceback" not in (place / "driver.log").read_text()
+    assert states(place)["RUNNING"] == 0
+    assert searcher(*ASKED).returncode == 0
+    check_counts(place)
+
+
+def test_a_trial_that_raises_fails_and_the_study_goes_on(place: Path, searcher: Searcher):
+    space = place / "spaces" / "tiny.py"
+    space.write_text(
+        space.read_text().replace('"blocks": [1, 1, 1, 1]', '"blocks": [1] * (4 if trial.number else 9)')
+    )
+    result = searcher("run", "--study", "tiny")
+    assert result.returncode == 0, result.stderr
+    assert "3 complete trials, 1 failed" in result.stdout
+    assert "trial 0: FAILED: " in result.stdout
+    folder = place / "runs" / "tiny@digits" / "trial-00000"
+    assert "Traceback" in (folder / "error.txt").read_text()
+    assert trials(place)[0].user_attrs["reason"] in result.stdout
+
+
+def test_a_second_driver_is_refused(place: Path, searcher: Searcher):
+    driver = start(place)
+    until(lambda: len(trial_processes(driver.pid)) == 2)
+    second = searcher(*ASKED)
+    assert second.returncode == 2
+    assert f"pid {driver.pid}" in second.stderr
+    assert driver.wait(120) == 0
+    check_counts(place)
+
+
+def test_one_worker_and_one_seed_give_the_same_trials(place: Path, searcher: Searcher):
+    found = []
+    for runs in ("first", "second"):
+        assert searcher("run", "--study", "tiny", "--workers", "1", "--runs-dir", runs).returncode == 0
+        stored, _ = storage.load(place / runs, "tiny@digits")
+        found.append([(t.params, t.values) for t in stored.trials])
+    assert found[0] == found[1]

@@ -1,0 +1,106 @@
+import math
+
+import pytest
+import torch
+from torch.nn import functional as F
+
+from searcher import tasks
+from searcher.errors import TrialError
+from searcher.models import build
+from searcher.recipe import Distill, Model, Train
+from searcher.stages.distill import distill, distillation_loss
+from searcher.stages.train import Run, _beta, _mix, _schedule, fit
+
+TINY = {"growth_rate": 2, "blocks": [1, 1, 1, 1]}
+
+
+def run(epochs: int = 1, seed: int = 0) -> Run:
+    return Run(tasks.entry("digits").load(), epochs, seed, torch.device("cpu"), lambda *_: None)
+
+
+def tiny(seed: int = 0) -> torch.nn.Module:
+    torch.manual_seed(seed)
+    return build("densenet", TINY, in_channels=1, classes=10)
+
+
+def test_training_learns():
+    done = run(epochs=12)
+    net = tiny()
+    assert done.task.top1(net, done.task.validation) < 0.3
+    fit(net, done, Train(), "train")
+    assert done.task.top1(net, done.task.validation) > 0.6
+
+
+def test_the_same_seed_gives_the_same_weights():
+    nets = [fit(tiny(), run(seed=3), Train(mixup=0.3), "train", mixup=0.3) for _ in range(2)]
+    pairs = zip(nets[0].state_dict().values(), nets[1].state_dict().values(), strict=True)
+    assert all(torch.equal(a, b) for a, b in pairs)
+
+
+def test_progress_is_reported_by_epoch():
+    seen: list[tuple[str, int, int]] = []
+    reporting = Run(
+        tasks.entry("digits").load(), 4, 0, torch.device("cpu"), lambda s, e, n, a: seen.append((s, e, n))
+    )
+    fit(tiny(), reporting, Train(share=0.5), "finetune")
+    assert seen == [("finetune", 1, 2), ("finetune", 2, 2)]
+
+
+def test_a_loss_that_is_not_finite_ends_the_trial():
+    with pytest.raises(TrialError, match="train: the loss is"):
+        fit(tiny(), run(epochs=3), Train(lr=1e6, optimizer="adam"), "train")
+
+
+def test_a_share_is_at_least_one_epoch():
+    assert [run(epochs=4).epochs_of(share) for share in (0, 0.01, 0.5, 1)] == [0, 1, 2, 4]
+
+
+def test_schedule_warms_up_and_ends_near_zero():
+    factor = _schedule(100)
+    assert factor(0) == pytest.approx(0.1)
+    assert max(factor(i) for i in range(100)) == 1
+    assert factor(99) < 0.01
+
+
+def test_mixup_keeps_the_mass_of_the_labels():
+    generator = torch.Generator().manual_seed(0)
+    labels = torch.arange(10)
+    images, targets = _mix(torch.ones(10, 1, 2, 2), labels, 10, 0.5, generator)
+    assert torch.allclose(targets.sum(1), torch.ones(10))
+    assert torch.allclose(images, torch.ones_like(images))
+
+
+def test_beta_has_the_right_mean_and_variance():
+    generator = torch.Generator().manual_seed(0)
+    draws = torch.tensor([_beta(0.4, generator) for _ in range(4000)])
+    assert draws.mean().item() == pytest.approx(0.5, abs=0.02)
+    assert draws.var().item() == pytest.approx(1 / (4 * (2 * 0.4 + 1)), rel=0.05)
+
+
+def test_distillation_without_weight_is_cross_entropy():
+    logits, labels = torch.randn(8, 10), torch.arange(8)
+    loss = distillation_loss(tiny().eval(), temperature=4, weight=0)
+    assert loss(logits, torch.zeros(8, 1, 8, 8), labels) == F.cross_entropy(logits, labels)
+
+
+def test_distillation_of_a_perfect_copy_costs_nothing():
+    teacher, images = tiny().eval(), torch.randn(8, 1, 8, 8)
+    loss = distillation_loss(teacher, temperature=3, weight=1)
+    assert float(loss(teacher(images), images, torch.arange(8))) == pytest.approx(0, abs=1e-5)
+
+
+def test_distillation_is_the_published_formula():
+    teacher, images, logits = tiny().eval(), torch.randn(4, 1, 8, 8), torch.randn(4, 10)
+    p = (teacher(images) / 2).softmax(1)
+    expected = 4 * sum(float((p[i] * (p[i] / (logits[i] / 2).softmax(0)).log()).sum()) for i in range(4)) / 4
+    loss = distillation_loss(teacher, temperature=2, weight=1)
+    assert math.isclose(float(loss(logits, images, torch.arange(4))), expected, rel_tol=1e-4)
+
+
+def test_distill_trains_the_teacher_first():
+    seen: list[str] = []
+    reporting = Run(
+        tasks.entry("digits").load(), 1, 0, torch.device("cpu"), lambda s, e, n, a: seen.append(s)
+    )
+    distill(tiny(), Distill(teacher=Model(name="densenet", args=TINY)), reporting)
+    assert seen == ["teacher", "distill"]
