@@ -134,7 +134,7 @@ class _Driver:
             try:
                 recipe: Recipe = self.space.suggest(trial)
             except Exception as error:
-                self._tell(trial.number, Failed(f"space {self.study.space}: {type(error).__name__}: {error}"))
+                self._tell(trial, Failed(f"space {self.study.space}: {type(error).__name__}: {error}"))
                 continue
             folder = self.folder / f"trial-{trial.number:05}"
             folder.mkdir(exist_ok=True)

@@ -10,6 +10,7 @@ from multiprocessing.connection import Connection
 from pathlib import Path
 
 import torch
+from tqdm import tqdm
 
 from searcher import tasks
 from searcher.measure import Measurement, measure
@@ -69,6 +70,8 @@ def main(job: Job, connection: Connection) -> None:
     """The process's entry: everything that happens is sent through the connection."""
     threading.Thread(target=_end_with, args=(connection,), daemon=True).start()
     _log_to(job.folder / "log.txt")
+    # torch.fx makes progress bars, whose default lock is a semaphore that a killed trial leaves behind.
+    tqdm.set_lock(threading.RLock())
     try:
         connection.send(execute(job, connection))
     except Exception as error:

@@ -45,13 +45,12 @@ def _train(trial: Trial) -> Train:
 
 
 def _prune_channels(trial: Trial) -> PruneChannels:
-    return PruneChannels(
-        share=0.5,
-        lr=0.05,
-        ratio=trial.suggest_float("channels_ratio", 0.1, 0.6),
-        criterion=trial.suggest_categorical("channels_criterion", ["l1", "l2", "fpgm"]),
-        engine=trial.suggest_categorical("channels_engine", ["torch-pruning", "nni"]),
-    )
+    choices = {
+        "ratio": trial.suggest_float("channels_ratio", 0.1, 0.6),
+        "criterion": trial.suggest_categorical("channels_criterion", ["l1", "l2", "fpgm"]),
+        "engine": trial.suggest_categorical("channels_engine", ["torch-pruning", "nni"]),
+    }
+    return PruneChannels.model_validate(choices | {"share": 0.5, "lr": 0.05})
 
 
 def _distill(trial: Trial, student: Model) -> Distill:
@@ -69,18 +68,18 @@ def _distill(trial: Trial, student: Model) -> Distill:
 
 def _prune_weights(trial: Trial) -> PruneWeights:
     iterative = trial.suggest_categorical("weights_schedule", ["one-shot", "iterative"]) == "iterative"
-    return PruneWeights(
-        share=0.5,
-        lr=0.05,
-        sparsity=trial.suggest_float("sparsity", 0.1, 0.9),
-        scope=trial.suggest_categorical("sparsity_scope", ["global", "local"]),
-        steps=trial.suggest_int("sparsity_steps", 2, 5) if iterative else 1,
-    )
+    choices = {
+        "sparsity": trial.suggest_float("sparsity", 0.1, 0.9),
+        "scope": trial.suggest_categorical("sparsity_scope", ["global", "local"]),
+        "steps": trial.suggest_int("sparsity_steps", 2, 5) if iterative else 1,
+    }
+    return PruneWeights.model_validate(choices | {"share": 0.5, "lr": 0.05})
 
 
 def _quantize(trial: Trial) -> Quantize:
     excluded = [name for name in BLOCKS if trial.suggest_categorical(f"exclude_{name}", [False, True])]
-    return Quantize(exclude={name: trial.suggest_categorical(f"width_{name}", [16, 32]) for name in excluded})
+    widths = {name: trial.suggest_categorical(f"width_{name}", [16, 32]) for name in excluded}
+    return Quantize.model_validate({"exclude": widths})
 
 
 def _published(growth_rate: int, choices: dict[str, Any]) -> dict[str, Any]:

@@ -1,7 +1,6 @@
 """One walk over a network: what its operations are, and in how many bits each is executed."""
 
 import math
-from collections import OrderedDict
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
@@ -15,14 +14,17 @@ from searcher.errors import TrialError
 INNER = "_inner"
 """The attribute under which a wrapper holds its module: the wrapper is left out of the paths read back."""
 
+KINDS = {nn.Conv2d: "conv", nn.Linear: "linear", nn.BatchNorm2d: "batch_norm"}
+"""The modules that are counted."""
+
 
 @dataclass(frozen=True)
 class Width:
     """What an operation was seen to do, in bits.
 
     Attributes:
-        weight: The weight's width, that of the packed codes if there are any; a quantized operation
-            without packed codes (batch norm) has the width of its output; None without parameters.
+        weight: The packed codes' or the tensor's width; a quantized operation without packed codes
+            (batch norm) has that of its output; None without a weight.
         input: The widest floating-point or quantized input.
         output: The widest output.
         operation: The class of the module, or the name of the function, that was executed.
@@ -33,11 +35,6 @@ class Width:
     output: int
     operation: str
 
-    @property
-    def narrowest(self) -> int:
-        """The smallest of the widths: 8 for anything that runs in int8."""
-        return min(self.weight or self.input, self.input, self.output)
-
 
 @dataclass(frozen=True)
 class Op:
@@ -45,17 +42,14 @@ class Op:
 
     Attributes:
         name: The module's path in the architecture.
-        kind: "conv", "linear" or "batch_norm".
-        input_shape: With a batch of one.
-        output_shape: With a batch of one.
+        kind: A value of `KINDS`.
+        input_shape: With a batch of one, as is the output's.
         params: Weights and biases, running statistics not; 0 where another row has them already.
         nonzero: Of those, the ones that pay: all but the zeros of convolution and linear weights.
         weight_bits: Width in which the operation is executed.
         activation_bits: Width of the executed operation's input.
         macs: Multiply-accumulates of convolutions and linear layers, without the bias.
         dot_length: K, the kernel's area times all the input channels, before it is divided by groups.
-        groups: Groups of a convolution, else 1.
-        bias: Whether a bias is added.
         folded_into: The convolution that has swallowed this batch norm, if one has.
     """
 
@@ -80,6 +74,9 @@ class _Call:
     module: nn.Module
     input: Tensor
     output: Tensor
+
+
+_Saw = Callable[[str, nn.Module, Any, Any], None]
 
 
 def walk(architecture: nn.Module, executed: nn.Module, example: Tensor) -> list[Op]:
@@ -109,8 +106,7 @@ def walk(architecture: nn.Module, executed: nn.Module, example: Tensor) -> list[
 def executed_bits(model: nn.Module, example: Tensor) -> dict[str, Width]:
     """Run one image and read back the widths in which everything is executed.
 
-    Modules are named by their path; in an FX graph, functions and tensor methods are there too, as
-    "<scope>.<node>()". Of a module executed twice the widest run is kept.
+    Modules are named by their path, an FX graph's functions and methods "<scope>.<node>()".
 
     Args:
         model: A plain module or a `torch.fx.GraphModule`, converted to int8 or not.
@@ -118,15 +114,12 @@ def executed_bits(model: nn.Module, example: Tensor) -> dict[str, Width]:
     """
     widths: dict[str, Width] = {}
 
-    def record(name: str, width: Width) -> None:
-        widths[name] = max(width, widths.get(name, width), key=lambda w: w.narrowest)
+    def saw(name: str, module: nn.Module, inputs: Any, output: Any) -> None:
+        widths[name] = _module_width(module, inputs, output)
 
-    def hook(name: str) -> Callable[..., None]:
-        return lambda module, args, kwargs, out: record(name, _module_width(module, (args, kwargs), out))
-
-    with _hooked(model, _is_leaf, hook):
+    with _hooked(model, _is_leaf, saw):
         if isinstance(model, fx.GraphModule):
-            _FunctionReader(model, record).run(example[:1])
+            _FunctionReader(model, widths).run(example[:1])
         else:
             model(example[:1])
     return widths
@@ -135,35 +128,27 @@ def executed_bits(model: nn.Module, example: Tensor) -> dict[str, Width]:
 class _FunctionReader(fx.Interpreter):
     """Records what no module hook sees: the graph's functions and tensor methods."""
 
-    def __init__(self, model: fx.GraphModule, record: Callable[[str, Width], None]) -> None:
+    def __init__(self, model: fx.GraphModule, widths: dict[str, Width]) -> None:
         super().__init__(model)
-        self.record = record
+        self.widths = widths
 
     def run_node(self, n: fx.Node) -> Any:
         result = super().run_node(n)
         if n.op in ("call_function", "call_method") and _tensors(result):
             args, kwargs = self.fetch_args_kwargs_from_env(n)
-            self.record(_function_name(n), _width(None, (args, kwargs), result, _target_name(n)))
+            scope = next(reversed(n.meta.get("nn_module_stack") or {}), "")
+            operation = str(getattr(n.target, "__name__", n.target))
+            name = f"{scope}.{n.name}()".lstrip(".")
+            self.widths[name] = _width(None, (args, kwargs), result, operation)
         return result
 
 
-def _function_name(node: fx.Node) -> str:
-    scopes: OrderedDict[str, Any] = node.meta.get("nn_module_stack") or OrderedDict()
-    scope = next(reversed(scopes), "")
-    return f"{scope}.{node.name}()".lstrip(".")
-
-
-def _target_name(node: fx.Node) -> str:
-    return str(getattr(node.target, "__name__", node.target))
-
-
 def _module_width(module: nn.Module, inputs: Any, output: Any) -> Width:
-    weight = getattr(module, "weight", None)
-    bits = None
-    if callable(weight) and not isinstance(weight, Tensor):
-        bits = _bits(weight())
-    elif isinstance(weight, Tensor):
+    weight, bits = getattr(module, "weight", None), None
+    if isinstance(weight, Tensor):
         bits = _bits(output) if output.is_quantized else _bits(weight)
+    elif callable(weight):
+        bits = _bits(weight())
     return _width(bits, inputs, output, type(module).__name__)
 
 
@@ -178,8 +163,9 @@ def _bits(tensor: Tensor) -> int:
 
 
 def _tensors(value: Any) -> list[Tensor]:
+    """Those that carry activations: a scalar among a quantized function's arguments is a scale."""
     if isinstance(value, Tensor):
-        return [value] if value.is_quantized or value.is_floating_point() else []
+        return [value] if value.dim() and (value.is_quantized or value.is_floating_point()) else []
     if isinstance(value, dict):
         value = list(value.values())
     return [t for item in value for t in _tensors(item)] if isinstance(value, list | tuple) else []
@@ -189,35 +175,27 @@ def _is_leaf(module: nn.Module) -> bool:
     return callable(getattr(module, "weight", None)) or not any(True for _ in module.children())
 
 
-def _is_counted(module: nn.Module) -> bool:
-    return isinstance(module, nn.Conv2d | nn.Linear | nn.BatchNorm2d)
-
-
 def _calls(model: nn.Module, image: Tensor) -> list[_Call]:
     """Tensors are kept, so that the identity of an input tells which operation has produced it."""
     calls: list[_Call] = []
 
-    def hook(name: str) -> Callable[..., None]:
-        return lambda module, args, kwargs, out: calls.append(
-            _Call(name, module, _tensors((args, kwargs))[0], out)
-        )
+    def saw(name: str, module: nn.Module, inputs: Any, output: Any) -> None:
+        calls.append(_Call(name, module, _tensors(inputs)[0], output))
 
-    with _hooked(model, _is_counted, hook):
+    with _hooked(model, lambda module: isinstance(module, tuple(KINDS)), saw):
         model(image)
     return calls
 
 
 @contextmanager
-def _hooked(
-    model: nn.Module, wanted: Callable[[nn.Module], bool], hook: Callable[[str], Callable[..., None]]
-) -> Iterator[None]:
-    """Forward hooks on the wanted modules, by path; in eval mode and without gradients meanwhile."""
+def _hooked(model: nn.Module, wanted: Callable[[nn.Module], bool], saw: _Saw) -> Iterator[None]:
+    """Reports what the wanted modules do; in eval mode and without gradients meanwhile."""
     training = [module for module in model.modules() if module.training]
-    with ExitStack() as stack:
-        stack.enter_context(torch.no_grad())
+    with ExitStack() as stack, torch.no_grad():
         for path, module in model.named_modules():
             if wanted(module):
-                handle = module.register_forward_hook(hook(_clean(path)), with_kwargs=True)
+                name = ".".join(part for part in path.split(".") if part != INNER)
+                handle = module.register_forward_hook(_hook(name, saw), with_kwargs=True)
                 stack.callback(handle.remove)
         for module in training:
             module.training = False
@@ -225,8 +203,8 @@ def _hooked(
         yield
 
 
-def _clean(path: str) -> str:
-    return ".".join(part for part in path.split(".") if part != INNER)
+def _hook(name: str, saw: _Saw) -> Callable[..., None]:
+    return lambda module, args, kwargs, output: saw(name, module, (args, kwargs), output)
 
 
 def _check_all_counted(model: nn.Module, calls: list[_Call]) -> None:
@@ -237,36 +215,32 @@ def _check_all_counted(model: nn.Module, calls: list[_Call]) -> None:
 
 
 def _op(call: _Call, producers: dict[int, _Call], widths: dict[str, Width], seen: set[int]) -> Op:
-    module, groups, dot_length = call.module, 1, 0
+    module, groups = call.module, getattr(call.module, "groups", 1)
     folded_into = None if call.name in widths else _folded_into(call, producers, widths)
     width = widths[folded_into or call.name]
     params = [p for p in module.parameters(recurse=False) if id(p) not in seen]
     seen.update(id(p) for p in params)
-    if isinstance(module, nn.Conv2d):
-        groups, dot_length = module.groups, math.prod(module.kernel_size) * module.in_channels
-    elif isinstance(module, nn.Linear):
-        dot_length = module.in_features
     return Op(
         name=call.name,
-        kind=_kind(module),
+        kind=next(kind for counted, kind in KINDS.items() if isinstance(module, counted)),
         input_shape=tuple(call.input.shape),
         output_shape=tuple(call.output.shape),
         params=sum(p.numel() for p in params),
         nonzero=sum(int(p.count_nonzero()) if p.dim() > 1 else p.numel() for p in params),
         weight_bits=width.weight or width.output,
         activation_bits=width.input,
-        macs=call.output.numel() * dot_length // groups,
-        dot_length=dot_length,
+        macs=call.output.numel() * _dot_length(module) // groups,
+        dot_length=_dot_length(module),
         groups=groups,
         bias=isinstance(module.bias, Tensor),
         folded_into=folded_into,
     )
 
 
-def _kind(module: nn.Module) -> str:
+def _dot_length(module: nn.Module) -> int:
     if isinstance(module, nn.Conv2d):
-        return "conv"
-    return "linear" if isinstance(module, nn.Linear) else "batch_norm"
+        return math.prod(module.kernel_size) * module.in_channels
+    return module.in_features if isinstance(module, nn.Linear) else 0
 
 
 def _folded_into(call: _Call, producers: dict[int, _Call], widths: dict[str, Width]) -> str:

@@ -19,7 +19,6 @@ ENGINE = "onednn"
 """The kernels: those of x86 and fbgemm saturate with 8-bit activations."""
 
 _DTYPES = {16: torch.bfloat16, 32: torch.float32}
-_CONTAINERS = (nn.ModuleList, nn.ModuleDict)
 _WARNINGS = {
     "torch.ao.quantization is deprecated and will be removed in 2.10": DeprecationWarning,
     "torch.quantize_per_tensor, torch.quantize_per_channel and other quantized tensor creation": UserWarning,
@@ -47,6 +46,7 @@ def quantize(model: nn.Module, batches: Iterable[Tensor], exclude: Mapping[str, 
     _check_exclusions(model, exclude)
     _set_engine()
     reference = copy.deepcopy(model).cpu().eval()
+    reference.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     images = (batch.detach().cpu() for batch in batches)
     first = next(images, None)
     if first is None:
@@ -75,8 +75,8 @@ def verify(model: nn.Module, converted: nn.Module, example: Tensor, exclude: Map
     widths = executed_bits(converted, example)
     errors = [_leak(name, width, exclude) for name, width in widths.items()]
     for name, module in model.named_modules():
-        if isinstance(module, nn.Conv2d | nn.Linear) and _excluded(name, exclude) is None:
-            errors.append(_not_int8(name, widths.get(name)))
+        if isinstance(module, nn.Conv2d | nn.Linear):
+            errors.append(_not_int8(name, widths.get(name), exclude))
     found = [error for error in errors if error]
     if found:
         raise TrialError("not quantized as asked: " + "; ".join(found))
@@ -141,13 +141,19 @@ def _quiet() -> Iterator[None]:
 
 def _keep_out(model: nn.Module, exclude: Mapping[str, int]) -> nn.Module:
     for name, bits in exclude.items():
-        module = model.get_submodule(name)
-        if isinstance(module, _CONTAINERS):
-            for child, inner in module.named_children():
-                module.set_submodule(child, KeptOut(inner, _DTYPES[bits]))
-        else:
-            model.set_submodule(name, KeptOut(module, _DTYPES[bits]))
+        for path in _callable_paths(model, name):
+            model.set_submodule(path, KeptOut(model.get_submodule(path), _DTYPES[bits]))
     return model
+
+
+def _callable_paths(model: nn.Module, name: str) -> list[str]:
+    """The module itself, or what a list of modules holds: a list has no forward to wrap."""
+    module = model.get_submodule(name)
+    if not isinstance(module, nn.ModuleList | nn.ModuleDict):
+        return [name]
+    return [
+        path for child, _ in module.named_children() for path in _callable_paths(model, f"{name}.{child}")
+    ]
 
 
 def _prepare(model: nn.Module, image: Tensor) -> torch.fx.GraphModule:
@@ -179,14 +185,15 @@ def _leak(name: str, width: Width, exclude: Mapping[str, int]) -> str | None:
     if outer is None:
         return None
     asked = exclude[outer]
-    if asked == width.narrowest == max(width.weight or asked, width.input, width.output):
+    seen = {width.weight or asked, width.input, width.output}
+    if seen == {asked}:
         return None
-    return f"{name} ({width.operation}) runs in {width.narrowest} bits, {outer} was to be kept at {asked}"
+    return f"{name} ({width.operation}) runs in {min(seen - {asked})} bits, {outer} was to be kept at {asked}"
 
 
-def _not_int8(name: str, width: Width | None) -> str | None:
+def _not_int8(name: str, width: Width | None, exclude: Mapping[str, int]) -> str | None:
     if width is None:
         return f"{name} is not executed"
-    if width.weight == width.input == 8:
+    if _excluded(name, exclude) or width.weight == width.input == 8:
         return None
     return f"{name} ({width.operation}) runs in {width.weight} bits, not 8"

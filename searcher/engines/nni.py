@@ -15,6 +15,7 @@ from torch import Tensor, fx, nn
 from torch.fx.passes.shape_prop import ShapeProp
 from torch.nn import functional as F
 
+from searcher.engines.channels import check_removed, kept_modules
 from searcher.errors import TrialError, unknown
 
 with warnings.catch_warnings():
@@ -29,8 +30,6 @@ nni.silence_stdout()
 logging.getLogger("nni").setLevel(logging.ERROR)
 
 CRITERIA = {"l1": L1NormPruner, "l2": L2NormPruner, "fpgm": FPGMPruner}
-MIN_SHARE = 0.25
-"""The least share of the asked ratio that must be removed for the result to count as pruned."""
 MAX_SPARSITY = 0.98
 """The most that a global threshold takes out of one layer, so that none is emptied."""
 
@@ -61,7 +60,7 @@ def prune_channels(
     if criterion not in CRITERIA:
         raise unknown("criterion", criterion, CRITERIA)
     net = copy.deepcopy(model).eval().requires_grad_(True)
-    kept = _kept(net, keep)
+    kept = set(kept_modules(net, keep))
     before = _channels(net, kept)
     config = _config(net, example, ratio, kept)
     if config:
@@ -69,7 +68,7 @@ def prune_channels(
         masks = pruner.compress()[1]
         pruner.unwrap_model()
         net = _shrink(net, example, masks)
-    _check(1 - _channels(net, kept) / max(before, 1), ratio)
+    check_removed("NNI", 1 - _channels(net, kept) / max(before, 1), ratio)
     return net
 
 
@@ -133,14 +132,6 @@ def _check_sparsity(masks: dict[str, Tensor], sparsity: float) -> None:
             f"NNI was asked for a global sparsity of {sparsity:.1%} and one threshold gives {reached:.1%}: "
             "too many weights have the same magnitude"
         )
-
-
-def _kept(net: nn.Module, keep: Sequence[str]) -> set[str]:
-    names = dict(net.named_modules())
-    missing = [name for name in keep if name not in names]
-    if missing:
-        raise unknown("module", missing[0], names)
-    return {n for n in names if any(n == name or n.startswith(f"{name}.") for name in keep)}
 
 
 def _convs(net: nn.Module) -> dict[str, nn.Conv2d]:
@@ -239,11 +230,3 @@ def _contained() -> Iterator[None]:
     with contextlib.redirect_stdout(io.StringIO()), torch.random.fork_rng(devices=[]), torch.enable_grad():
         torch.manual_seed(0)
         yield
-
-
-def _check(removed: float, ratio: float) -> None:
-    if removed < ratio * MIN_SHARE:
-        raise TrialError(
-            f"NNI was asked to remove {ratio:.1%} of the channels and could remove {removed:.1%}: "
-            "the layers are too narrow, kept, or fixed by group convolutions or padded shortcuts"
-        )

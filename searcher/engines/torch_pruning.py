@@ -10,10 +10,8 @@ import torch_pruning as tp
 from torch import Tensor, nn
 from torch_pruning.pruner.function import prune_conv_in_channels, prune_conv_out_channels
 
-from searcher.errors import TrialError, unknown
-
-MIN_SHARE = 0.25
-"""The least share of the asked ratio that must be removed for the result to count as pruned."""
+from searcher.engines.channels import check_removed, kept_modules
+from searcher.errors import unknown
 
 
 def _distance(weight: Tensor, groups: int) -> Tensor:
@@ -74,7 +72,7 @@ def prune_channels(
     if criterion not in CRITERIA:
         raise unknown("criterion", criterion, CRITERIA)
     net = copy.deepcopy(model).eval().requires_grad_(True)
-    kept = _kept(net, keep)
+    kept = set(kept_modules(net, keep).values())
     before = _channels(net, kept)
     with torch.enable_grad():
         graph = tp.DependencyGraph().build_dependency(net, example_inputs=example)
@@ -83,16 +81,8 @@ def prune_channels(
     for root, channels in chosen:
         if channels:
             graph.get_pruning_group(root.dep.layer, root.dep.pruning_fn, channels).prune()
-    _check(1 - _channels(net, kept) / max(before, 1), ratio)
+    check_removed("torch-pruning", 1 - _channels(net, kept) / max(before, 1), ratio)
     return net
-
-
-def _kept(net: nn.Module, keep: Sequence[str]) -> set[nn.Module]:
-    names = dict(net.named_modules())
-    missing = [name for name in keep if name not in names]
-    if missing:
-        raise unknown("module", missing[0], names)
-    return {module for name in keep for module in names[name].modules()}
 
 
 def _channels(net: nn.Module, kept: set[nn.Module]) -> int:
@@ -136,11 +126,3 @@ def _blocks(dep: Any) -> int:
     if grouped and dep.pruning_fn in (prune_conv_in_channels, prune_conv_out_channels):
         return int(dep.layer.groups)
     return 1
-
-
-def _check(removed: float, ratio: float) -> None:
-    if removed < ratio * MIN_SHARE:
-        raise TrialError(
-            f"torch-pruning was asked to remove {ratio:.1%} of the channels and could remove {removed:.1%}: "
-            "the layers are too narrow, kept, or fixed by group convolutions or padded shortcuts"
-        )

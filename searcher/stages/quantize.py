@@ -1,5 +1,6 @@
 """int8 post-training quantization with exclusions."""
 
+import torch
 from torch import nn
 
 from searcher.engines import fx
@@ -11,5 +12,5 @@ def quantize(model: nn.Module, stage: Quantize, run: Run) -> nn.Module:
     """Calibrate on training images without augmentation and convert; the exclusions are verified."""
     task = run.task
     images = task.train.images[: stage.calibration_images]
-    batches = [task.normalise(batch) for batch in images.split(128)]
+    batches = [task.normalise(batch) for batch in torch.split(images, 128)]
     return fx.quantize(model, batches, dict(stage.exclude))

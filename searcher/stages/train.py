@@ -70,7 +70,7 @@ def fit(
     """
     task, device = run.task, run.device
     epochs = run.epochs_of(training.share) if epochs is None else epochs
-    model.to(device=device, memory_format=torch.channels_last)
+    model.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
     data = task.train.to(device)
     steps = math.ceil(len(data) / training.batch_size)
     optimizer = _optimizer(model, training)
@@ -79,7 +79,8 @@ def fit(
     for epoch in range(epochs):
         model.train()
         total = torch.zeros((), device=device)
-        for chosen in torch.randperm(len(data), generator=generator).to(device).split(training.batch_size):
+        order = torch.randperm(len(data), generator=generator).to(device)
+        for chosen in torch.split(order, training.batch_size):
             images = task.normalise(task.augment(data.images[chosen], generator))
             targets = data.labels[chosen]
             if mixup:

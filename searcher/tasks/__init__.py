@@ -44,7 +44,7 @@ def choose(names: Sequence[str]) -> tuple[str, str]:
         SearcherError: An unknown name, or none of them has its data here.
     """
     entries = [(name, entry(name)) for name in names]
-    absent = []
+    absent: list[tuple[str, str]] = []
     for name, candidate in entries:
         if candidate.available():
             passed = ", ".join(f"{other} is not on this machine ({how})" for other, how in absent)

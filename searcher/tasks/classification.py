@@ -50,8 +50,8 @@ class Classification:
         digest = hashlib.sha256(self.name.encode())
         for split in (self.train, self.validation, self.test):
             digest.update(str(len(split)).encode())
-            digest.update(np.ascontiguousarray(split.images.numpy()))
-            digest.update(np.ascontiguousarray(split.labels.numpy()))
+            for tensor in (split.images, split.labels):
+                digest.update(tensor.contiguous().numpy().data)
         return digest.hexdigest()[:16]
 
     @property
@@ -93,9 +93,10 @@ class Classification:
         model.eval()
         device = _device(model)
         right = 0
-        for images, labels in zip(
-            split.images.split(batch_size), split.labels.split(batch_size), strict=True
-        ):
+        batches = zip(
+            torch.split(split.images, batch_size), torch.split(split.labels, batch_size), strict=True
+        )
+        for images, labels in batches:
             logits = model(self.normalise(images.to(device)))
             right += int((logits.argmax(1) == labels.to(device)).sum())
         return right / len(split)
