@@ -4,13 +4,21 @@ import multiprocessing
 import os
 import signal
 from collections.abc import Sequence
+from multiprocessing import forkserver
 from multiprocessing.connection import Connection, wait
 
 from searcher import trial
 from searcher.trial import Job, Killed, Outcome, Progress
 
 _context = multiprocessing.get_context("forkserver")
-_context.set_forkserver_preload(["searcher.trial"])
+# An optimizer's first step imports torch._dynamo, which takes longer than many a trial's epoch.
+_context.set_forkserver_preload(["searcher.trial", "torch._dynamo"])
+
+
+def start_server() -> None:
+    """Start the server that forks trials, so that it loads torch while the driver gets ready."""
+    with _no_interrupt():
+        forkserver.ensure_running()
 
 
 class LocalTrial:

@@ -14,7 +14,7 @@ from optuna.trial import FrozenTrial, TrialState
 from searcher import storage
 from searcher.check import identify, load_space
 from searcher.front import Front, front
-from searcher.launch import LocalTrial, cores, wait_for
+from searcher.launch import LocalTrial, cores, start_server, wait_for
 from searcher.measure import check_metrics
 from searcher.recipe import Recipe
 from searcher.study import Study
@@ -83,6 +83,7 @@ def search(study: Study, runs: Path, workers: int, view: View) -> State:
     """
     space = load_space(study)
     check_metrics(study.measured())
+    start_server()
     folder = runs.absolute() / study.stored_name
     identity = identify(study)
     storage.open_storage(runs)

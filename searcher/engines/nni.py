@@ -92,7 +92,8 @@ def weight_masks(model: nn.Module, sparsity: float, scope: str) -> dict[str, Ten
     """
     if scope not in ("local", "global"):
         raise unknown("scope", scope, ("local", "global"))
-    net = copy.deepcopy(model)
+    # NNI views the weights flat, which channels_last does not allow.
+    net = copy.deepcopy(model).to(memory_format=torch.contiguous_format)  # type: ignore[call-overload]
     weights = [m.weight.detach() for m in net.modules() if isinstance(m, nn.Conv2d | nn.Linear)]
     config: dict[str, Any] = {"op_types": ["Conv2d", "Linear"], "sparse_ratio": float(sparsity)}
     if scope == "global":

@@ -287,3 +287,11 @@ def test_nni_neither_prints_nor_warns(capfd: pytest.CaptureFixture[str]) -> None
         nni.prune_channels(trained("densenet"), images(), 0.3, "l1")
         nni.weight_masks(trained("densenet"), 0.3, "global")
     assert capfd.readouterr() == ("", "")
+
+
+@pytest.mark.parametrize("scope", ["local", "global"])
+def test_masks_do_not_depend_on_the_memory_format(scope: str) -> None:
+    model = copy.deepcopy(trained("grouped 3×3"))
+    contiguous = nni.weight_masks(model, 0.5, scope)
+    model.to(memory_format=torch.channels_last)
+    assert all(torch.equal(m, contiguous[name]) for name, m in nni.weight_masks(model, 0.5, scope).items())
