@@ -1,7 +1,10 @@
 """A search on the terminal: a live view, or plain lines where there is no terminal."""
 
 import math
+import sys
+import termios
 import time
+from typing import Any
 
 from rich.console import Console, Group, RenderableType
 from rich.live import Live
@@ -64,11 +67,14 @@ class LiveView:
         self._live = Live(console=console, refresh_per_second=4, transient=True)
 
     def __enter__(self) -> "LiveView":
+        self._modes = _hide_control_keys()
         self._live.start()
         return self
 
     def __exit__(self, *exc: object) -> None:
         self._live.stop()
+        if self._modes:
+            termios.tcsetattr(sys.stdin, termios.TCSADRAIN, self._modes)
 
     def update(self, state: State) -> None:
         """Draw the view."""
@@ -78,6 +84,17 @@ class LiveView:
         """Leave a line above the view where a trial failed."""
         if not isinstance(outcome, Done):
             self._console.print(f"trial {number}: {summary(state, outcome)}", markup=False, highlight=False)
+
+
+def _hide_control_keys() -> list[Any] | None:
+    """Keep the terminal from printing ^C into the view; the modes to put back, None without a terminal."""
+    if not sys.stdin.isatty():
+        return None
+    before = termios.tcgetattr(sys.stdin)
+    modes = termios.tcgetattr(sys.stdin)
+    modes[3] &= ~termios.ECHOCTL
+    termios.tcsetattr(sys.stdin, termios.TCSADRAIN, modes)
+    return before
 
 
 def render(state: State, height: int) -> RenderableType:
@@ -102,7 +119,7 @@ def _head(state: State) -> Panel:
 
 def _running(state: State) -> Table:
     table = Table(box=None, pad_edge=False, header_style="dim")
-    for name in ("trial", "stage", "epoch", "accuracy", "since"):
+    for name in ("trial", "stage", "epoch", "validation", "for"):
         table.add_column(name, justify="left" if name == "stage" else "right", min_width=6)
     for running in state.running.values():
         table.add_row(*_row(running))
@@ -113,5 +130,5 @@ def _row(running: Running) -> list[str]:
     progress = running.progress
     accuracy = "" if math.isnan(progress.accuracy) else f"{progress.accuracy:.2%}"
     epoch = f"{progress.epoch}/{progress.epochs}" if progress.epoch else ""
-    since = duration(time.monotonic() - running.started)
-    return [str(running.trial.number), progress.stage, epoch, accuracy, since]
+    taken = duration(time.monotonic() - running.started)
+    return [str(running.trial.number), progress.stage, epoch, accuracy, taken]

@@ -21,13 +21,21 @@ class Model(_Frozen):
 
     def words(self) -> str:
         """The family and its arguments; what is off goes without saying."""
-        return " ".join([self.name, *(_argument(key, value) for key, value in self.args.items() if value)])
+        on = {key: value for key, value in self.args.items() if value and not _ungrouped(key, value)}
+        return " ".join([self.name, *(_argument(key, value) for key, value in on.items())])
+
+
+def _ungrouped(key: str, value: object) -> bool:
+    return key.startswith("groups") and value == 1
 
 
 def _argument(key: str, value: object) -> str:
+    key = {"growth_rate": "k"}.get(key, key)
     if value is True:
         return key
-    return f"{key}={'-'.join(map(str, value)) if isinstance(value, list) else value}"
+    if isinstance(value, list | tuple):
+        return "-".join(map(str, value))
+    return f"{key}={value}"
 
 
 class Training(_Frozen):

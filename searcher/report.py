@@ -1,17 +1,22 @@
 """Tables of a study's trials: on the terminal, and as CSV."""
 
 from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import optuna
 import pandas as pd
 from optuna.trial import FrozenTrial, TrialState
 from rich import box
+from rich.console import Console, ConsoleOptions, RenderResult
 from rich.table import Table
 
 from searcher.front import Front, front, violation
 from searcher.recipe import Recipe
-from searcher.study import Metric, Study
+from searcher.study import Study
+
+WIDE = 140
+"""Columns of a console from which on a table has room for the recipes."""
 
 
 def number(value: float) -> str:
@@ -21,12 +26,12 @@ def number(value: float) -> str:
     return f"{value:.4f}" if abs(value) < 100 else f"{value:,.0f}"
 
 
-def front_table(study: Study, points: Front, rows: int | None = None) -> Table:
+def front_table(study: Study, points: Front, rows: int | None = None) -> "TrialTable":
     """The front as a table, best quality first; at most so many rows."""
-    title = f"front, {len(points.trials)} points"
-    if study.constraints and not points.feasible:
+    title = f"front, {len(points.trials)} points" if points.trials else "front"
+    if points.trials and not points.feasible:
         title += f"; no trial satisfies {', '.join(map(str, study.constraints))} yet, constraints ignored"
-    return _table(study, points.trials[:rows], title, distance=not points.feasible)
+    return TrialTable(study, points.trials[:rows], title, distance=not points.feasible)
 
 
 def complete_trials(stored: optuna.Study) -> list[FrozenTrial]:
@@ -34,45 +39,74 @@ def complete_trials(stored: optuna.Study) -> list[FrozenTrial]:
     return stored.get_trials(deepcopy=False, states=[TrialState.COMPLETE])
 
 
-def study_table(study: Study, stored: optuna.Study, every: bool) -> Table:
+def study_table(study: Study, stored: optuna.Study, every: bool) -> "TrialTable":
     """The table of a stored study: its front, or all its trials."""
-    complete = complete_trials(stored)
-    if not every:
-        return front_table(study, front(study, complete))
-    return _table(study, stored.get_trials(deepcopy=False), f"{study.stored_name}, all trials", every=True)
-
-
-def columns(study: Study) -> list[Metric]:
-    """The metrics of a study in the order of its tables."""
-    return study.measured()
-
-
-def _table(
-    study: Study, trials: Sequence[FrozenTrial], title: str, *, distance: bool = False, every: bool = False
-) -> Table:
-    table = Table(title=title, title_justify="left", box=box.SIMPLE_HEAD, pad_edge=False)
-    table.add_column("trial", justify="right")
     if every:
-        table.add_column("state")
-    for metric in columns(study):
-        table.add_column(metric.key.replace(":", "\n"), justify="right")
-    if distance and study.constraints:
-        table.add_column("to the\nbound", justify="right")
-    table.add_column("recipe", overflow="fold")
-    for trial in trials:
-        table.add_row(*_cells(study, trial, distance=distance and bool(study.constraints), every=every))
-    return table
+        title = f"{study.stored_name}, all trials"
+        return TrialTable(study, stored.get_trials(deepcopy=False), title, state=True)
+    return front_table(study, front(study, complete_trials(stored))).titled(f"{study.stored_name}, ")
 
 
-def _cells(study: Study, trial: FrozenTrial, *, distance: bool, every: bool) -> list[str]:
-    metrics = trial.user_attrs.get("metrics", {})
-    cells = [str(trial.number)]
-    if every:
-        cells.append(trial.user_attrs.get("outcome") or trial.state.name.lower())
-    cells += [number(metrics[m.key]) if m.key in metrics else "" for m in columns(study)]
-    if distance:
-        cells.append(number(violation(study, trial)))
-    return [*cells, words(trial)]
+@dataclass(frozen=True)
+class TrialTable:
+    """Trials with their metrics and recipes; on a narrow console the recipes stand in a list below."""
+
+    study: Study
+    trials: Sequence[FrozenTrial]
+    title: str
+    distance: bool = False
+    state: bool = False
+
+    def titled(self, prefix: str) -> "TrialTable":
+        """The same table with something in front of its title."""
+        return replace(self, title=prefix + self.title)
+
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
+        wide = options.max_width >= WIDE
+        if not self.trials:
+            yield f"{self.title}: no trial is complete yet"
+            return
+        yield self._table(wide)
+        if not wide:
+            yield self._recipes()
+
+    def _table(self, wide: bool) -> Table:
+        table = Table(title=self.title, title_justify="left", box=box.SIMPLE_HEAD, pad_edge=False)
+        for name in self._headers():
+            table.add_column(name, justify="left" if name == "state" else "right")
+        if wide:
+            table.add_column("recipe", overflow="fold")
+        for trial in self.trials:
+            table.add_row(*self._cells(trial), *([words(trial)] if wide else []))
+        return table
+
+    def _recipes(self) -> Table:
+        table = Table(box=None, pad_edge=False, show_header=False)
+        table.add_column(justify="right")
+        table.add_column(overflow="fold")
+        for trial in self.trials:
+            table.add_row(str(trial.number), words(trial))
+        return table
+
+    def _headers(self) -> list[str]:
+        names = [m.key.replace(":", "\n") for m in self.study.measured()]
+        bound = ["to the\nbound"] if self._bounded else []
+        return ["trial", *(["state"] if self.state else []), *names, *bound]
+
+    def _cells(self, trial: FrozenTrial) -> list[str]:
+        metrics = trial.user_attrs.get("metrics", {})
+        figures = [number(metrics[m.key]) if m.key in metrics else "" for m in self.study.measured()]
+        bound = [number(violation(self.study, trial))] if self._bounded else []
+        return [str(trial.number), *([state(trial)] if self.state else []), *figures, *bound]
+
+    @property
+    def _bounded(self) -> bool:
+        return self.distance and bool(self.study.constraints)
+
+
+def state(trial: FrozenTrial) -> str:
+    """A trial's state as the tables name it: complete, running, failed, put back, ..."""
+    return str(trial.user_attrs.get("outcome") or trial.state.name.lower())
 
 
 def words(trial: FrozenTrial) -> str:
@@ -96,10 +130,10 @@ def _record(study: Study, trial: FrozenTrial, on_front: bool) -> dict[str, objec
     metrics = trial.user_attrs.get("metrics", {})
     return {
         "trial": trial.number,
-        "state": trial.user_attrs.get("outcome") or trial.state.name.lower(),
+        "state": state(trial),
         "front": on_front,
         "feasible": violation(study, trial) <= 0 if metrics else None,
-        **{m.key: metrics.get(m.key) for m in columns(study)},
+        **{m.key: metrics.get(m.key) for m in study.measured()},
         "seconds": trial.user_attrs.get("seconds"),
         "recipe": words(trial),
         **trial.params,

@@ -32,7 +32,7 @@ def test_a_study_from_run_to_csv(searcher: Searcher, place: Path):
 
     shown = searcher("show", "tiny", "--all", "--csv", "all.csv")
     assert shown.returncode == 0
-    assert "growth_rate=4" in shown.stdout
+    assert "densenet k=4" in shown.stdout
     table = pd.read_csv(place / "all.csv")
     assert list(table["trial"]) == [0, 1, 2, 3]
     assert set(table["state"]) == {"complete"}

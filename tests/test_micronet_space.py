@@ -58,4 +58,4 @@ def test_the_published_configurations_have_the_published_parameters(number: int,
 def test_the_headline_keeps_out_what_was_published():
     recipe = SPACE.suggest(optuna.trial.FixedTrial(SPACE.ENQUEUE[0]))
     assert recipe.stages[-1].exclude == dict.fromkeys(["stem", "dense1", "dense2", "trans3"], 16)
-    assert recipe.words().startswith("densenet growth_rate=4")
+    assert recipe.words().startswith("densenet k=4 groups_1x1=2 groups_3x3=2 6-12-24-16; distilled")

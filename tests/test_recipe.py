@@ -30,4 +30,4 @@ def test_saved_as_toml(tmp_path: Path):
 
 def test_words_say_what_is_on():
     recipe = Recipe(model=MODEL, stages=(Train(), Quantize(exclude={"stem": 16})))
-    assert recipe.words() == "densenet growth_rate=4; int8 but stem in 16 bits"
+    assert recipe.words() == "densenet k=4; int8 but stem in 16 bits"
