@@ -38,7 +38,10 @@ def run(
     ] = None,
     runs_dir: RunsDir = RUNS,
 ) -> None:
-    """Search: run a study's trials. Ctrl-C stops; the same command goes on from there."""
+    """Search: run a study's trials. Ctrl-C stops; the same command goes on from there.
+
+    Exit status 1 where not one trial is complete, 2 for bad input, 130 after Ctrl-C.
+    """
     from rich.console import Console
 
     from searcher import report, tasks
@@ -52,14 +55,16 @@ def run(
     if passed_over:
         console.print(passed_over, markup=False, highlight=False)
     chosen = file.study(task)
-    again = f"the same command goes on; searcher show {chosen.name} has the table"
+    count = workers or default_workers()
+    console.print(f"{chosen.stored_name}: {chosen.budget.trials} trials, {count} at a time", highlight=False)
     try:
         if console.is_terminal:
             with LiveView(console) as view:
-                state = search(chosen, runs_dir, workers or default_workers(), view)
+                state = search(chosen, runs_dir, count, view)
         else:
-            state = search(chosen, runs_dir, workers or default_workers(), PlainView(console))
+            state = search(chosen, runs_dir, count, PlainView(console))
     except KeyboardInterrupt:
+        again = f"the same command goes on; searcher show {chosen.name} has the table"
         console.print(f"stopped: {again}", highlight=False)
         raise typer.Exit(130) from None
     console.print(report.front_table(chosen, state.front))
@@ -67,6 +72,8 @@ def run(
         f"{len(state.complete)} complete trials, {state.failed} failed: {chosen.stored_name} in {runs_dir}",
         highlight=False,
     )
+    if not state.complete:
+        raise typer.Exit(1)
 
 
 @app.command()
@@ -129,9 +136,9 @@ def dashboard(
     runs_dir: RunsDir = RUNS,
 ) -> None:
     """Optuna's dashboard on everything stored; Ctrl-C ends it."""
-    from searcher import storage
+    from searcher.dashboard import serve
 
-    storage.serve(runs_dir, port)
+    serve(runs_dir, port)
 
 
 @data.command()

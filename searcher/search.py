@@ -2,6 +2,7 @@
 
 import time
 import warnings
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import ModuleType
@@ -42,6 +43,7 @@ class State:
     started: float = field(default_factory=time.monotonic)
     running: dict[int, Running] = field(default_factory=dict)
     complete: list[FrozenTrial] = field(default_factory=list)
+    front: Front = field(default_factory=lambda: Front([], feasible=False))
     failed: int = 0
     earlier: int = 0
 
@@ -50,10 +52,10 @@ class State:
         """Trials that count towards the budget."""
         return len(self.complete) + self.failed
 
-    @property
-    def front(self) -> Front:
-        """The front so far."""
-        return front(self.study, self.complete)
+    def add(self, trials: Sequence[FrozenTrial]) -> None:
+        """Count trials that are complete, and bring the front up to date."""
+        self.complete.extend(trials)
+        self.front = front(self.study, self.complete)
 
     @property
     def seconds_left(self) -> float | None:
@@ -119,10 +121,10 @@ class _Driver:
 
     def _recover(self) -> None:
         """Count what is finished; put back what was running when an earlier driver died."""
-        for trial in self.stored.get_trials(deepcopy=False):
-            if trial.state == TrialState.COMPLETE:
-                self.state.complete.append(trial)
-            elif trial.state == TrialState.FAIL:
+        trials = self.stored.get_trials(deepcopy=False)
+        self.state.add([t for t in trials if t.state == TrialState.COMPLETE])
+        for trial in trials:
+            if trial.state == TrialState.FAIL:
                 self.state.failed += trial.user_attrs.get("outcome") == "failed"
             elif trial.state == TrialState.RUNNING:
                 self._put_back(trial.number, "interrupted")
@@ -185,7 +187,7 @@ class _Driver:
         for constraint in self.study.constraints:
             trial.set_constraint(str(constraint), constraint.violation(outcome.metrics[constraint.key]))
         values = [outcome.metrics[o.key] for o in self.study.objectives]
-        self.state.complete.append(self.stored.tell(trial, values))
+        self.state.add([self.stored.tell(trial, values)])
 
     def _put_back(self, number: int, reason: str, attempt: int = 0) -> None:
         """Enqueue a trial's parameters again, then tell it failed; safe to be cut off in between."""
@@ -198,7 +200,7 @@ class _Driver:
         self._fail(number, "put back", reason)
 
     def _fail(self, number: int, outcome: str, reason: str) -> None:
-        trial_id = self.stored.trials[number]._trial_id
+        trial_id = self.stored.get_trials(deepcopy=False)[number]._trial_id
         self.stored._storage.set_trial_user_attr(trial_id, "outcome", outcome)
         self.stored._storage.set_trial_user_attr(trial_id, "reason", reason)
         self.stored.tell(number, state=TrialState.FAIL)

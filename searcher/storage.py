@@ -38,9 +38,14 @@ def url(runs: Path) -> str:
     return f"sqlite:///{runs / 'optuna.db'}"
 
 
+def has_storage(runs: Path) -> bool:
+    """Whether anything was ever stored in a runs folder."""
+    return (runs / "optuna.db").is_file()
+
+
 def stored_names(runs: Path) -> list[str]:
     """The names of the stored studies, the one that ran last first."""
-    if not (runs / "optuna.db").is_file():
+    if not has_storage(runs):
         return []
     summaries = optuna.get_all_study_summaries(open_storage(runs))
     return sorted((s.study_name for s in summaries), key=lambda name: _last_used(runs, name), reverse=True)
@@ -70,8 +75,14 @@ def resolve(runs: Path, name: str) -> tuple[str, str]:
 
 
 def load(runs: Path, stored_name: str) -> tuple[optuna.Study, Study]:
-    """A stored study's trials, and the study as it was when it ran last."""
+    """A stored study's trials, and the study as it was when it ran last.
+
+    Raises:
+        SearcherError: Its first run was cut off before anything was stored.
+    """
     stored = optuna.load_study(study_name=stored_name, storage=open_storage(runs))
+    if "study" not in stored.user_attrs:
+        raise SearcherError(f"study {stored_name} in {runs} has not begun; run it again")
     return stored, Study.model_validate_json(stored.user_attrs["study"])
 
 
@@ -82,8 +93,7 @@ def create_or_load(runs: Path, study: Study, identity: dict[str, Any]) -> optuna
         SearcherError: It was stored with another task, space, objectives, constraints or training budget.
     """
     storage = open_storage(runs)
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
+    with _experimental():
         stored = optuna.create_study(
             study_name=study.stored_name,
             storage=storage,
@@ -106,9 +116,18 @@ def create_or_load(runs: Path, study: Study, identity: dict[str, Any]) -> optuna
                 ]
             )
         )
+    with _experimental():
+        stored.set_metric_names([o.key for o in study.objectives])
     stored.set_user_attr("identity", identity)
     stored.set_user_attr("study", study.model_dump_json())
     return stored
+
+
+@contextmanager
+def _experimental() -> Iterator[None]:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
+        yield
 
 
 def _exists(storage: RDBStorage, study: Study) -> bool:
@@ -133,23 +152,3 @@ def one_driver(folder: Path) -> Iterator[None]:
         lock.write(f"{socket.gethostname()} pid {os.getpid()}\n")
         lock.flush()
         yield
-
-
-def serve(runs: Path, port: int) -> None:
-    """Run optuna-dashboard on the runs folder's storage, on the loopback interface, until interrupted.
-
-    Raises:
-        SearcherError: Nothing is stored there, or the port is taken.
-    """
-    import optuna_dashboard
-
-    if not (runs / "optuna.db").is_file():
-        raise SearcherError(f"nothing is stored in {runs} yet")
-    with socket.socket() as probe:
-        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            probe.bind(("127.0.0.1", port))
-        except OSError as error:
-            raise SearcherError(f"port {port}: {error.strerror}; choose another with --port") from error
-    print(f"dashboard on http://127.0.0.1:{port}/ (Ctrl-C ends it)", flush=True)
-    optuna_dashboard.run_server(open_storage(runs), host="127.0.0.1", port=port)

@@ -1,12 +1,16 @@
+import json
+import re
+import signal
 import subprocess
 import sys
+import urllib.request
 from pathlib import Path
 
 import pandas as pd
 import pytest
 
 from searcher.tasks import cifar10
-from tests.conftest import Searcher
+from tests.conftest import Searcher, command
 
 
 def refused(result: subprocess.CompletedProcess[str]) -> str:
@@ -113,3 +117,24 @@ def test_damaged_data_is_refused_before_anything_is_stored(searcher: Searcher, p
     message = refused(searcher("run", "--study", "tiny", "--set", "task=cifar10"))
     assert "data_batch_1.bin: 100 bytes, expected 30,730,000" in message
     assert not (place / "runs").exists()
+
+
+def test_the_dashboard_serves_what_is_stored(searcher: Searcher, place: Path):
+    assert searcher("run", "--study", "tiny", "--set", "budget.trials=1").returncode == 0
+    served = subprocess.Popen(
+        command("dashboard", "--port", "0"), cwd=place, stdout=subprocess.PIPE, text=True
+    )
+    try:
+        address = re.search(r"http://127.0.0.1:\d+/", served.stdout.readline())[0]
+        with urllib.request.urlopen(f"{address}api/studies") as answer:
+            (study,) = json.load(answer)["study_summaries"]
+        assert study["study_name"] == "tiny@digits"
+        with urllib.request.urlopen(f"{address}dashboard/") as answer:
+            assert b"<title>Optuna Dashboard</title>" in answer.read()
+        port = address.rstrip("/").rpartition(":")[2]
+        assert f"port {port}: Address already in use" in refused(searcher("dashboard", "--port", port))
+        served.send_signal(signal.SIGINT)
+        assert served.wait(20) == 0
+    finally:
+        served.kill()
+        served.stdout.close()

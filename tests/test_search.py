@@ -114,7 +114,7 @@ def test_a_trial_that_is_always_killed_fails_after_two_retries(place: Path):
         text=True,
         timeout=120,
     )
-    assert result.returncode == 0, result.stderr
+    assert result.returncode == 1, result.stderr
     assert [t.user_attrs["outcome"] for t in trials(place)] == ["put back", "put back", "failed"]
     assert "0 complete trials, 1 failed" in result.stdout
 

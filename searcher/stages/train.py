@@ -103,8 +103,11 @@ def fit(
 
 def autocast(device: torch.device) -> AbstractContextManager[object]:
     """bf16 autocast where the device computes in bf16."""
-    # Without the instructions, bf16 is emulated on the CPU and slower than fp32.
-    fast = device.type == "cuda" or torch.ops.mkldnn._is_mkldnn_bf16_supported()
+    # Where bf16 is emulated it is slower than fp32.
+    if device.type == "cuda":
+        fast = torch.cuda.is_bf16_supported(including_emulation=False)
+    else:
+        fast = torch.ops.mkldnn._is_mkldnn_bf16_supported()
     return torch.autocast(device.type, torch.bfloat16, enabled=fast)
 
 

@@ -1,0 +1,44 @@
+"""Optuna's dashboard on everything that is stored under a runs folder."""
+
+from pathlib import Path
+from socketserver import ThreadingMixIn
+from wsgiref.simple_server import WSGIRequestHandler, WSGIServer, make_server
+
+import optuna_dashboard
+
+from searcher.errors import SearcherError
+from searcher.storage import has_storage, open_storage
+
+
+class _Server(ThreadingMixIn, WSGIServer):
+    daemon_threads = True
+
+
+class _Quiet(WSGIRequestHandler):
+    def log_message(self, format: str, *args: object) -> None:
+        """A line a request would bury everything else."""
+
+
+def serve(runs: Path, port: int) -> None:
+    """Serve the dashboard on the loopback interface until interrupted.
+
+    Args:
+        runs: The runs folder.
+        port: The port; 0 lets the system choose.
+
+    Raises:
+        SearcherError: Nothing is stored there, or the port is taken.
+    """
+    if not has_storage(runs):
+        raise SearcherError(f"nothing is stored in {runs} yet")
+    app = optuna_dashboard.wsgi(open_storage(runs))
+    try:
+        server = make_server("127.0.0.1", port, app, _Server, _Quiet)
+    except OSError as error:
+        raise SearcherError(f"port {port}: {error.strerror}; choose another with --port") from error
+    print(f"dashboard on http://127.0.0.1:{server.server_port}/ (Ctrl-C ends it)", flush=True)
+    with server:
+        try:
+            server.serve_forever()
+        except KeyboardInterrupt:
+            return
