@@ -13,7 +13,7 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
-from searcher.report import front_table, number
+from searcher.report import WIDE, front_table, number
 from searcher.search import Running, State
 from searcher.trial import Done, Failed, Outcome
 
@@ -42,11 +42,9 @@ class PlainView:
     def told(self, state: State, number: int, outcome: Outcome) -> None:
         """Print the line of a trial that ended."""
         budget = state.study.budget.trials
-        head = f"trial {number}: "
-        tail = f" [{state.finished}/{budget} done, {duration(state.seconds_left)} left]"
-        self._console.print(
-            head + summary(state, outcome) + tail, soft_wrap=True, markup=False, highlight=False
-        )
+        progress = f"[{state.finished}/{budget} done, {duration(state.seconds_left)} left]"
+        line = f"trial {number}: {summary(state, outcome)} {progress}"
+        self._console.print(line, soft_wrap=True, markup=False, highlight=False)
 
 
 def summary(state: State, outcome: Outcome) -> str:
@@ -54,9 +52,7 @@ def summary(state: State, outcome: Outcome) -> str:
     if isinstance(outcome, Done):
         figures = (f"{o.key} {number(outcome.metrics[o.key])}" for o in state.study.objectives)
         return f"{', '.join(figures)}, {duration(outcome.seconds)}"
-    if isinstance(outcome, Failed):
-        return f"FAILED: {outcome.reason}"
-    return f"{outcome.reason}"
+    return f"FAILED: {outcome.reason}" if isinstance(outcome, Failed) else outcome.reason
 
 
 class LiveView:
@@ -78,7 +74,7 @@ class LiveView:
 
     def update(self, state: State) -> None:
         """Draw the view."""
-        self._live.update(render(state, self._console.height))
+        self._live.update(render(state, self._console.width, self._console.height))
 
     def told(self, state: State, number: int, outcome: Outcome) -> None:
         """Leave a line above the view where a trial failed."""
@@ -97,10 +93,11 @@ def _hide_control_keys() -> list[Any] | None:
     return before
 
 
-def render(state: State, height: int) -> RenderableType:
-    """The whole view, at most so many lines high."""
-    rows = max(3, height - len(state.running) - 14)
-    return Group(_head(state), _running(state), front_table(state.study, state.front, rows))
+def render(state: State, width: int, height: int) -> RenderableType:
+    """The whole view, of a front with as many rows as fit."""
+    lines_a_row = 1 if width >= WIDE else 3
+    rows = max(1, (height - len(state.running) - 12) // lines_a_row)
+    return Group(_head(state), _running(state), "", front_table(state.study, state.front, rows))
 
 
 def _head(state: State) -> Panel:

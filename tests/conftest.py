@@ -68,6 +68,9 @@ def searcher(place: Path) -> Searcher:
     """Run the command in the user's folder and return what it printed."""
 
     def call(*args: str) -> subprocess.CompletedProcess[str]:
-        return subprocess.run(command(*args), cwd=place, capture_output=True, text=True, timeout=240)
+        clean = {key: value for key, value in os.environ.items() if not key.startswith("SEARCHER")}
+        return subprocess.run(
+            command(*args), cwd=place, env=clean, capture_output=True, text=True, timeout=240
+        )
 
     return call

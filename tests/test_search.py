@@ -3,7 +3,8 @@ import signal
 import subprocess
 import time
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
 from pathlib import Path
 
 import optuna
@@ -13,12 +14,26 @@ from searcher import storage
 from tests.conftest import Searcher, command
 
 TRIALS = 6
-ASKED = ("run", "--study", "tiny", "--workers", "2", "--set", f"budget.trials={TRIALS}")
+TOTAL = f"budget.trials={TRIALS}"
+ASKED = ["run", "--study", "tiny", "--workers", "2", "--set", "budget.epochs=15", "--set", TOTAL]
+Driver = Callable[..., subprocess.Popen[str]]
 
 
-def start(place: Path) -> subprocess.Popen[str]:
-    with (place / "driver.log").open("a") as log:
-        return subprocess.Popen(command(*ASKED), cwd=place, stdout=log, stderr=log, text=True)
+@pytest.fixture
+def driver(place: Path) -> Iterator[Driver]:
+    """Start a search in the background, with more options if wanted; it ends with the test."""
+    with ExitStack() as stack:
+        log = stack.enter_context((place / "driver.log").open("a"))
+
+        def start(*options: str) -> subprocess.Popen[str]:
+            asked = command(*ASKED, *options)
+            process = stack.enter_context(
+                subprocess.Popen(asked, cwd=place, stdout=log, stderr=log, text=True)
+            )
+            stack.callback(process.kill)
+            return process
+
+        yield start
 
 
 def until(condition: Callable[[], bool], seconds: float = 60) -> None:
@@ -29,10 +44,9 @@ def until(condition: Callable[[], bool], seconds: float = 60) -> None:
 
 
 def trials(place: Path) -> list[optuna.trial.FrozenTrial]:
-    try:
-        return storage.load(place / "runs", "tiny@digits")[0].trials
-    except (KeyError, Exception):
+    if "tiny@digits" not in storage.stored_names(place / "runs"):
         return []
+    return storage.load(place / "runs", "tiny@digits")[0].trials
 
 
 def states(place: Path) -> Counter[str]:
@@ -78,24 +92,24 @@ KNOWN = [{"growth_rate": 4, "int8": True}, {"growth_rate": 2, "int8": False}]
 
 
 @pytest.mark.parametrize("delay", [0.0, 0.3, 1.0])
-def test_driver_killed_then_resumed(place: Path, searcher: Searcher, delay: float):
-    driver = start(place)
-    until(lambda: len(trial_processes(driver.pid)) == 2)
+def test_driver_killed_then_resumed(place: Path, searcher: Searcher, driver: Driver, delay: float):
+    running = driver()
+    until(lambda: len(trial_processes(running.pid)) == 2)
     time.sleep(delay)
-    orphans = trial_processes(driver.pid)
-    os.kill(driver.pid, signal.SIGKILL)
-    driver.wait()
+    orphans = trial_processes(running.pid)
+    os.kill(running.pid, signal.SIGKILL)
+    running.wait()
     until(lambda: all(map(gone, orphans)), 10)
     result = searcher(*ASKED)
     assert result.returncode == 0, result.stdout + result.stderr
     check_counts(place)
 
 
-def test_trial_killed_is_tried_again(place: Path):
-    driver = start(place)
-    until(lambda: len(trial_processes(driver.pid)) == 2)
-    os.kill(trial_processes(driver.pid)[0], signal.SIGKILL)
-    assert driver.wait(120) == 0, (place / "driver.log").read_text()
+def test_trial_killed_is_tried_again(place: Path, driver: Driver):
+    running = driver()
+    until(lambda: len(trial_processes(running.pid)) == 2)
+    os.kill(trial_processes(running.pid)[0], signal.SIGKILL)
+    assert running.wait(120) == 0, (place / "driver.log").read_text()
     check_counts(place)
     assert "killed by SIGKILL" in (place / "driver.log").read_text()
     assert sum("retry_of" in t.user_attrs for t in trials(place)) == 1
@@ -119,14 +133,16 @@ def test_a_trial_that_is_always_killed_fails_after_two_retries(place: Path):
     assert "0 complete trials, 1 failed" in result.stdout
 
 
-def test_interrupt_stops_cleanly_and_the_same_command_goes_on(place: Path, searcher: Searcher):
-    driver = start(place)
+def test_interrupt_stops_cleanly_and_the_same_command_goes_on(
+    place: Path, searcher: Searcher, driver: Driver
+):
+    running = driver()
     until(lambda: states(place)["COMPLETE"] >= 1)
-    until(lambda: len(trial_processes(driver.pid)) >= 1)
-    running = trial_processes(driver.pid)
-    driver.send_signal(signal.SIGINT)
-    assert driver.wait(20) == 130
-    assert all(map(gone, running))
+    until(lambda: len(trial_processes(running.pid)) == 2)
+    processes = trial_processes(running.pid)
+    running.send_signal(signal.SIGINT)
+    assert running.wait(20) == 130
+    assert all(map(gone, processes))
     assert "the same command goes on" in (place / "driver.log").read_text()
     assert "Traceback" not in (place / "driver.log").read_text()
     assert states(place)["RUNNING"] == 0
@@ -148,14 +164,13 @@ def test_a_trial_that_raises_fails_and_the_study_goes_on(place: Path, searcher: 
     assert trials(place)[0].user_attrs["reason"] in result.stdout
 
 
-def test_a_second_driver_is_refused(place: Path, searcher: Searcher):
-    driver = start(place)
-    until(lambda: len(trial_processes(driver.pid)) == 2)
+def test_a_second_driver_is_refused(place: Path, searcher: Searcher, driver: Driver):
+    running = driver("--set", "budget.trials=1000")
+    until(lambda: len(trial_processes(running.pid)) == 2)
     second = searcher(*ASKED)
     assert second.returncode == 2
-    assert f"pid {driver.pid}" in second.stderr
-    assert driver.wait(120) == 0
-    check_counts(place)
+    assert f"pid {running.pid}" in second.stderr
+    assert running.poll() is None
 
 
 def test_one_worker_and_one_seed_give_the_same_trials(place: Path, searcher: Searcher):
