@@ -23,7 +23,7 @@ def files(kind: str) -> dict[str, Path]:
     suffix = _KINDS[kind][1]
     found: dict[str, Path] = {}
     for root in roots():
-        for path in sorted((root / kind).glob(f"*{suffix}")):
+        for path in sorted((root / kind).glob(f"[!_]*{suffix}")):
             found.setdefault(path.stem, path)
     return found
 

@@ -1,27 +1,67 @@
 """Before a search: every part of a study exists, and what must not change while it is stored."""
 
 import hashlib
-import io
-import tokenize
-from pathlib import Path
-from types import ModuleType
+import inspect
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import optuna
 
 from searcher import catalog, tasks
 from searcher.errors import SearcherError
-from searcher.measure import check_metrics
+from searcher.measure import check_metrics, metric_functions
+from searcher.recipe import Recipe
 from searcher.study import Study
 
 
-def load_space(study: Study) -> ModuleType:
-    """The study's space.
+@dataclass(frozen=True)
+class Space:
+    """A space: what suggests recipes, and the configurations that are tried first."""
+
+    suggest: Callable[[optuna.trial.BaseTrial], Recipe]
+    known: Sequence[dict[str, Any]]
+
+
+def check_parts(study: Study) -> Space:
+    """Find a study's space and metrics, and try the space.
+
+    Every known configuration, and one that is drawn at random, must make a recipe.
 
     Raises:
-        SearcherError: There is none of that name, or it does not run.
+        SearcherError: A part is missing or does not fit.
     """
-    return catalog.load(catalog.find("spaces", study.space))
+    check_metrics(study.measured())
+    path = catalog.find("spaces", study.space)
+    module = catalog.load(path)
+    suggest, known = getattr(module, "suggest", None), getattr(module, "ENQUEUE", [])
+    if not callable(suggest):
+        raise SearcherError(f"{path}: expected a function suggest(trial) that returns a Recipe")
+    if not isinstance(known, list) or not all(isinstance(params, dict) for params in known):
+        raise SearcherError(f"{path}: ENQUEUE: expected a list of dicts of parameters")
+    for number, params in enumerate(known):
+        trial = optuna.trial.FixedTrial(params)
+        _try(suggest, trial, f"{path}: ENQUEUE[{number}]")
+        unused = sorted(set(params) - set(trial.params))
+        if unused:
+            raise SearcherError(f"{path}: ENQUEUE[{number}]: the space does not suggest {', '.join(unused)}")
+    _try(suggest, draw(study), str(path))
+    return Space(suggest, known)
+
+
+def _try(suggest: Callable[..., object], trial: optuna.trial.BaseTrial, where: str) -> None:
+    try:
+        recipe = suggest(trial)
+    except Exception as error:
+        raise SearcherError(f"{where}: {type(error).__name__}: {error}") from error
+    if not isinstance(recipe, Recipe):
+        raise SearcherError(f"{where}: suggest returned {recipe!r}, expected a Recipe")
+
+
+def draw(study: Study) -> optuna.Trial:
+    """A trial of a random configuration; always the same for the study's seed."""
+    optuna.logging.set_verbosity(optuna.logging.WARNING)
+    return optuna.create_study(sampler=optuna.samplers.RandomSampler(seed=study.seed)).ask()
 
 
 def identify(study: Study) -> dict[str, Any]:
@@ -30,49 +70,37 @@ def identify(study: Study) -> dict[str, Any]:
     Raises:
         SearcherError: The task's data is absent or damaged.
     """
+    functions = metric_functions()
     return {
         "task": study.task,
         "data fingerprint": tasks.entry(study.task).load().fingerprint,
         "space": study.space,
-        "space code": _code_digest(catalog.find("spaces", study.space)),
+        "space code": _digest(catalog.find("spaces", study.space).read_text(encoding="utf-8")),
         "objectives": [o.model_dump(exclude_none=True) for o in study.objectives],
         "constraints": [str(c) for c in study.constraints],
         "metrics": [m.key for m in study.metrics],
+        "metrics code": {m.metric: _digest(inspect.getsource(functions[m.metric])) for m in study.measured()},
         "seed": study.seed,
         "epochs": study.budget.epochs,
     }
 
 
-def _code_digest(path: Path) -> str:
-    """A digest of a Python file that layout and comments do not change."""
-    skipped = {tokenize.COMMENT, tokenize.NL, tokenize.NEWLINE, tokenize.ENCODING}
-    tokens = tokenize.tokenize(io.BytesIO(path.read_bytes()).readline)
-    return hashlib.sha256("\0".join(t.string for t in tokens if t.type not in skipped).encode()).hexdigest()[
-        :16
-    ]
+def _digest(code: str) -> str:
+    """A digest of Python code that its comment lines and blank lines do not change."""
+    lines = [line.rstrip() for line in code.splitlines()]
+    kept = [line for line in lines if line and not line.lstrip().startswith("#")]
+    return hashlib.sha256("\n".join(kept).encode()).hexdigest()[:16]
 
 
-def check_study(study: Study) -> list[str]:
-    """Try a study's parts without training: every known configuration and a drawn one must make a recipe.
-
-    Raises:
-        SearcherError: A part is missing or does not fit.
-    """
-    space = load_space(study)
-    check_metrics(study.measured())
-    identity = identify(study)
-    drawn = optuna.create_study(sampler=optuna.samplers.RandomSampler(seed=study.seed)).ask()
-    known = getattr(space, "ENQUEUE", [])
-    try:
-        recipes = [space.suggest(optuna.trial.FixedTrial(params)) for params in known]
-        recipes.append(space.suggest(drawn))
-    except Exception as error:
-        raise SearcherError(f"space {study.space}: {type(error).__name__}: {error}") from error
+def describe(study: Study, space: Space) -> list[str]:
+    """What a study that was checked consists of, line by line."""
+    drawn = draw(study)
+    recipe = space.suggest(drawn)
     return [
         f"study {study.stored_name} is fine",
-        f"data fingerprint {identity['data fingerprint']}",
-        f"space {study.space}: {len(known)} known configurations, {len(drawn.params)} parameters drawn",
-        f"  e.g. {recipes[-1].words()}",
+        f"data fingerprint {identify(study)['data fingerprint']}",
+        f"space {study.space}: {len(space.known)} known configurations, {len(drawn.params)} parameters drawn",
+        f"  e.g. {recipe.words()}",
         f"objectives: {', '.join(f'{o.goal} {o.key}' for o in study.objectives)}",
         f"constraints: {', '.join(map(str, study.constraints)) or 'none'}",
         f"budget: {study.budget.trials} trials, {study.budget.epochs} epochs each",

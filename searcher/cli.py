@@ -119,14 +119,15 @@ def list_(runs_dir: RunsDir = RUNS) -> None:
 def check(study: StudyName, override: Overrides = None) -> None:
     """Check a study without running it: its keys, task, space and metrics."""
     from searcher import tasks
-    from searcher.check import check_study
+    from searcher.check import check_parts, describe
     from searcher.study import StudyFile
 
     file = StudyFile(study, override or [])
     task, passed_over = tasks.choose(file.tasks)
     if passed_over:
         typer.echo(passed_over)
-    for line in check_study(file.study(task)):
+    chosen = file.study(task)
+    for line in describe(chosen, check_parts(chosen)):
         typer.echo(line)
 
 

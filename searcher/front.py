@@ -44,6 +44,6 @@ def non_dominated(costs: np.ndarray) -> list[int]:
 
 
 def violation(study: Study, trial: FrozenTrial) -> float:
-    """The largest violation of a constraint, in the metric's unit; 0 or less is feasible."""
+    """The largest violation of a constraint, as a share of its bound; 0 or less is feasible."""
     metrics = trial.user_attrs["metrics"]
-    return max((c.violation(metrics[c.key]) for c in study.constraints), default=0.0)
+    return max((c.violation(metrics[c.key]) / (abs(c.bound) or 1) for c in study.constraints), default=0.0)

@@ -4,7 +4,7 @@ import multiprocessing
 import os
 import signal
 from collections.abc import Sequence
-from multiprocessing import forkserver
+from multiprocessing import forkserver, resource_tracker
 from multiprocessing.connection import Connection, wait
 
 from searcher import trial
@@ -17,6 +17,8 @@ _context.set_forkserver_preload(["searcher.trial", "torch._dynamo"])
 
 def start_server() -> None:
     """Start the server that forks trials, so that it loads torch while the driver gets ready."""
+    # The tracker's start unblocks SIGINT, so it must not happen inside the block.
+    resource_tracker.ensure_running()
     with _no_interrupt():
         forkserver.ensure_running()
 

@@ -52,7 +52,7 @@ def summary(state: State, outcome: Outcome) -> str:
     if isinstance(outcome, Done):
         figures = (f"{o.key} {number(outcome.metrics[o.key])}" for o in state.study.objectives)
         return f"{', '.join(figures)}, {duration(outcome.seconds)}"
-    return f"FAILED: {outcome.reason}" if isinstance(outcome, Failed) else outcome.reason
+    return f"FAILED: {outcome.reason}" if isinstance(outcome, Failed) else f"{outcome.reason}, put back"
 
 
 class LiveView:

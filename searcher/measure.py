@@ -1,6 +1,7 @@
 """Quality and cost of a finished model, by metrics found by name in `objectives/`."""
 
 import inspect
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -8,7 +9,7 @@ from functools import cached_property
 from searcher import catalog
 from searcher.costs.graph import Op, walk
 from searcher.costs.rules import VARIANTS
-from searcher.errors import SearcherError, unknown
+from searcher.errors import SearcherError, TrialError, unknown
 from searcher.pipeline import Network
 from searcher.study import Metric
 from searcher.tasks.classification import Classification, Split
@@ -25,18 +26,24 @@ class Measurement:
     @cached_property
     def ops(self) -> list[Op]:
         """The operations of the executed graph, one row each."""
-        network = self.network
-        return walk(network.architecture.cpu(), network.executed.cpu(), self.task.example())
+        return walk(self.network.architecture, self.network.executed, self.task.example())
 
 
 MetricFunction = Callable[..., float]
 
 
 def metric_functions() -> dict[str, MetricFunction]:
-    """Every metric by name, from the `METRICS` of all the files in `objectives/`."""
+    """Every metric by name, from the `METRICS` of all the files in `objectives/`.
+
+    Raises:
+        SearcherError: A file does not run, or has no `METRICS`.
+    """
     found: dict[str, MetricFunction] = {}
     for path in catalog.files("objectives").values():
-        for name, function in catalog.load(path).METRICS.items():
+        metrics = getattr(catalog.load(path), "METRICS", None)
+        if not isinstance(metrics, dict) or not all(map(callable, metrics.values())):
+            raise SearcherError(f"{path}: expected METRICS, a dict from names to functions")
+        for name, function in metrics.items():
             found.setdefault(name, function)
     return found
 
@@ -63,9 +70,16 @@ def check_metrics(metrics: Sequence[Metric]) -> None:
 
 
 def measure(measurement: Measurement, metrics: Sequence[Metric]) -> dict[str, float]:
-    """Every metric's value by its key."""
+    """Every metric's value by its key.
+
+    Raises:
+        TrialError: A value is not a finite number.
+    """
     functions = metric_functions()
-    return {
-        m.key: functions[m.metric](measurement, **({"variant": m.variant} if m.variant else {}))
-        for m in metrics
-    }
+    values = {}
+    for m in metrics:
+        options = {"variant": m.variant} if m.variant else {}
+        values[m.key] = float(functions[m.metric](measurement, **options))
+        if not math.isfinite(values[m.key]):
+            raise TrialError(f"metric {m.key} is {values[m.key]}, expected a finite number")
+    return values

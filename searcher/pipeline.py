@@ -22,7 +22,7 @@ class Network:
 
 
 def run_recipe(recipe: Recipe, run: Run) -> Network:
-    """Build the recipe's model and run its stages.
+    """Build the recipe's model and run its stages; what comes out is on the CPU.
 
     Raises:
         TrialError: A stage could not be executed as asked.
@@ -44,6 +44,6 @@ def run_recipe(recipe: Recipe, run: Run) -> Network:
                 model = prune_weights(model, stage, run)
             case Quantize():
                 run.report("quantize", 0, 1, float("nan"))
-                model = model.cpu()
                 executed = quantize(model, stage, run)
+    model = model.cpu()
     return Network(model, executed or model)

@@ -56,7 +56,7 @@ class Train(Training):
     """Train on the labels. `mixup` is the alpha of the Beta distribution (Zhang et al. 2018), 0 is off."""
 
     kind: Literal["train"] = "train"
-    mixup: float = Field(default=0.0, ge=0)
+    mixup: float = Field(default=0.0, ge=0, le=1)
 
     def words(self) -> str:
         """The stage as a reader says it; empty where it goes without saying."""
@@ -160,4 +160,4 @@ class Recipe(_Frozen):
 
     def save(self, path: Path) -> None:
         """Write the recipe as TOML."""
-        path.write_text(tomli_w.dumps({"recipe": self.model_dump(mode="json")}))
+        path.write_text(tomli_w.dumps({"recipe": self.model_dump(mode="json")}), encoding="utf-8")

@@ -13,10 +13,13 @@ from rich.table import Table
 
 from searcher.front import Front, front, violation
 from searcher.recipe import Recipe
-from searcher.study import Study
+from searcher.study import Metric, Study
 
 WIDE = 140
 """Columns of a console from which on a table has room for the recipes."""
+
+NARROW = 80
+"""Columns of a console below which a table shows the objectives alone."""
 
 
 def number(value: float) -> str:
@@ -66,18 +69,21 @@ class TrialTable:
         if not self.trials:
             yield f"{self.title}: no trial is complete yet"
             return
-        yield self._table(wide)
+        yield self._table(options.max_width)
         if not wide:
             yield self._recipes()
 
-    def _table(self, wide: bool) -> Table:
+    def _table(self, width: int) -> Table:
+        wide = width >= WIDE
+        study = self.study
+        metrics = study.measured() if width >= NARROW else [*study.objectives]
         table = Table(title=self.title, title_justify="left", box=box.SIMPLE_HEAD, pad_edge=False)
-        for name in self._headers():
-            table.add_column(name, justify="left" if name == "state" else "right")
+        for name in self._headers(metrics):
+            table.add_column(name, justify="left" if name == "state" else "right", no_wrap=True)
         if wide:
             table.add_column("recipe", overflow="fold")
         for trial in self.trials:
-            table.add_row(*self._cells(trial), *([words(trial)] if wide else []))
+            table.add_row(*self._cells(trial, metrics), *([words(trial)] if wide else []))
         return table
 
     def _recipes(self) -> Table:
@@ -88,15 +94,15 @@ class TrialTable:
             table.add_row(str(trial.number), words(trial))
         return table
 
-    def _headers(self) -> list[str]:
-        names = [m.key.replace(":", "\n") for m in self.study.measured()]
+    def _headers(self, metrics: Sequence[Metric]) -> list[str]:
+        names = [m.key.replace(":", "\n") for m in metrics]
         bound = ["to the\nbound"] if self._bounded else []
         return ["trial", *(["state"] if self.state else []), *names, *bound]
 
-    def _cells(self, trial: FrozenTrial) -> list[str]:
-        metrics = trial.user_attrs.get("metrics", {})
-        figures = [number(metrics[m.key]) if m.key in metrics else "" for m in self.study.measured()]
-        bound = [number(violation(self.study, trial))] if self._bounded else []
+    def _cells(self, trial: FrozenTrial, metrics: Sequence[Metric]) -> list[str]:
+        values = trial.user_attrs.get("metrics", {})
+        figures = [number(values[m.key]) if m.key in values else "" for m in metrics]
+        bound = [f"{violation(self.study, trial):.1%}"] if self._bounded else []
         return [str(trial.number), *([state(trial)] if self.state else []), *figures, *bound]
 
     @property
@@ -136,7 +142,7 @@ def _record(study: Study, trial: FrozenTrial, on_front: bool) -> dict[str, objec
         **{m.key: metrics.get(m.key) for m in study.measured()},
         "seconds": trial.user_attrs.get("seconds"),
         "recipe": words(trial),
-        **trial.params,
+        **{f"param:{name}": value for name, value in trial.params.items()},
     }
 
 

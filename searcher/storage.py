@@ -10,7 +10,9 @@ from pathlib import Path
 from typing import Any
 
 import optuna
+import sqlalchemy.exc
 from optuna.storages import RDBStorage
+from optuna.study import StudySummary
 
 from searcher.errors import SearcherError, unknown
 from searcher.study import Study
@@ -18,24 +20,35 @@ from searcher.study import Study
 optuna.logging.set_verbosity(optuna.logging.WARNING)
 
 
-def open_storage(runs: Path) -> RDBStorage:
-    """The storage of a runs folder, made where it is not there yet.
+def make_runs(runs: Path) -> None:
+    """Make a runs folder with a storage in it, where they are not there yet.
 
     Raises:
-        SearcherError: The folder cannot be written.
+        SearcherError: The folder cannot be written, or its storage is damaged.
     """
     try:
         runs.mkdir(parents=True, exist_ok=True)
-        (runs / ".write-test").touch()
-        (runs / ".write-test").unlink()
+        lock = (runs / "storage.lock").open("a")
     except OSError as error:
         raise SearcherError(f"the runs folder {runs} cannot be written: {error.strerror}") from error
-    return RDBStorage(url(runs), engine_kwargs={"connect_args": {"timeout": 60}})
+    with lock:
+        # Two first runs at once would both make the tables.
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        open_storage(runs)
 
 
-def url(runs: Path) -> str:
-    """The storage's address for Optuna."""
-    return f"sqlite:///{runs / 'optuna.db'}"
+def open_storage(runs: Path) -> RDBStorage:
+    """The storage of a runs folder.
+
+    Raises:
+        SearcherError: The file is damaged or cannot be opened.
+    """
+    path = runs / "optuna.db"
+    try:
+        return RDBStorage(f"sqlite:///{path}", engine_kwargs={"connect_args": {"timeout": 60}})
+    except (sqlalchemy.exc.SQLAlchemyError, optuna.exceptions.StorageInternalError) as error:
+        cause = getattr(error, "orig", None) or error.__cause__ or error
+        raise SearcherError(f"{path} cannot be used: {str(cause).splitlines()[0]}") from error
 
 
 def has_storage(runs: Path) -> bool:
@@ -48,7 +61,13 @@ def stored_names(runs: Path) -> list[str]:
     if not has_storage(runs):
         return []
     summaries = optuna.get_all_study_summaries(open_storage(runs))
-    return sorted((s.study_name for s in summaries), key=lambda name: _last_used(runs, name), reverse=True)
+    names = [s.study_name for s in summaries if _begun(s)]
+    return sorted(names, key=lambda name: _last_used(runs, name), reverse=True)
+
+
+def _begun(summary: StudySummary) -> bool:
+    """Whether a study was stored whole: a driver may die between its creation and the first trial."""
+    return "study" in summary.user_attrs
 
 
 def _last_used(runs: Path, name: str) -> float:
@@ -75,14 +94,8 @@ def resolve(runs: Path, name: str) -> tuple[str, str]:
 
 
 def load(runs: Path, stored_name: str) -> tuple[optuna.Study, Study]:
-    """A stored study's trials, and the study as it was when it ran last.
-
-    Raises:
-        SearcherError: Its first run was cut off before anything was stored.
-    """
+    """A stored study's trials, and the study as it was when it ran last."""
     stored = optuna.load_study(study_name=stored_name, storage=open_storage(runs))
-    if "study" not in stored.user_attrs:
-        raise SearcherError(f"study {stored_name} in {runs} has not begun; run it again")
     return stored, Study.model_validate_json(stored.user_attrs["study"])
 
 
@@ -92,35 +105,39 @@ def create_or_load(runs: Path, study: Study, identity: dict[str, Any]) -> optuna
     Raises:
         SearcherError: It was stored with another task, space, objectives, constraints or training budget.
     """
-    storage = open_storage(runs)
-    with _experimental():
-        stored = optuna.create_study(
-            study_name=study.stored_name,
-            storage=storage,
-            directions=None if _exists(storage, study) else [o.goal for o in study.objectives],
-            load_if_exists=True,
-        )
-    before = stored.user_attrs.get("identity", identity)
+    storage, name = open_storage(runs), study.stored_name
+    summaries = {summary.study_name: summary for summary in optuna.get_all_study_summaries(storage)}
+    if name in summaries and _begun(summaries[name]):
+        stored = optuna.load_study(study_name=name, storage=storage)
+        _refuse_changes(runs, name, stored.user_attrs["identity"], identity)
+    else:
+        if name in summaries:
+            optuna.delete_study(study_name=name, storage=storage)
+        goals = [o.goal for o in study.objectives]
+        stored = optuna.create_study(study_name=name, storage=storage, directions=goals)
+        with _experimental():
+            stored.set_metric_names([o.key for o in study.objectives])
+        stored.set_user_attr("identity", identity)
+    stored.set_user_attr("study", study.model_dump_json())
+    return stored
+
+
+def _refuse_changes(runs: Path, name: str, before: dict[str, Any], now: dict[str, Any]) -> None:
     changed = [
         f"  {key}: stored {before.get(key)}, now {value}"
-        for key, value in identity.items()
+        for key, value in now.items()
         if before.get(key) != value
     ]
     if changed:
         raise SearcherError(
             "\n".join(
                 [
-                    f"study {study.stored_name} in {runs} has changed since it was stored:",
+                    f"study {name} in {runs} has changed since it was stored:",
                     *changed,
                     "change it back, or search anew: another --runs-dir, or a study file of another name",
                 ]
             )
         )
-    with _experimental():
-        stored.set_metric_names([o.key for o in study.objectives])
-    stored.set_user_attr("identity", identity)
-    stored.set_user_attr("study", study.model_dump_json())
-    return stored
 
 
 @contextmanager
@@ -128,10 +145,6 @@ def _experimental() -> Iterator[None]:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
         yield
-
-
-def _exists(storage: RDBStorage, study: Study) -> bool:
-    return study.stored_name in (s.study_name for s in storage.get_all_studies())
 
 
 @contextmanager

@@ -38,8 +38,8 @@ class Objective(Metric):
 class Constraint(Metric):
     """A metric with a bound."""
 
-    at_least: float | None = None
-    at_most: float | None = None
+    at_least: float | None = Field(default=None, allow_inf_nan=False)
+    at_most: float | None = Field(default=None, allow_inf_nan=False)
 
     @model_validator(mode="after")
     def _one_bound(self) -> "Constraint":
@@ -47,17 +47,20 @@ class Constraint(Metric):
             raise ValueError("give one of at_least and at_most")
         return self
 
+    @property
+    def bound(self) -> float:
+        """The bound, whichever side it is on."""
+        bound = self.at_least if self.at_least is not None else self.at_most
+        assert bound is not None
+        return bound
+
     def violation(self, value: float) -> float:
         """How far a value is beyond the bound, in the metric's unit; 0 or less is feasible."""
-        if self.at_least is not None:
-            return self.at_least - value
-        assert self.at_most is not None
-        return value - self.at_most
+        return self.bound - value if self.at_least is not None else value - self.bound
 
     def __str__(self) -> str:
         """The constraint as a user reads it, e.g. ``top1 >= 0.9``."""
-        sign, bound = (">=", self.at_least) if self.at_least is not None else ("<=", self.at_most)
-        return f"{self.key} {sign} {bound:g}"
+        return f"{self.key} {'>=' if self.at_least is not None else '<='} {self.bound}"
 
 
 class Budget(_Frozen):
@@ -69,7 +72,7 @@ class Budget(_Frozen):
 
 class _Common(_Frozen):
     space: str
-    seed: int = 0
+    seed: int = Field(default=0, ge=0)
     objectives: tuple[Objective, ...] = Field(min_length=1)
     constraints: tuple[Constraint, ...] = ()
     metrics: tuple[Metric, ...] = ()
@@ -155,9 +158,11 @@ def _read(path: Path, seen: tuple[Path, ...] = ()) -> dict[str, Any]:
     if path.resolve() in seen:
         raise SearcherError(f"{path}: extends itself")
     try:
-        raw = tomllib.loads(path.read_text())
+        raw = tomllib.loads(path.read_text(encoding="utf-8"))
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise SearcherError(f"{path}: not TOML: {error}") from error
+    except OSError as error:
+        raise SearcherError(f"{path}: {error.strerror}") from error
     parent = raw.pop("extends", None)
     if parent is None:
         return raw
@@ -236,6 +241,8 @@ def _keys(path: Sequence[str]) -> list[str]:
 def _override(text: str) -> tuple[list[str], Any]:
     key, sign, value = text.partition("=")
     path = key.strip().split(".")
+    if path[0] in ("extends", "when"):
+        raise SearcherError(f"--set {text}: {path[0]} can be given in a study file alone")
     if not sign:
         raise SearcherError(f"--set {text}: expected KEY=VALUE, e.g. budget.trials=20")
     for depth, part in enumerate(path):

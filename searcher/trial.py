@@ -19,6 +19,8 @@ from searcher.recipe import Recipe
 from searcher.stages.train import Run
 from searcher.study import Study
 
+RESULT = "metrics.json"
+
 
 @dataclass(frozen=True)
 class Job:
@@ -96,8 +98,28 @@ def execute(job: Job, connection: Connection) -> Done:
     network = run_recipe(job.recipe, run)
     report("measure", 0, 1, float("nan"))
     metrics = measure(Measurement(network, task, task.validation), job.study.measured())
-    (job.folder / "metrics.json").write_text(json.dumps(metrics, indent=1))
-    return Done(metrics, time.monotonic() - started)
+    done = Done(metrics, time.monotonic() - started)
+    _save(done, job)
+    return done
+
+
+def stored_outcome(folder: Path, recipe: Recipe) -> Done | None:
+    """What a trial measured before its driver died, where it got that far with this recipe."""
+    try:
+        stored = json.loads((folder / RESULT).read_text())
+    except FileNotFoundError:
+        return None
+    if stored["recipe"] != recipe.digest():
+        return None
+    return Done(stored["metrics"], stored["seconds"])
+
+
+def _save(done: Done, job: Job) -> None:
+    """Write the result in one step, so that a trial killed meanwhile leaves none."""
+    result = {"recipe": job.recipe.digest(), "seconds": done.seconds, "metrics": done.metrics}
+    part = job.folder / f"{RESULT}.part"
+    part.write_text(json.dumps(result, indent=1))
+    part.replace(job.folder / RESULT)
 
 
 def _end_with(connection: Connection) -> None:

@@ -31,12 +31,17 @@ def _model(trial: Trial) -> Model:
     depthwise = trial.suggest_categorical("depthwise", [False, True])
     args: dict[str, Any] = {"growth_rate": growth_rate, "depthwise": depthwise}
     if growth_rate % 2 == 0:
-        # Groups must divide the growth rate: 4 on k = 6 becomes 2.
-        args["groups_1x1"] = gcd(growth_rate, trial.suggest_categorical("groups_1x1", [1, 2, 4]))
+        args["groups_1x1"] = _groups(growth_rate, trial.suggest_categorical("groups_1x1", [1, 2, 4]))
         if not depthwise:
-            args["groups_3x3"] = gcd(growth_rate, trial.suggest_categorical("groups_3x3", [1, 2, 4]))
+            args["groups_3x3"] = _groups(growth_rate, trial.suggest_categorical("groups_3x3", [1, 2, 4]))
     args["blocks"] = [trial.suggest_int(f"{name}_layers", most // 3, most) for name, most in DEPTHS.items()]
     return Model(name="densenet", args=args)
+
+
+def _groups(growth_rate: int, asked: int) -> int:
+    """The groups nearest to what was asked that divide k and leave two channels in each: 4 on k = 6 is 2."""
+    # With one channel in each group nothing is left to prune.
+    return min(gcd(growth_rate, asked), growth_rate // 2)
 
 
 def _train(trial: Trial) -> Train:

@@ -6,9 +6,11 @@ import sys
 import urllib.request
 from pathlib import Path
 
+import optuna
 import pandas as pd
 import pytest
 
+from searcher import storage
 from searcher.tasks import cifar10
 from tests.conftest import Searcher, command
 
@@ -30,7 +32,7 @@ def test_a_study_from_run_to_csv(searcher: Searcher, place: Path):
     result = searcher("run", "--study", "tiny", "--workers", "2")
     assert result.returncode == 0, result.stdout + result.stderr
     assert "4 complete trials, 0 failed: tiny@digits in runs" in result.stdout
-    assert result.stdout.count("trial ") >= 4
+    assert sorted(re.findall(r"^trial (\d+): top1", result.stdout, re.M)) == ["0", "1", "2", "3"]
     folder = place / "runs" / "tiny@digits" / "trial-00000"
     assert {p.name for p in folder.iterdir()} == {"recipe.toml", "metrics.json", "log.txt"}
 
@@ -71,6 +73,8 @@ def test_check_says_what_a_study_is(searcher: Searcher):
             ["run", "--study", "tiny", "--set", 'metrics=[{metric="micronet_score",variant="imt-2021"}]'],
             "no score variant named 'imt-2021'; did you mean imt-2022",
         ),
+        (["run", "--study", "tiny", "--set", "seed=-1"], "seed: input should be greater than or equal to 0"),
+        (["run", "--study", "tiny", "--set", "extends=other"], "extends can be given in a study file alone"),
         (["run", "--study", "tiny", "--workers", "0"], "--workers"),
         (
             ["run", "--study", "tiny", "--runs-dir", "/proc/runs"],
@@ -90,9 +94,58 @@ def test_bad_input_is_one_message_and_status_2(
     assert not (place / "runs" / "tiny@digits").exists()
 
 
+@pytest.mark.parametrize(
+    ("file", "old", "new", "expected"),
+    [
+        ("spaces/tiny.py", "def suggest", "def suggests", "tiny.py: expected a function suggest(trial)"),
+        ("spaces/tiny.py", "    return Recipe", "    Recipe", "tiny.py: ENQUEUE[0]: suggest returned None"),
+        ("spaces/tiny.py", '"growth_rate": 4', '"growth_rates": 4', "tiny.py: ENQUEUE[0]: ValueError"),
+        ("spaces/tiny.py", '"growth_rate": 4', '"growth_rate": 4, "depth": 3', "does not suggest depth"),
+        ("spaces/tiny.py", "from searcher.recipe", "from searcher.recipes", "tiny.py: ModuleNotFoundError"),
+        ("objectives/mine.py", "", "def f(m): return 1", "mine.py: expected METRICS"),
+    ],
+)
+def test_broken_content_is_one_message_before_anything_runs(
+    searcher: Searcher, place: Path, file: str, old: str, new: str, expected: str
+):
+    path = place / file
+    path.parent.mkdir(exist_ok=True)
+    path.write_text(path.read_text().replace(old, new) if path.exists() else new)
+    assert expected in refused(searcher("run", "--study", "tiny"))
+    assert not (place / "runs").exists()
+
+
+def test_a_damaged_storage_is_refused_and_kept(searcher: Searcher, place: Path):
+    (place / "runs").mkdir()
+    (place / "runs" / "optuna.db").write_bytes(b"not a database" * 1000)
+    for args in (["run", "--study", "tiny"], ["show", "tiny"], ["ls"]):
+        assert "optuna.db cannot be used: file is not a database" in refused(searcher(*args))
+    assert (place / "runs" / "optuna.db").read_bytes() == b"not a database" * 1000
+
+
+def test_a_study_that_was_cut_off_at_its_creation_is_begun_anew(searcher: Searcher, place: Path):
+    storage.make_runs(place / "runs")
+    optuna.create_study(
+        study_name="tiny@digits", storage=storage.open_storage(place / "runs"), directions=["minimize"]
+    )
+    assert "no study stored in runs named 'tiny'" in refused(searcher("show", "tiny"))
+    assert searcher("ls").returncode == 0
+    assert searcher("run", "--study", "tiny", "--set", "budget.trials=1").returncode == 0
+
+
+def test_a_parameter_named_like_a_metric_does_not_hide_it(searcher: Searcher, place: Path):
+    space = place / "spaces" / "tiny.py"
+    space.write_text(space.read_text().replace('"growth_rate", 2, 6', '"top1", 2, 6') + "\nENQUEUE = []\n")
+    assert searcher("run", "--study", "tiny", "--set", "budget.trials=1").returncode == 0
+    assert searcher("show", "tiny", "--csv", "front.csv").returncode == 0
+    (row,) = pd.read_csv(place / "front.csv").to_dict("records")
+    assert 0 <= row["top1"] <= 1
+    assert 2 <= row["param:top1"] <= 6
+
+
 def test_a_study_that_changed_is_refused_and_kept(searcher: Searcher, place: Path):
     assert searcher("run", "--study", "tiny", "--set", "budget.trials=1").returncode == 0
-    stored = (place / "runs" / "optuna.db").read_bytes()
+    before = (place / "runs" / "optuna.db").read_bytes()
     for change, expected in [
         ("budget.epochs=3", "epochs: stored 2, now 3"),
         (
@@ -106,7 +159,7 @@ def test_a_study_that_changed_is_refused_and_kept(searcher: Searcher, place: Pat
     space.write_text(space.read_text().replace("0.05", "0.06"))
     assert "space code: stored" in refused(searcher("run", "--study", "tiny"))
     space.write_text("# said otherwise\n" + space.read_text().replace("0.06", "0.05"))
-    assert (place / "runs" / "optuna.db").read_bytes() == stored
+    assert (place / "runs" / "optuna.db").read_bytes() == before
     assert searcher("run", "--study", "tiny", "--set", "budget.trials=1").returncode == 0
 
 

@@ -54,7 +54,16 @@ def test_without_a_feasible_trial_the_front_says_so_and_shows_the_distance():
     state.add([measured(0.85, 0.01)])
     shown = text(state, 200, height=30)
     assert "no trial satisfies top1 >= 0.9 yet" in shown
-    assert "0.05000" in shown
+    assert "5.6%" in shown
+
+
+def test_figures_are_whole_on_a_narrow_terminal():
+    state = State(STUDY, workers=2)
+    state.add([measured(0.85, 0.012345)])
+    shown = text(state, 60, height=30)
+    assert "0.8500" in shown
+    assert "0.01235" in shown
+    assert "…" not in shown
 
 
 @pytest.mark.parametrize(

@@ -1,5 +1,7 @@
+import json
 import os
 import signal
+import sqlite3
 import subprocess
 import time
 from collections import Counter
@@ -53,16 +55,26 @@ def states(place: Path) -> Counter[str]:
     return Counter(t.state.name for t in trials(place))
 
 
-def trial_processes(driver: int) -> list[int]:
-    """The driver's grandchildren: its children are the server that forks trials and Python's own helper."""
+def children(parent: int) -> list[int]:
+    """The processes that a process has started."""
     parents = {}
     for entry in Path("/proc").glob("[0-9]*"):
         try:
             parents[int(entry.name)] = int((entry / "stat").read_text().rpartition(")")[2].split()[1])
         except OSError:
             continue
-    children = {pid for pid, parent in parents.items() if parent == driver}
-    return [pid for pid, parent in parents.items() if parent in children]
+    return [pid for pid, its_parent in parents.items() if its_parent == parent]
+
+
+def trial_processes(driver: int) -> list[int]:
+    """The driver's grandchildren: its children are the server that forks trials and Python's own helper."""
+    return [pid for child in children(driver) for pid in children(child)]
+
+
+def outcomes(runs: Path) -> dict[int, tuple[dict[str, object], list[float]]]:
+    """Parameters and values of the complete trials, by ordinal."""
+    found = storage.load(runs, "tiny@digits")[0].trials
+    return {t.user_attrs["ordinal"]: (t.params, t.values) for t in found if t.state.name == "COMPLETE"}
 
 
 def gone(pid: int) -> bool:
@@ -76,8 +88,9 @@ def check_counts(place: Path) -> None:
     assert states(place)["RUNNING"] == states(place)["WAITING"] == 0
     retries = [t.user_attrs["retry_of"] for t in found if "retry_of" in t.user_attrs]
     assert len(retries) == len(set(retries))
-    known = [t.params for t in found if t.state.name == "COMPLETE" and t.params in KNOWN]
-    assert len(known) >= len(KNOWN)
+    complete = [t for t in found if t.state.name == "COMPLETE"]
+    assert sorted(t.user_attrs["ordinal"] for t in complete) == list(range(TRIALS))
+    assert all(any(t.params == known for t in complete) for known in KNOWN)
 
 
 DEADLY = """
@@ -164,6 +177,57 @@ def test_a_trial_that_raises_fails_and_the_study_goes_on(place: Path, searcher: 
     assert trials(place)[0].user_attrs["reason"] in result.stdout
 
 
+def test_a_search_that_was_killed_finds_what_an_undisturbed_one_finds(
+    place: Path, searcher: Searcher, driver: Driver
+):
+    alone = ("--workers", "1")
+    running = driver(*alone)
+    until(lambda: states(place)["COMPLETE"] >= 2 and len(trial_processes(running.pid)) == 1)
+    os.kill(running.pid, signal.SIGKILL)
+    running.wait()
+    assert searcher(*ASKED, *alone).returncode == 0
+    check_counts(place)
+    assert searcher(*ASKED, *alone, "--runs-dir", "undisturbed").returncode == 0
+    assert outcomes(place / "runs") == outcomes(place / "undisturbed")
+
+
+def test_a_result_that_was_not_told_is_told_after_a_crash(place: Path, searcher: Searcher):
+    """The state that a driver leaves which dies between a trial's end and telling Optuna."""
+    assert searcher(*ASKED).returncode == 0
+    database = sqlite3.connect(place / "runs" / "optuna.db")
+    with database:
+        database.execute("UPDATE trials SET state = 'RUNNING' WHERE number = 3")
+        database.execute("DELETE FROM trial_values WHERE trial_id = 4")
+    database.close()
+    before = (place / "runs" / "tiny@digits" / "trial-00003" / "metrics.json").read_bytes()
+    result = searcher(*ASKED)
+    assert result.returncode == 0, result.stderr
+    assert len(trials(place)) == TRIALS
+    assert states(place)["COMPLETE"] == TRIALS
+    values = json.loads(before)["metrics"]
+    assert trials(place)[3].values == [values["top1"], values["micronet_score:imt-2022"]]
+
+
+def test_a_metric_that_is_not_finite_fails_its_trial_alone(place: Path, searcher: Searcher):
+    quality = place / "objectives" / "quality.py"
+    quality.parent.mkdir()
+    quality.write_text("def top1(m):\n    return float('nan')\nMETRICS = {'top1': top1}\n")
+    result = searcher("run", "--study", "tiny", "--set", "budget.trials=2")
+    assert result.returncode == 1
+    assert "metric top1 is nan, expected a finite number" in result.stdout
+    assert "0 complete trials, 2 failed" in result.stdout
+
+
+def test_interrupted_while_it_starts(place: Path, driver: Driver):
+    running = driver()
+    until(lambda: bool(trial_processes(running.pid)) or bool(children(running.pid)))
+    time.sleep(0.5)
+    for pid in [running.pid, *children(running.pid)]:
+        os.kill(pid, signal.SIGINT)
+    assert running.wait(30) == 130
+    assert "Traceback" not in (place / "driver.log").read_text()
+
+
 def test_a_second_driver_is_refused(place: Path, searcher: Searcher, driver: Driver):
     running = driver("--set", "budget.trials=1000")
     until(lambda: len(trial_processes(running.pid)) == 2)
@@ -171,12 +235,3 @@ def test_a_second_driver_is_refused(place: Path, searcher: Searcher, driver: Dri
     assert second.returncode == 2
     assert f"pid {running.pid}" in second.stderr
     assert running.poll() is None
-
-
-def test_one_worker_and_one_seed_give_the_same_trials(place: Path, searcher: Searcher):
-    found = []
-    for runs in ("first", "second"):
-        assert searcher("run", "--study", "tiny", "--workers", "1", "--runs-dir", runs).returncode == 0
-        stored, _ = storage.load(place / runs, "tiny@digits")
-        found.append([(t.params, t.values) for t in stored.trials])
-    assert found[0] == found[1]

@@ -149,8 +149,9 @@ def archive(nowhere: Path, tmp_path: Path) -> Iterator[tuple[str, str]]:
     """The address and the checksum of an archive in the official layout, served on loopback."""
     served = tmp_path / "served"
     (served / cifar10.FOLDER).mkdir(parents=True)
-    (served / cifar10.FOLDER / "test_batch.bin").write_bytes(b"\1" * 3073)
-    with tarfile.open(served / "cifar.tar.gz", "w:gz") as tar:
+    for name in cifar10._FILES:
+        (served / cifar10.FOLDER / name).write_bytes(bytes(10_000 * 3073))
+    with tarfile.open(served / "cifar.tar.gz", "w:gz", compresslevel=1) as tar:
         tar.add(served / cifar10.FOLDER, cifar10.FOLDER)
     handler = partial(http.server.SimpleHTTPRequestHandler, directory=str(served))
     with http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
@@ -160,10 +161,12 @@ def archive(nowhere: Path, tmp_path: Path) -> Iterator[tuple[str, str]]:
         server.shutdown()
 
 
-def test_fetch_unpacks_where_the_task_looks(archive: tuple[str, str]):
+def test_fetch_unpacks_where_the_task_looks_and_mends_what_was_cut_short(archive: tuple[str, str]):
     folder = cifar10.fetch(*archive)
-    assert (folder / "test_batch.bin").stat().st_size == 3073
     assert cifar10.locate() == folder
+    (folder / "test_batch.bin").write_bytes(b"")
+    cifar10.fetch(*archive)
+    assert len(tasks.entry("cifar10").load().test) == 10_000
 
 
 def test_fetch_refuses_another_checksum(archive: tuple[str, str]):

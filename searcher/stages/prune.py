@@ -22,8 +22,9 @@ def prune_weights(model: nn.Module, stage: PruneWeights, run: Run) -> nn.Module:
     """Zero the smallest weights in steps, with finetuning after each; the zeros stay zero.
 
     The sparsity grows by the cubic schedule of Zhu and Gupta (2017) and reaches the asked one in the last
-    step. Every step gets the same share of the stage's epochs.
+    step. The stage's epochs are divided among the steps, with at least one for each.
     """
+    model.to(run.device)
     parameters = dict(model.named_parameters())
     total = run.epochs_of(stage.share)
     for step in range(1, stage.steps + 1):
@@ -36,7 +37,7 @@ def prune_weights(model: nn.Module, stage: PruneWeights, run: Run) -> nn.Module:
                 parameters[name].mul_(mask)
 
         apply()
-        epochs = total * step // stage.steps - total * (step - 1) // stage.steps
+        epochs = max(min(total, 1), total * step // stage.steps - total * (step - 1) // stage.steps)
         fit(model, run, stage, f"prune weights {step}/{stage.steps}", epochs=epochs, after_step=apply)
     zeros = sum(int((parameters[name] == 0).sum()) for name in masks)
     pruned = zeros / sum(mask.numel() for mask in masks.values())

@@ -1,6 +1,7 @@
 """The one training loop. Distillation is another loss in it; finetuning is it again after a prune."""
 
 import math
+import zlib
 from collections.abc import Callable
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
@@ -75,12 +76,15 @@ def fit(
     steps = math.ceil(len(data) / training.batch_size)
     optimizer = _optimizer(model, training)
     schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, _schedule(epochs * steps))
-    generator = torch.Generator().manual_seed(run.seed)
+    # Another order and other augmentations in every stage.
+    generator = torch.Generator().manual_seed(run.seed * 2**32 + zlib.crc32(stage.encode()))
     for epoch in range(epochs):
         model.train()
         total = torch.zeros((), device=device)
         order = torch.randperm(len(data), generator=generator).to(device)
         for chosen in torch.split(order, training.batch_size):
+            if len(chosen) == 1 < len(data):
+                continue  # batch norm has no variance of a single image of one pixel
             images = task.normalise(task.augment(data.images[chosen], generator))
             targets = data.labels[chosen]
             if mixup:
@@ -107,14 +111,15 @@ def autocast(device: torch.device) -> AbstractContextManager[object]:
     if device.type == "cuda":
         fast = torch.cuda.is_bf16_supported(including_emulation=False)
     else:
-        fast = torch.ops.mkldnn._is_mkldnn_bf16_supported()
+        available = torch.backends.mkldnn.is_available()  # type: ignore[no-untyped-call]
+        fast = available and torch.ops.mkldnn._is_mkldnn_bf16_supported()
     return torch.autocast(device.type, torch.bfloat16, enabled=fast)
 
 
 def _optimizer(model: nn.Module, training: Training) -> torch.optim.Optimizer:
     parameters = [p for p in model.parameters() if p.requires_grad]
     if training.optimizer == "adam":
-        return torch.optim.AdamW(parameters, training.lr, weight_decay=training.weight_decay)
+        return torch.optim.Adam(parameters, training.lr, weight_decay=training.weight_decay)
     return torch.optim.SGD(
         parameters, training.lr, momentum=0.9, nesterov=True, weight_decay=training.weight_decay
     )

@@ -1,6 +1,7 @@
 """CIFAR-10 (Krizhevsky 2009) in its official binary layout: a label byte, then 3,072 pixels in CHW order."""
 
 import os
+import tarfile
 from pathlib import Path
 
 import numpy as np
@@ -81,17 +82,16 @@ def fetch(url: str = _URL, known_hash: str = _MD5) -> Path:
     """Download the binary version into the user's cache, check it and unpack it.
 
     Raises:
-        SearcherError: The download failed or its checksum is another one.
+        SearcherError: The download failed, its checksum is another one, or a file in it is damaged.
     """
     try:
-        pooch.retrieve(
-            url,
-            known_hash,
-            fname="cifar-10-binary.tar.gz",
-            path=cache(),
-            processor=pooch.Untar(extract_dir="."),
-            progressbar=True,
+        archive = pooch.retrieve(
+            url, known_hash, fname="cifar-10-binary.tar.gz", path=cache(), progressbar=True
         )
-    except (OSError, ValueError) as error:
+        with tarfile.open(archive) as tar:
+            tar.extractall(cache(), filter="data")
+    except (OSError, ValueError, tarfile.TarError) as error:
         raise SearcherError(f"{url}: {error}") from error
+    for name in _FILES:
+        _read(cache() / FOLDER / name)
     return cache() / FOLDER
