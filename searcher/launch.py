@@ -10,9 +10,16 @@ from multiprocessing.connection import Connection, wait
 from searcher import trial
 from searcher.trial import Job, Killed, Outcome, Progress
 
+# What a trial would import late; an optimizer's first step, for one, imports torch._dynamo.
+PRELOADED = [
+    "searcher.trial",
+    "searcher.engines.nni",
+    "searcher.engines.torch_pruning",
+    "sklearn.datasets",
+    "torch._dynamo",
+]
 _context = multiprocessing.get_context("forkserver")
-# An optimizer's first step imports torch._dynamo, which takes longer than many a trial's epoch.
-_context.set_forkserver_preload(["searcher.trial", "torch._dynamo"])
+_context.set_forkserver_preload(PRELOADED)
 
 
 def start_server() -> None:

@@ -3,18 +3,20 @@
 import torch
 from torch import nn
 
-from searcher.engines import nni, torch_pruning
 from searcher.errors import TrialError
 from searcher.recipe import PruneChannels, PruneWeights
 from searcher.stages.train import Run, fit
 
-_ENGINES = {"torch-pruning": torch_pruning.prune_channels, "nni": nni.prune_channels}
+# The engines are imported where they are used: NNI takes a second that the driver has no use for.
 
 
 def prune_channels(model: nn.Module, stage: PruneChannels, run: Run) -> nn.Module:
     """Remove a ratio of the channels, then finetune."""
+    from searcher.engines import nni, torch_pruning
+
+    engines = {"torch-pruning": torch_pruning.prune_channels, "nni": nni.prune_channels}
     example = run.task.example()
-    small = _ENGINES[stage.engine](model.cpu(), example, stage.ratio, stage.criterion)
+    small = engines[stage.engine](model.cpu(), example, stage.ratio, stage.criterion)
     return fit(small, run, stage, "prune channels")
 
 
@@ -24,6 +26,8 @@ def prune_weights(model: nn.Module, stage: PruneWeights, run: Run) -> nn.Module:
     The sparsity grows by the cubic schedule of Zhu and Gupta (2017) and reaches the asked one in the last
     step. The stage's epochs are divided among the steps, with at least one for each.
     """
+    from searcher.engines import nni
+
     model.to(run.device)
     parameters = dict(model.named_parameters())
     total = run.epochs_of(stage.share)
