@@ -14,7 +14,7 @@ from rich.table import Table
 from rich.text import Text
 
 from searcher.report import WIDE, front_table, number
-from searcher.search import Running, State
+from searcher.state import Running, State
 from searcher.trial import Done, Failed, Outcome
 
 

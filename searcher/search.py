@@ -5,11 +5,9 @@ import signal
 import threading
 import time
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Protocol
 
 import numpy as np
 import optuna
@@ -18,65 +16,13 @@ from optuna.trial import FrozenTrial, TrialState
 
 from searcher import storage
 from searcher.check import Space, check_parts, identify
-from searcher.front import Front, front
 from searcher.launch import LocalTrial, cores, start_server, wait_for
 from searcher.recipe import Recipe
+from searcher.state import Running, State, View
 from searcher.study import Study
 from searcher.trial import Done, Failed, Job, Killed, Outcome, Progress, stored_outcome
 
 RETRIES = 2
-
-
-@dataclass
-class Running:
-    """A trial under way, for the view."""
-
-    trial: optuna.Trial
-    process: LocalTrial
-    started: float
-    progress: Progress
-
-
-@dataclass
-class State:
-    """What a view shows of a search."""
-
-    study: Study
-    workers: int
-    started: float = field(default_factory=time.monotonic)
-    running: dict[int, Running] = field(default_factory=dict)
-    complete: list[FrozenTrial] = field(default_factory=list)
-    front: Front = field(default_factory=lambda: Front([], feasible=False))
-    failed: int = 0
-    earlier: int = 0
-
-    @property
-    def finished(self) -> int:
-        """Trials that count towards the budget."""
-        return len(self.complete) + self.failed
-
-    def add(self, trials: Sequence[FrozenTrial]) -> None:
-        """Count trials that are complete, and bring the front up to date."""
-        self.complete.extend(trials)
-        self.front = front(self.study, self.complete)
-
-    @property
-    def seconds_left(self) -> float | None:
-        """An estimate from the pace so far; None before the first trial is done."""
-        done = self.finished - self.earlier
-        if not done:
-            return None
-        return (time.monotonic() - self.started) / done * (self.study.budget.trials - self.finished)
-
-
-class View(Protocol):
-    """What shows a search while it runs."""
-
-    def update(self, state: State) -> None:
-        """Something changed, or a fraction of a second went by."""
-
-    def told(self, state: State, number: int, outcome: Outcome) -> None:
-        """A trial ended."""
 
 
 def search(study: Study, runs: Path, workers: int, view: View) -> State:

@@ -84,6 +84,8 @@ def resolve(runs: Path, name: str) -> tuple[str, str]:
         SearcherError: None is stored under that name.
     """
     names = stored_names(runs)
+    if not names:
+        raise SearcherError(f"nothing is stored in {runs} yet; searcher run --study {name} begins")
     if name in names:
         return name, ""
     fitting = [stored for stored in names if stored.partition("@")[0] == name]

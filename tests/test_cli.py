@@ -45,6 +45,9 @@ def test_a_study_from_run_to_csv(searcher: Searcher, place: Path):
     assert table["micronet_score:imt-2022"].between(0.0001, 0.1).all()
     assert table["front"].any()
 
+    assert "no study stored in runs named 'tinny'; did you mean tiny@digits?" in refused(
+        searcher("show", "tinny")
+    )
     assert "tiny@digits" in searcher("ls").stdout
     again = searcher("run", "--study", "tiny")
     assert again.returncode == 0
@@ -80,7 +83,7 @@ def test_check_says_what_a_study_is(searcher: Searcher):
             ["run", "--study", "tiny", "--runs-dir", "/proc/runs"],
             "the runs folder /proc/runs cannot be written",
         ),
-        (["show", "tiny"], "no study stored in runs named 'tiny'"),
+        (["show", "tiny"], "nothing is stored in runs yet; searcher run --study tiny begins"),
         (["dashboard"], "nothing is stored in runs yet"),
         (["data", "fetch", "digits"], "needs no download"),
         (["data", "fetch", "cifar"], "did you mean cifar10?"),
@@ -128,7 +131,7 @@ def test_a_study_that_was_cut_off_at_its_creation_is_begun_anew(searcher: Search
     optuna.create_study(
         study_name="tiny@digits", storage=storage.open_storage(place / "runs"), directions=["minimize"]
     )
-    assert "no study stored in runs named 'tiny'" in refused(searcher("show", "tiny"))
+    assert "nothing is stored in runs yet" in refused(searcher("show", "tiny"))
     assert searcher("ls").returncode == 0
     assert searcher("run", "--study", "tiny", "--set", "budget.trials=1").returncode == 0
 

@@ -14,7 +14,7 @@ from rich.console import Console
 
 from searcher.live import duration, render
 from searcher.report import number
-from searcher.search import State
+from searcher.state import State
 from searcher.study import StudyFile
 from tests.conftest import command
 

@@ -37,21 +37,7 @@ MAX_SPARSITY = 0.98
 def prune_channels(
     model: nn.Module, example: Tensor, ratio: float, criterion: str, keep: Sequence[str] = ()
 ) -> nn.Module:
-    """Remove the least important output channels of every convolution; the tensors get smaller.
-
-    Coupled layers lose the same channels; a grouped convolution loses as many in each group. The number
-    is ``ratio`` rounded to the nearest channel, and at least one stays. Left whole are convolutions whose
-    consumers fix their channels: zero-padded shortcuts, and grouped convolutions over a concatenation.
-
-    Args:
-        model: The network; it is copied and stays as it is.
-        example: An input, (N, C, H, W); only its shape matters.
-        ratio: Share of the channels to remove, between 0 and 1.
-        criterion: A key of `CRITERIA`.
-        keep: Dotted names of modules whose output channels stay, with all that is inside them.
-
-    Returns:
-        A smaller copy in eval mode, of the same module types, all its parameters trainable.
+    """Structured pruning by the contract of `searcher.engines.torch_pruning.prune_channels`.
 
     Raises:
         SearcherError: No such criterion, or no module of a name in ``keep``.

@@ -90,7 +90,10 @@ def fetch(url: str = _URL, known_hash: str = _MD5) -> Path:
         )
         with tarfile.open(archive) as tar:
             tar.extractall(cache(), filter="data")
-    except (OSError, ValueError, tarfile.TarError) as error:
+    except (OSError, tarfile.TarError) as error:
+        instead = f"or put {FOLDER} into ./data or $SEARCHER_DATA by hand"
+        raise SearcherError(f"{url}: {type(error).__name__}; try again, {instead}") from error
+    except ValueError as error:  # pooch's word for another checksum
         raise SearcherError(f"{url}: {error}") from error
     for name in _FILES:
         _read(cache() / FOLDER / name)
