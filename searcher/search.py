@@ -32,14 +32,15 @@ def search(study: Study, runs: Path, workers: int, view: View) -> State:
         SearcherError: The study cannot be searched as it is, or another driver runs it.
         KeyboardInterrupt: After Ctrl-C, when the running trials were stopped and put back.
     """
-    space = check_parts(study)
-    start_server()
-    identity = identify(study)
-    storage.make_runs(runs)
-    folder = runs.absolute() / study.stored_name
-    with storage.one_driver(folder), _first_interrupt() as interrupted:
-        stored = storage.create_or_load(runs, study, identity)
-        state = _Driver(study, stored, space, folder, workers, view).run(interrupted)
+    with _first_interrupt() as interrupted:
+        space = check_parts(study)
+        start_server()
+        identity = identify(study)
+        storage.make_runs(runs)
+        folder = runs.absolute() / study.stored_name
+        with storage.one_driver(folder):
+            stored = storage.create_or_load(runs, study, identity)
+            state = _Driver(study, stored, space, folder, workers, view).run(interrupted)
     if interrupted.is_set():
         raise KeyboardInterrupt
     return state

@@ -18,23 +18,20 @@ from searcher.errors import SearcherError, unknown
 from searcher.study import Study
 
 optuna.logging.set_verbosity(optuna.logging.WARNING)
+_LOCK = "storage.lock"
 
 
 def make_runs(runs: Path) -> None:
-    """Make a runs folder with a storage in it, where they are not there yet.
+    """Make a runs folder, where it is not there yet.
 
     Raises:
-        SearcherError: The folder cannot be written, or its storage is damaged.
+        SearcherError: The folder cannot be written.
     """
     try:
         runs.mkdir(parents=True, exist_ok=True)
-        lock = (runs / "storage.lock").open("a")
+        (runs / _LOCK).touch()
     except OSError as error:
         raise SearcherError(f"the runs folder {runs} cannot be written: {error.strerror}") from error
-    with lock:
-        # Two first runs at once would both make the tables.
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        open_storage(runs)
 
 
 def open_storage(runs: Path) -> RDBStorage:
@@ -45,10 +42,24 @@ def open_storage(runs: Path) -> RDBStorage:
     """
     path = runs / "optuna.db"
     try:
-        return RDBStorage(f"sqlite:///{path}", engine_kwargs={"connect_args": {"timeout": 60}})
+        with _making_tables(runs):
+            return RDBStorage(f"sqlite:///{path}", engine_kwargs={"connect_args": {"timeout": 60}})
     except (sqlalchemy.exc.SQLAlchemyError, optuna.exceptions.StorageInternalError) as error:
         cause = getattr(error, "orig", None) or error.__cause__ or error
         raise SearcherError(f"{path} cannot be used: {str(cause).splitlines()[0]}") from error
+
+
+@contextmanager
+def _making_tables(runs: Path) -> Iterator[None]:
+    """Keep others out: whoever opens a new storage makes its tables, two at once would both."""
+    try:
+        lock = (runs / _LOCK).open("a")
+    except OSError:  # only reading is possible here
+        yield
+        return
+    with lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
 
 
 def has_storage(runs: Path) -> bool:

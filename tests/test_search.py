@@ -224,7 +224,7 @@ def test_interrupted_while_it_starts(place: Path, driver: Driver):
     time.sleep(0.5)
     for pid in [running.pid, *children(running.pid)]:
         os.kill(pid, signal.SIGINT)
-    assert running.wait(30) == 130
+    assert running.wait(30) == 130, (place / "driver.log").read_text()
     assert "Traceback" not in (place / "driver.log").read_text()
 
 
