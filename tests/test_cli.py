@@ -190,7 +190,7 @@ def test_the_dashboard_serves_what_is_stored(searcher: Searcher, place: Path):
         port = address.rstrip("/").rpartition(":")[2]
         assert f"port {port}: Address already in use" in refused(searcher("dashboard", "--port", port))
         served.send_signal(signal.SIGINT)
-        assert served.wait(20) == 0
+        assert served.wait(60) == 0
     finally:
         served.kill()
         served.stdout.close()
