@@ -98,7 +98,7 @@ def describe(study: Study, space: Space) -> list[str]:
     recipe = space.suggest(drawn)
     return [
         f"study {study.stored_name} is fine",
-        f"data fingerprint {identify(study)['data fingerprint']}",
+        f"data fingerprint {tasks.entry(study.task).load().fingerprint}",
         f"space {study.space}: {len(space.known)} known configurations, {len(drawn.params)} parameters drawn",
         f"  e.g. {recipe.words()}",
         f"objectives: {', '.join(f'{o.goal} {o.key}' for o in study.objectives)}",

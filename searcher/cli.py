@@ -2,11 +2,14 @@
 
 import sys
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from searcher.errors import SearcherError
+
+if TYPE_CHECKING:
+    from searcher.study import Study
 
 app = typer.Typer(add_completion=False, no_args_is_help=True, pretty_exceptions_enable=False)
 data = typer.Typer(no_args_is_help=True, help="Data sets on this machine.")
@@ -21,6 +24,18 @@ StudyName = Annotated[
     str, typer.Argument(metavar="STUDY", help="A study's name, or a path to its TOML file.")
 ]
 RUNS = Path("runs")
+
+
+def _choose(study: str, overrides: list[str] | None) -> "Study":
+    """The study on the first of its tasks whose data is here; says what was passed over."""
+    from searcher import tasks
+    from searcher.study import StudyFile
+
+    file = StudyFile(study, overrides or [])
+    task, passed_over = tasks.choose(file.tasks)
+    if passed_over:
+        typer.echo(passed_over)
+    return file.study(task)
 
 
 @app.callback()
@@ -44,17 +59,12 @@ def run(
     """
     from rich.console import Console
 
-    from searcher import report, tasks
+    from searcher import report
     from searcher.live import LiveView, PlainView
     from searcher.search import default_workers, search
-    from searcher.study import StudyFile
 
     console = Console(soft_wrap=not sys.stdout.isatty())
-    file = StudyFile(study, override or [])
-    task, passed_over = tasks.choose(file.tasks)
-    if passed_over:
-        console.print(passed_over, markup=False, highlight=False)
-    chosen = file.study(task)
+    chosen = _choose(study, override)
     count = workers or default_workers()
     console.print(f"{chosen.stored_name}: {chosen.budget.trials} trials, {count} at a time", highlight=False)
     try:
@@ -118,15 +128,9 @@ def list_(runs_dir: RunsDir = RUNS) -> None:
 @app.command()
 def check(study: StudyName, override: Overrides = None) -> None:
     """Check a study without running it: its keys, task, space and metrics."""
-    from searcher import tasks
     from searcher.check import check_parts, describe
-    from searcher.study import StudyFile
 
-    file = StudyFile(study, override or [])
-    task, passed_over = tasks.choose(file.tasks)
-    if passed_over:
-        typer.echo(passed_over)
-    chosen = file.study(task)
+    chosen = _choose(study, override)
     for line in describe(chosen, check_parts(chosen)):
         typer.echo(line)
 

@@ -3,7 +3,8 @@
 import multiprocessing
 import os
 import signal
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from multiprocessing import forkserver, resource_tracker
 from multiprocessing.connection import Connection, wait
 
@@ -72,14 +73,14 @@ def wait_for(trials: Sequence[LocalTrial], seconds: float) -> None:
     wait(connections, seconds)
 
 
-class _no_interrupt:
+@contextmanager
+def _no_interrupt() -> Iterator[None]:
     """A Ctrl-C goes to the whole foreground group; trials and their server leave it to the driver."""
-
-    def __enter__(self) -> None:
-        self._mask = signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGINT])
-
-    def __exit__(self, *exc: object) -> None:
-        signal.pthread_sigmask(signal.SIG_SETMASK, self._mask)
+    mask = signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGINT])
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, mask)
 
 
 def _how_it_ended(exitcode: int) -> str:

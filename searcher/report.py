@@ -1,7 +1,7 @@
 """Tables of a study's trials: on the terminal, and as CSV."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 import optuna
@@ -29,9 +29,9 @@ def number(value: float) -> str:
     return f"{value:.4f}" if abs(value) < 100 else f"{value:,.0f}"
 
 
-def front_table(study: Study, points: Front, rows: int | None = None) -> "TrialTable":
+def front_table(study: Study, points: Front, rows: int | None = None, name: str = "front") -> "TrialTable":
     """The front as a table, best quality first; at most so many rows."""
-    title = f"front, {len(points.trials)} points" if points.trials else "front"
+    title = f"{name}, {len(points.trials)} points" if points.trials else name
     if points.trials and not points.feasible:
         title += f"; no trial satisfies {', '.join(map(str, study.constraints))} yet, constraints ignored"
     return TrialTable(study, points.trials[:rows], title, distance=not points.feasible)
@@ -47,7 +47,7 @@ def study_table(study: Study, stored: optuna.Study, every: bool) -> "TrialTable"
     if every:
         title = f"{study.stored_name}, all trials"
         return TrialTable(study, stored.get_trials(deepcopy=False), title, state=True)
-    return front_table(study, front(study, complete_trials(stored))).titled(f"{study.stored_name}, ")
+    return front_table(study, front(study, complete_trials(stored)), name=f"{study.stored_name}, front")
 
 
 @dataclass(frozen=True)
@@ -59,10 +59,6 @@ class TrialTable:
     title: str
     distance: bool = False
     state: bool = False
-
-    def titled(self, prefix: str) -> "TrialTable":
-        """The same table with something in front of its title."""
-        return replace(self, title=prefix + self.title)
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
         wide = options.max_width >= WIDE

@@ -4,7 +4,6 @@ import shutil
 import signal
 import threading
 import time
-import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -216,8 +215,7 @@ class _Driver:
 def sampler(seed: int, ordinal: int) -> optuna.samplers.BaseSampler:
     """Optuna's TPE over the whole space at once, split into the groups that its conditions make."""
     own = int(np.random.SeedSequence([seed, ordinal]).generate_state(1)[0])
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
+    with storage.experimental():
         return optuna.samplers.TPESampler(multivariate=True, group=True, seed=own)
 
 

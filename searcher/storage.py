@@ -128,7 +128,7 @@ def create_or_load(runs: Path, study: Study, identity: dict[str, Any]) -> optuna
             optuna.delete_study(study_name=name, storage=storage)
         goals = [o.goal for o in study.objectives]
         stored = optuna.create_study(study_name=name, storage=storage, directions=goals)
-        with _experimental():
+        with experimental():
             stored.set_metric_names([o.key for o in study.objectives])
         stored.set_user_attr("identity", identity)
     stored.set_user_attr("study", study.model_dump_json())
@@ -154,7 +154,8 @@ def _refuse_changes(runs: Path, name: str, before: dict[str, Any], now: dict[str
 
 
 @contextmanager
-def _experimental() -> Iterator[None]:
+def experimental() -> Iterator[None]:
+    """Without Optuna's warnings that a feature is experimental."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
         yield

@@ -131,7 +131,7 @@ class StudyFile:
     def study(self, task: str) -> Study:
         """The study on one of its tasks, with that task's `[when.TASK]` tables merged in."""
         raw = self._overridden(_merge(self._raw, self._raw.get("when", {}).get(task, {})))
-        raw = {k: v for k, v in raw.items() if k not in ("extends", "when")}
+        raw = {k: v for k, v in raw.items() if k != "when"}
         return Study.model_validate_json(json.dumps(raw | {"name": self.name, "task": task}))
 
     def _overridden(self, raw: dict[str, Any]) -> dict[str, Any]:
