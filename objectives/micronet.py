@@ -20,9 +20,9 @@ def macs(measurement: Measurement) -> float:
 
 
 def sparsity(measurement: Measurement) -> float:
-    """The share of the convolutions' and linear layers' parameters that are zero; between 0 and 1."""
+    """The share of the convolutions' and linear layers' weights that are zero; between 0 and 1."""
     ops = [op for op in measurement.ops if op.kind in ("conv", "linear")]
-    return 1 - sum(op.nonzero for op in ops) / sum(op.params for op in ops)
+    return 1 - sum(op.nonzero for op in ops) / sum(op.weights for op in ops)
 
 
 METRICS = {"micronet_score": micronet_score, "params": params, "macs": macs, "sparsity": sparsity}

@@ -7,12 +7,18 @@ from dataclasses import dataclass
 from typing import Any
 
 import optuna
+import torch
 
 from searcher import catalog, tasks
-from searcher.errors import SearcherError
-from searcher.measure import check_metrics, metric_functions
-from searcher.recipe import Recipe
+from searcher.costs.latency import check_device
+from searcher.costs.op import not_counted
+from searcher.errors import SearcherError, TrialError
+from searcher.measure import check_metrics, metric_functions, timed
+from searcher.models import build
+from searcher.predict import predict
+from searcher.recipe import Model, Recipe
 from searcher.study import Study
+from searcher.tasks.classification import Classification
 
 
 @dataclass(frozen=True)
@@ -32,6 +38,10 @@ def check_parts(study: Study) -> Space:
         SearcherError: A part is missing or does not fit.
     """
     check_metrics(study.measured())
+    if timed(study.measured()):
+        check_device(study.deployment)
+    if study.reference:
+        _check_reference(study.reference)
     path = catalog.find("spaces", study.space)
     module = catalog.load(path)
     suggest, known = getattr(module, "suggest", None), getattr(module, "ENQUEUE", [])
@@ -58,6 +68,14 @@ def _try(suggest: Callable[..., object], trial: optuna.trial.BaseTrial, where: s
         raise SearcherError(f"{where}: suggest returned {recipe!r}, expected a Recipe")
 
 
+def _check_reference(reference: Model) -> None:
+    try:
+        with torch.device("meta"):
+            build(reference.name, reference.args, in_channels=3, classes=10)
+    except SearcherError as error:
+        raise SearcherError(f"reference: {error}") from error
+
+
 def draw(study: Study) -> optuna.Trial:
     """A trial of a random configuration; always the same for the study's seed."""
     optuna.logging.set_verbosity(optuna.logging.WARNING)
@@ -71,6 +89,7 @@ def identify(study: Study) -> dict[str, Any]:
         SearcherError: The task's data is absent or damaged.
     """
     functions = metric_functions()
+    conditions = {"deployment": study.deployment.model_dump()} if timed(study.measured()) else {}
     return {
         "task": study.task,
         "data fingerprint": tasks.entry(study.task).load().fingerprint,
@@ -82,6 +101,7 @@ def identify(study: Study) -> dict[str, Any]:
         "metrics code": {m.metric: _digest(inspect.getsource(functions[m.metric])) for m in study.measured()},
         "seed": study.seed,
         "epochs": study.budget.epochs,
+        **conditions,
     }
 
 
@@ -92,15 +112,28 @@ def _digest(code: str) -> str:
     return hashlib.sha256("\n".join(kept).encode()).hexdigest()[:16]
 
 
+def _predicted(recipe: Recipe, task: Classification) -> list[str]:
+    try:
+        ops = predict(recipe, task.image, task.classes)
+    except TrialError as error:
+        return [f"cannot be made: {error}"]
+    if ops is None:
+        return ["its cost cannot be predicted"]
+    counts = f"{sum(op.params for op in ops):,} parameters, {sum(op.macs for op in ops):,} MACs predicted"
+    return [counts, *(f"not counted: {line}" for line in not_counted(ops))]
+
+
 def describe(study: Study, space: Space) -> list[str]:
     """What a study that was checked consists of, line by line."""
     drawn = draw(study)
     recipe = space.suggest(drawn)
+    task = tasks.entry(study.task).load()
     return [
         f"study {study.stored_name} is fine",
-        f"data fingerprint {tasks.entry(study.task).load().fingerprint}",
+        f"data fingerprint {task.fingerprint}",
         f"space {study.space}: {len(space.known)} known configurations, {len(drawn.params)} parameters drawn",
         f"  e.g. {recipe.words()}",
+        *(f"  {line}" for line in _predicted(recipe, task)),
         f"objectives: {', '.join(f'{o.goal} {o.key}' for o in study.objectives)}",
         f"constraints: {', '.join(map(str, study.constraints)) or 'none'}",
         f"budget: {study.budget.trials} trials, {study.budget.epochs} epochs each",

@@ -2,13 +2,15 @@
 
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from searcher.errors import SearcherError
+from searcher.errors import SearcherError, TrialError
 
 if TYPE_CHECKING:
+    from pandas import DataFrame
+
     from searcher.study import Study
 
 app = typer.Typer(add_completion=False, no_args_is_help=True, pretty_exceptions_enable=False)
@@ -23,6 +25,19 @@ Overrides = Annotated[
 StudyName = Annotated[
     str, typer.Argument(metavar="STUDY", help="A study's name, or a path to its TOML file.")
 ]
+Target = Annotated[
+    str,
+    typer.Argument(
+        help="A recipe's file, STUDY#TRIAL, a study (for its reference), or pkg.mod:function.",
+    ),
+]
+InputSizes = Annotated[
+    str | None,
+    typer.Option(
+        "--input", metavar="1,C,H,W", help="Sizes of the input.  [default: the study's, else 1,3,32,32]"
+    ),
+]
+Classes = Annotated[int, typer.Option(min=1, help="Outputs, where no study says it.")]
 RUNS = Path("runs")
 
 
@@ -38,6 +53,13 @@ def _choose(study: str, overrides: list[str] | None) -> "Study":
     return file.study(task)
 
 
+def _write_csv(frame: "DataFrame", path: Path) -> None:
+    try:
+        frame.to_csv(path, index=False)
+    except OSError as error:
+        raise SearcherError(f"{path} cannot be written: {error.strerror or error}") from error
+
+
 @app.callback()
 def _searcher() -> None:
     """Search over neural-network compression recipes: the front of quality against cost."""
@@ -49,7 +71,9 @@ def run(
     override: Overrides = None,
     workers: Annotated[
         int | None,
-        typer.Option(min=1, help="Trials at a time.  [default: one a core, at most 4; 1 with a GPU]"),
+        typer.Option(
+            min=1, help="Trials at a time.  [default: one a core, at most 4; 1 with a GPU or timed metrics]"
+        ),
     ] = None,
     runs_dir: RunsDir = RUNS,
 ) -> None:
@@ -65,7 +89,7 @@ def run(
 
     console = Console(soft_wrap=not sys.stdout.isatty())
     chosen = _choose(study, override)
-    count = workers or default_workers()
+    count = workers or default_workers(chosen)
     console.print(f"{chosen.stored_name}: {chosen.budget.trials} trials, {count} at a time", highlight=False)
     try:
         if console.is_terminal:
@@ -105,10 +129,7 @@ def show(
     console = Console()
     console.print(report.study_table(searched, stored, every))
     if csv:
-        try:
-            report.frame(searched, stored, every).to_csv(csv, index=False)
-        except OSError as error:
-            raise SearcherError(f"{csv} cannot be written: {error.strerror or error}") from error
+        _write_csv(report.frame(searched, stored, every), csv)
 
 
 @app.command("ls")
@@ -133,6 +154,69 @@ def check(study: StudyName, override: Overrides = None) -> None:
     chosen = _choose(study, override)
     for line in describe(chosen, check_parts(chosen)):
         typer.echo(line)
+
+
+@app.command()
+def cost(
+    target: Target,
+    input_sizes: InputSizes = None,
+    classes: Classes = 10,
+    csv: Annotated[Path | None, typer.Option(metavar="FILE", help="Write the rows as CSV.")] = None,
+    runs_dir: RunsDir = RUNS,
+) -> None:
+    """What a network costs: every operation, the totals, and all score variants side by side."""
+    from rich.console import Console
+
+    from searcher import cost_table
+    from searcher.costs.op import not_counted
+    from searcher.target import resolve
+
+    found = resolve(target, runs_dir, input_sizes, classes)
+    ops, how = found.ops()
+    console = Console()
+    console.print(f"{found.title}, {how}", soft_wrap=True, highlight=False)
+    console.print(cost_table.LayerTable(ops))
+    for line in not_counted(ops):
+        console.print(f"not counted: {line}", style="bold", soft_wrap=True, highlight=False)
+    console.print(cost_table.variant_table(ops))
+    for line in cost_table.references():
+        console.print(line, soft_wrap=True, highlight=False)
+    if csv:
+        _write_csv(cost_table.frame(ops), csv)
+
+
+@app.command("measure")
+def measure_(
+    target: Target,
+    input_sizes: InputSizes = None,
+    classes: Classes = 10,
+    batch: Annotated[int, typer.Option(min=1, help="Images a run.")] = 1,
+    threads: Annotated[int, typer.Option(min=1, help="Threads of the processor.")] = 1,
+    device: Annotated[Literal["cpu", "cuda"], typer.Option(help="Where it runs.")] = "cpu",
+    warmup: Annotated[int, typer.Option(min=0, help="Runs before those that are timed.")] = 10,
+    runs: Annotated[int, typer.Option(min=1, help="Runs that are timed.")] = 50,
+    runs_dir: RunsDir = RUNS,
+) -> None:
+    """How a network runs: size of its file, latency, FPS and memory, in a process of its own."""
+    from rich.console import Console
+
+    from searcher import cost_table
+    from searcher.costs.latency import check_device, run_inference
+    from searcher.deployment import Deployment
+    from searcher.engines import weights
+    from searcher.target import resolve
+
+    asked = Deployment(batch=batch, threads=threads, device=device, warmup=warmup, runs=runs)
+    check_device(asked)
+    found = resolve(target, runs_dir, input_sizes, classes)
+    executed = found.network().executed
+    try:
+        inference = run_inference(executed, found.example(), asked)
+    except TrialError as error:
+        raise SearcherError(f"{found.title}: {error}") from error
+    console = Console()
+    console.print(found.title, soft_wrap=True, highlight=False)
+    console.print(cost_table.inference_table(inference, weights.size_mb(executed)))
 
 
 @app.command()

@@ -3,12 +3,17 @@
 import inspect
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
+from typing import Any
 
 from searcher import catalog
-from searcher.costs.graph import Op, walk
+from searcher.costs.graph import walk
+from searcher.costs.latency import Inference, run_inference
+from searcher.costs.op import Op
 from searcher.costs.rules import VARIANTS
+from searcher.deployment import Deployment
+from searcher.engines import weights
 from searcher.errors import SearcherError, TrialError, unknown
 from searcher.pipeline import Network
 from searcher.study import Metric
@@ -17,16 +22,34 @@ from searcher.tasks.classification import Classification, Split
 
 @dataclass(frozen=True)
 class Measurement:
-    """What a metric may look at: the finished model, the task and the split that quality is read on."""
+    """What a metric may look at: the finished model, the task, the split that quality is read on, and how
+    the model is run where latency and memory are measured.
+    """
 
     network: Network
     task: Classification
     split: Split
+    deployment: Deployment = field(default_factory=Deployment)
 
     @cached_property
     def ops(self) -> list[Op]:
         """The operations of the executed graph, one row each."""
         return walk(self.network.architecture, self.network.executed, self.task.example())
+
+    @cached_property
+    def inference(self) -> Inference:
+        """Latency and memory of the executed model; it is run once for all the metrics."""
+        return run_inference(self.network.executed, self.task.example(), self.deployment)
+
+    @property
+    def circumstances(self) -> dict[str, Any]:
+        """The conditions and the machine of the inference; empty where no metric has asked for one."""
+        return self.inference.circumstances if "inference" in vars(self) else {}
+
+    @cached_property
+    def size_mb(self) -> float:
+        """The size of the file of what is deployed, in 10^6 bytes."""
+        return weights.size_mb(self.network.executed)
 
 
 MetricFunction = Callable[..., float]
@@ -46,6 +69,16 @@ def metric_functions() -> dict[str, MetricFunction]:
         for name, function in metrics.items():
             found.setdefault(name, function)
     return found
+
+
+def timed(metrics: Sequence[Metric]) -> bool:
+    """Whether one of the metrics runs the model: files in `objectives/` list those in `TIMED`.
+
+    Such a figure holds under the study's conditions alone, and other trials must not run meanwhile.
+    """
+    files = catalog.files("objectives").values()
+    names = {name for path in files for name in getattr(catalog.load(path), "TIMED", ())}
+    return any(m.metric in names for m in metrics)
 
 
 def check_metrics(metrics: Sequence[Metric]) -> None:

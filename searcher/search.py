@@ -16,6 +16,7 @@ from optuna.trial import FrozenTrial, TrialState
 from searcher import storage
 from searcher.check import Space, check_parts, identify
 from searcher.launch import LocalTrial, cores, start_server, wait_for
+from searcher.measure import timed
 from searcher.recipe import Recipe
 from searcher.state import Running, State, View
 from searcher.study import Study
@@ -175,6 +176,8 @@ class _Driver:
     def _tell_done(self, trial: optuna.Trial, outcome: Done) -> None:
         trial.set_user_attr("metrics", outcome.metrics)
         trial.set_user_attr("seconds", outcome.seconds)
+        if outcome.measured:
+            trial.set_user_attr("measured", outcome.measured)
         for constraint in self.study.constraints:
             if str(constraint) not in trial.constraints:
                 trial.set_constraint(str(constraint), constraint.violation(outcome.metrics[constraint.key]))
@@ -219,6 +222,7 @@ def sampler(seed: int, ordinal: int) -> optuna.samplers.BaseSampler:
         return optuna.samplers.TPESampler(multivariate=True, group=True, seed=own)
 
 
-def default_workers() -> int:
-    """One trial a core, at most 4; one alone where there is a GPU."""
-    return 1 if torch.cuda.is_available() else min(4, cores())
+def default_workers(study: Study) -> int:
+    """One trial a core, at most 4; one alone where there is a GPU, or where trials are timed."""
+    alone = torch.cuda.is_available() or timed(study.measured())
+    return 1 if alone else min(4, cores())

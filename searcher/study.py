@@ -10,7 +10,9 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 from pydantic_core import ErrorDetails
 
 from searcher import catalog
+from searcher.deployment import Deployment
 from searcher.errors import SearcherError, nearest
+from searcher.recipe import Model
 
 
 class _Frozen(BaseModel):
@@ -77,6 +79,8 @@ class _Common(_Frozen):
     constraints: tuple[Constraint, ...] = ()
     metrics: tuple[Metric, ...] = ()
     budget: Budget
+    deployment: Deployment = Deployment()
+    reference: Model | None = None
 
 
 class _File(_Common):
@@ -233,6 +237,8 @@ def _keys(path: Sequence[str]) -> list[str]:
         "constraints": Constraint,
         "metrics": Metric,
         "budget": Budget,
+        "deployment": Deployment,
+        "reference": Model,
     }
     table = tables.get(path[0]) if path else _File
     return list(table.model_fields) if table else []

@@ -5,21 +5,25 @@ import os
 import threading
 import time
 import traceback
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from multiprocessing.connection import Connection
 from pathlib import Path
+from typing import Any
 
 import torch
 from tqdm import tqdm
 
 from searcher import tasks
+from searcher.costs.op import Op, not_counted, save_ops
 from searcher.measure import Measurement, measure
 from searcher.pipeline import run_recipe
+from searcher.predict import predict, reconcile
 from searcher.recipe import Recipe
 from searcher.stages.train import Run
 from searcher.study import Study
 
 RESULT = "metrics.json"
+COST = "cost.json"
 
 
 @dataclass(frozen=True)
@@ -45,10 +49,11 @@ class Progress:
 
 @dataclass(frozen=True)
 class Done:
-    """A trial's metrics by key, and its seconds."""
+    """A trial's metrics by key, its seconds, and under which conditions latency and memory were measured."""
 
     metrics: dict[str, float]
     seconds: float
+    measured: dict[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -95,12 +100,26 @@ def execute(job: Job, connection: Connection) -> Done:
     task = tasks.entry(job.study.task).load()
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     run = Run(task, job.study.budget.epochs, job.study.seed, device, report)
+    predicted = predict(job.recipe, task.image, task.classes)
     network = run_recipe(job.recipe, run)
     report("measure", 0, 1, float("nan"))
-    metrics = measure(Measurement(network, task, task.validation), job.study.measured())
-    done = Done(metrics, time.monotonic() - started)
+    measurement = Measurement(network, task, task.validation, job.study.deployment)
+    _reconcile(predicted, measurement.ops, job)
+    metrics = measure(measurement, job.study.measured())
+    done = Done(metrics, time.monotonic() - started, measurement.circumstances)
     _save(done, job)
     return done
+
+
+def _reconcile(predicted: list[Op] | None, counted: list[Op], job: Job) -> None:
+    """Keep the table of what is executed in the trial's folder, and hold it against the prediction."""
+    save_ops(counted, job.folder / COST)
+    for line in not_counted(counted):
+        print(f"not counted: {line}", flush=True)
+    if predicted is None:
+        print("cost not predicted: the channels of this network cannot be followed", flush=True)
+    else:
+        reconcile(predicted, counted, job.recipe)
 
 
 def stored_outcome(folder: Path, recipe: Recipe) -> Done | None:
@@ -111,12 +130,14 @@ def stored_outcome(folder: Path, recipe: Recipe) -> Done | None:
         return None
     if stored["recipe"] != recipe.digest():
         return None
-    return Done(stored["metrics"], stored["seconds"])
+    return Done(stored["metrics"], stored["seconds"], stored.get("measured", {}))
 
 
 def _save(done: Done, job: Job) -> None:
     """Write the result in one step, so that a trial killed meanwhile leaves none."""
     result = {"recipe": job.recipe.digest(), "seconds": done.seconds, "metrics": done.metrics}
+    if done.measured:
+        result["measured"] = done.measured
     part = job.folder / f"{RESULT}.part"
     part.write_text(json.dumps(result, indent=1))
     part.replace(job.folder / RESULT)

@@ -34,7 +34,7 @@ def test_a_study_from_run_to_csv(searcher: Searcher, place: Path):
     assert "4 complete trials, 0 failed: tiny@digits in runs" in result.stdout
     assert sorted(re.findall(r"^trial (\d+): top1", result.stdout, re.M)) == ["0", "1", "2", "3"]
     folder = place / "runs" / "tiny@digits" / "trial-00000"
-    assert {p.name for p in folder.iterdir()} == {"recipe.toml", "metrics.json", "log.txt"}
+    assert {p.name for p in folder.iterdir()} == {"recipe.toml", "metrics.json", "cost.json", "log.txt"}
 
     shown = searcher("show", "tiny", "--all", "--csv", "all.csv")
     assert shown.returncode == 0
@@ -44,6 +44,13 @@ def test_a_study_from_run_to_csv(searcher: Searcher, place: Path):
     assert set(table["state"]) == {"complete"}
     assert table["micronet_score:imt-2022"].between(0.0001, 0.1).all()
     assert table["front"].any()
+
+    trial = searcher("cost", "tiny#0")
+    assert "counted on what the trial executed, for an input of 1×8×8" in trial.stdout
+    counted = re.search(r"^ *imt-2022 +([\d.]+)", trial.stdout, re.M)
+    assert counted is not None
+    assert float(counted[1]) == pytest.approx(table["micronet_score:imt-2022"][0], rel=1e-4)
+    assert "no trial '9' in tiny@digits; known: 0 to 3" in refused(searcher("cost", "tiny#9"))
 
     assert "no study stored in runs named 'tinny'; did you mean tiny@digits?" in refused(
         searcher("show", "tinny")
@@ -74,7 +81,7 @@ def test_check_says_what_a_study_is(searcher: Searcher):
         ),
         (
             ["run", "--study", "tiny", "--set", 'metrics=[{metric="micronet_score",variant="imt-2021"}]'],
-            "no score variant named 'imt-2021'; did you mean imt-2022",
+            "no score variant named 'imt-2021'; did you mean imt-2025 or imt-2022",
         ),
         (["run", "--study", "tiny", "--set", "seed=-1"], "seed: input should be greater than or equal to 0"),
         (["run", "--study", "tiny", "--set", "extends=other"], "extends can be given in a study file alone"),

@@ -12,7 +12,9 @@ from torch.ao.quantization import MinMaxObserver, PerChannelMinMaxObserver, QCon
 from torch.ao.quantization.fx.custom_config import PrepareCustomConfig
 from torch.ao.quantization.quantize_fx import convert_fx, prepare_fx
 
-from searcher.costs.graph import INNER, Width, executed_bits
+from searcher.costs.op import Op
+from searcher.costs.record import record
+from searcher.costs.scope import INNER
 from searcher.errors import SearcherError, TrialError, unknown
 
 ENGINE = "onednn"
@@ -72,20 +74,15 @@ def verify(model: nn.Module, converted: nn.Module, example: Tensor, exclude: Map
         TrialError: An operation of an excluded module that runs in another width, or a convolution or
             linear layer outside of them that is not int8; names the module and the operation.
     """
-    widths = executed_bits(converted, example)
-    errors = [_leak(name, width, exclude) for name, width in widths.items()]
+    ops = record(converted, example[:1])
+    errors = [_leak(op, exclude) for op in ops]
+    by_name = {op.name: op for op in ops}
     for name, module in model.named_modules():
         if isinstance(module, nn.Conv2d | nn.Linear):
-            errors.append(_not_int8(name, widths.get(name), exclude))
+            errors.append(_not_int8(name, by_name.get(name), exclude))
     found = [error for error in errors if error]
     if found:
         raise TrialError("not quantized as asked: " + "; ".join(found))
-
-
-def code_width(module: nn.Module) -> int:
-    """The smallest signed width, in bits, that holds a quantized module's weight codes."""
-    codes = module.weight().int_repr()  # type: ignore[operator]
-    return int(codes.int().abs().max()).bit_length() + 1
 
 
 class KeptOut(nn.Module):
@@ -180,20 +177,20 @@ def _excluded(name: str, exclude: Mapping[str, int]) -> str | None:
     return next((outer for outer in exclude if f"{name}.".startswith(f"{outer}.")), None)
 
 
-def _leak(name: str, width: Width, exclude: Mapping[str, int]) -> str | None:
-    outer = _excluded(name, exclude)
+def _leak(op: Op, exclude: Mapping[str, int]) -> str | None:
+    outer = _excluded(op.name, exclude)
     if outer is None:
         return None
     asked = exclude[outer]
-    seen = {width.weight or asked, width.input, width.output}
+    seen = {op.bits, op.activation_bits, op.output_bits}
     if seen == {asked}:
         return None
-    return f"{name} ({width.operation}) runs in {min(seen - {asked})} bits, {outer} was to be kept at {asked}"
+    return f"{op.name} ({op.operation}) runs in {min(seen - {asked})} bits, {outer} was to be kept at {asked}"
 
 
-def _not_int8(name: str, width: Width | None, exclude: Mapping[str, int]) -> str | None:
-    if width is None:
+def _not_int8(name: str, op: Op | None, exclude: Mapping[str, int]) -> str | None:
+    if op is None:
         return f"{name} is not executed"
-    if _excluded(name, exclude) or width.weight == width.input == 8:
+    if _excluded(name, exclude) or op.weight_bits == op.activation_bits == 8:
         return None
-    return f"{name} ({width.operation}) runs in {width.weight} bits, not 8"
+    return f"{name} ({op.operation}) runs in {op.weight_bits} bits, not 8"

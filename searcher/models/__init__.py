@@ -1,6 +1,10 @@
 """Model families by name: plain functions that return an ``nn.Module``."""
 
+import importlib
+import inspect
+import sys
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 from torch import nn
@@ -9,7 +13,9 @@ from searcher.errors import SearcherError, unknown
 from searcher.models.densenet import densenet
 from searcher.models.resnet import resnet18, resnet20, resnet56
 
-MODELS: dict[str, Callable[..., nn.Module]] = {
+Family = Callable[..., nn.Module]
+
+MODELS: dict[str, Family] = {
     "densenet": densenet,
     "resnet18": resnet18,
     "resnet20": resnet20,
@@ -21,17 +27,47 @@ def build(name: str, args: dict[str, Any], *, in_channels: int, classes: int) ->
     """Build a model family's member for a task.
 
     Args:
-        name: A key of `MODELS`.
+        name: A key of `MODELS`, or ``pkg.mod:function``.
         args: The family's own arguments, e.g. ``{"growth_rate": 4}``.
-        in_channels: Channels of an input image.
-        classes: Number of outputs.
+        in_channels: Channels of an input image, for a function that takes them.
+        classes: Number of outputs, for a function that takes it.
 
     Raises:
         SearcherError: No such family, or arguments that it does not take.
     """
-    if name not in MODELS:
+    family = _imported(name) if ":" in name else MODELS.get(name)
+    if family is None:
         raise unknown("model", name, MODELS)
     try:
-        return MODELS[name](in_channels=in_channels, classes=classes, **args)
-    except (TypeError, ValueError) as error:
+        model = family(**_taken(family, {"in_channels": in_channels, "classes": classes}), **args)
+    except (TypeError, ValueError, RuntimeError) as error:
         raise SearcherError(f"model {name!r} cannot be built with {args}: {error}") from error
+    if not isinstance(model, nn.Module):
+        raise SearcherError(f"model {name!r}: expected a torch.nn.Module, got {type(model).__name__}")
+    return model
+
+
+def _taken(family: Family, task: dict[str, int]) -> dict[str, int]:
+    parameters = inspect.signature(family).parameters
+    anything = any(p.kind is p.VAR_KEYWORD for p in parameters.values())
+    return {key: value for key, value in task.items() if key in parameters or anything}
+
+
+def _imported(name: str) -> Family:
+    """The function of ``pkg.mod:function``, looked for in the current folder as well.
+
+    Raises:
+        SearcherError: No such module, or no such function in it.
+    """
+    path, _, attribute = name.partition(":")
+    here = str(Path.cwd())
+    if here not in sys.path:
+        sys.path.insert(0, here)
+    try:
+        module = importlib.import_module(path)
+    except Exception as error:
+        raise SearcherError(f"{name}: cannot import {path!r}: {type(error).__name__}: {error}") from error
+    function = getattr(module, attribute, None)
+    if not callable(function):
+        raise unknown(f"function in {path}", attribute, [n for n, v in vars(module).items() if callable(v)])
+    return function  # type: ignore[no-any-return]

@@ -59,6 +59,11 @@ class Classification:
         """Channels of an image."""
         return self.train.images.shape[1]
 
+    @property
+    def image(self) -> tuple[int, ...]:
+        """The sizes of an image: channels, height and width."""
+        return tuple(self.train.images.shape[1:])
+
     def example(self) -> Tensor:
         """One normalised image, (1, C, H, W) float32."""
         return self.normalise(self.train.images[:1])

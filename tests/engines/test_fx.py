@@ -10,8 +10,9 @@ from torch import nn
 from torch.nn import functional as F
 from torch.profiler import profile
 
-from searcher.costs.graph import executed_bits, walk
-from searcher.engines.fx import code_width, quantize, verify
+from searcher.costs.graph import walk
+from searcher.costs.record import record
+from searcher.engines.fx import quantize, verify
 from searcher.errors import SearcherError, TrialError
 from searcher.models import densenet, resnet20
 
@@ -61,8 +62,9 @@ def check(model: nn.Module, exclude: dict[str, int], tolerance: float = 0.1) -> 
     """Every operation in the width asked for, and an output close to the float one's."""
     converted = quantize(model, IMAGES.split(4), exclude)
     for op in walk(model, converted, IMAGES):
-        assert (op.name, op.weight_bits) == (op.name, asked(op.name, exclude))
-        assert (op.name, op.activation_bits) == (op.name, asked(op.name, exclude))
+        if op.arithmetic.multiplies or op.arithmetic.adds:
+            assert (op.name, op.bits) == (op.name, asked(op.name, exclude))
+            assert (op.name, op.activation_bits) == (op.name, asked(op.name, exclude))
     with torch.no_grad():
         wanted, found = model(IMAGES), converted(IMAGES)
     assert found.dtype == torch.float32
@@ -105,7 +107,7 @@ def test_odd_channels_as_pruning_leaves_them():
     for exclude in ({}, {"3": 16}, {"6": 32, "9": 16}):
         executed = {**exclude, "4": exclude["3"]} if "3" in exclude else exclude
         converted = quantize(model, [IMAGES], exclude)
-        folded = {op.name: op.folded_into for op in walk(model, converted, IMAGES)}
+        folded = {op.name: op.swallowed_by for op in walk(model, converted, IMAGES)}
         assert folded["1"] == "0"
         assert folded["4"] == (None if "4" in executed else "3")
 
@@ -126,12 +128,12 @@ def test_sparse_weights_stay_zero():
 def test_the_profiler_sees_the_same_operations():
     model, exclude = grouped(), {"stem": 16, "dense2": 16, "trans3": 32, "classifier": 32}
     converted = quantize(model, [IMAGES], exclude)
-    widths = executed_bits(converted, IMAGES)
+    widths = {op.name: op.weight_bits for op in record(converted, IMAGES[:1])}
     with profile() as trace, torch.no_grad():
         converted(IMAGES)
     ran = Counter(re.sub("_relu$", "", event.name) for event in trace.events())
     convolutions = [n for n, module in model.named_modules() if isinstance(module, nn.Conv2d)]
-    int8 = sum(widths[name].weight == 8 for name in convolutions)
+    int8 = sum(widths[name] == 8 for name in convolutions)
     assert ran["quantized::conv2d"] == int8 == sum(asked(name, exclude) == 8 for name in convolutions)
     assert ran["aten::conv2d"] == len(convolutions) - int8
     assert (ran["quantized::linear"], ran["aten::linear"]) == (0, 1)
@@ -146,7 +148,8 @@ def test_excluded_neighbours_share_no_quantized_border():
 
 def test_weights_use_seven_bits_and_a_sign():
     converted = quantize(grouped(), [IMAGES], {})
-    assert code_width(converted.get_submodule("stem")) == 8
+    stem = next(op for op in record(converted, IMAGES[:1]) if op.name == "stem")
+    assert (stem.weight_bits, stem.effective_bits) == (8, 8)
     assert int(converted.get_submodule("stem").weight().int_repr().min()) >= -127
     assert torch.backends.quantized.engine == "onednn"
 
@@ -182,11 +185,15 @@ def test_no_images_are_refused():
 @pytest.mark.parametrize(
     ("converted_with", "verified_with", "message"),
     [
-        ({}, {"dense1": 16}, r"dense1\.0\.norm1 \(BNReLU2d\) runs in 8 bits, dense1 was to be kept at 16"),
-        ({}, {"trans2": 32}, r"trans2\.pool \(AvgPool2d\) runs in 8 bits"),
-        ({}, {"dense1": 16}, r"dense1\.1\.cat_1\(\) \(cat\) runs in 8 bits"),
-        ({"dense1": 32}, {"dense1": 16}, r"dense1\.0\.conv1 \(Conv2d\) runs in 32 bits"),
-        ({"dense1": 16}, {}, r"dense1\.0\.conv1 \(Conv2d\) runs in 16 bits, not 8"),
+        (
+            {},
+            {"dense1": 16},
+            r"dense1\.0\.norm1 \(quantized::batch_norm2d_relu\) runs in 8 bits, dense1 was to be kept at 16",
+        ),
+        ({}, {"trans2": 32}, r"trans2\.pool \(aten::avg_pool2d\) runs in 8 bits"),
+        ({}, {"dense1": 16}, r"dense1\.1\.cat\(\) \(aten::cat\) runs in 8 bits"),
+        ({"dense1": 32}, {"dense1": 16}, r"dense1\.0\.conv1 \(aten::convolution\) runs in 32 bits"),
+        ({"dense1": 16}, {}, r"dense1\.0\.conv1 \(aten::convolution\) runs in 16 bits, not 8"),
     ],
 )
 def test_a_leak_is_found(converted_with, verified_with, message):

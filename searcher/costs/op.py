@@ -1,0 +1,101 @@
+"""A row of the walk over a network: one execution of one operation."""
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from pydantic import TypeAdapter
+
+from searcher.costs.kinds import Arithmetic, Sizes
+
+UNCOUNTED = "uncounted"
+"""The kind of an operation that the walk does not know."""
+
+UNUSED = "unused"
+"""The kind of a row for parameters that nothing executed has used."""
+
+
+@dataclass(frozen=True)
+class Op:
+    """One execution of one operation: a module, a functional call or a tensor method alike.
+
+    Attributes:
+        name: The module's path, or ``<path>.<kind>()`` for what a forward calls itself.
+        kind: A value of `searcher.costs.kinds.KINDS`, `UNCOUNTED` or `UNUSED`.
+        operation: The operator that was executed, e.g. ``quantized::conv2d_relu``.
+        inputs: The sizes of the activations that it reads, with a batch of one.
+        output: The sizes of what it writes.
+        weights: Elements of weight tensors; 0 where another row has them already.
+        nonzero: Those that are not zero; where they are predicted, a share that need not be whole.
+        biases: Elements of biases and of the vectors of a normalisation; 0 where another row has them.
+        density: Non-zeros among the weights that are executed, whichever row has them; 1 without weights.
+        weight_bits: Width in which the weights are stored; None without weights.
+        effective_bits: The smallest signed width that holds a quantized weight's codes, else `weight_bits`.
+        bias_bits: Width in which the biases are stored.
+        activation_bits: The widest input.
+        output_bits: The widest output.
+        bits: The width in which it is executed: that of the weights, or of the output where it has none.
+        arithmetic: Multiplications, additions, and what they are made of.
+        producers: The rows, by position, whose outputs it reads.
+        folds_into: The convolution or linear layer before a batch norm that could hold it.
+        fold_bias: The biases that this layer would gain: none where it has its own.
+        swallowed_by: The operation that executes this one with its own, in a converted graph.
+        blocks: Of a sparse weight's matrix, the 4×4 blocks that hold a non-zero, and all of them; None
+            where the weight is dense or only predicted.
+    """
+
+    name: str
+    kind: str
+    operation: str
+    inputs: tuple[Sizes, ...]
+    output: Sizes
+    arithmetic: Arithmetic
+    weights: int = 0
+    nonzero: float = 0
+    biases: int = 0
+    density: float = 1.0
+    weight_bits: int | None = None
+    effective_bits: int | None = None
+    bias_bits: int = 32
+    activation_bits: int = 32
+    output_bits: int = 32
+    bits: int = 32
+    producers: tuple[int, ...] = ()
+    folds_into: str | None = None
+    fold_bias: int = 0
+    swallowed_by: str | None = None
+    blocks: tuple[int, int] | None = None
+
+    @property
+    def params(self) -> int:
+        """Parameters, zeros included."""
+        return self.weights + self.biases
+
+    @property
+    def macs(self) -> int:
+        """Multiply-accumulates of convolutions and matrix products, without the bias."""
+        return self.arithmetic.macs
+
+
+_ROWS = TypeAdapter(list[Op])
+
+
+def save_ops(ops: Sequence[Op], path: Path) -> None:
+    """Write rows as JSON."""
+    path.write_bytes(_ROWS.dump_json(list(ops), indent=1))
+
+
+def load_ops(path: Path) -> list[Op]:
+    """Read rows that were written by `save_ops`."""
+    return _ROWS.validate_json(path.read_bytes())
+
+
+def not_counted(ops: Sequence[Op]) -> list[str]:
+    """A line for every operator that the walk does not know, and for parameters that nothing uses."""
+    strangers = Counter((op.operation, op.name.rpartition(".")[0]) for op in ops if op.kind == UNCOUNTED)
+    unused = [op.name for op in ops if op.kind == UNUSED]
+    lines = [
+        f"{operation} in {scope or 'the network'}, {n} times" for (operation, scope), n in strangers.items()
+    ]
+    return lines + ([f"parameters that nothing uses: {', '.join(unused)}"] if unused else [])

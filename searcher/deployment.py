@@ -1,0 +1,25 @@
+"""How a finished model is run when its latency and memory are measured."""
+
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+
+class Deployment(BaseModel):
+    """The conditions of an inference.
+
+    Attributes:
+        batch: Images a run.
+        threads: Threads of the processor.
+        device: Where it runs.
+        warmup: Runs before those that are timed.
+        runs: Runs that are timed.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
+
+    batch: int = Field(default=1, ge=1)
+    threads: int = Field(default=1, ge=1)
+    device: Literal["cpu", "cuda"] = "cpu"
+    warmup: int = Field(default=10, ge=0)
+    runs: int = Field(default=50, ge=1)

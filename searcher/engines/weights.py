@@ -1,0 +1,86 @@
+"""What is deployed of a network, as one safetensors file: the only file that uses `safetensors`."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import torch
+from safetensors.torch import load_file
+from safetensors.torch import save as serialize
+from torch import Tensor, nn
+
+from searcher.costs.scope import INNER
+
+_PACKED = "_packed_params"
+_TRAINING_ALONE = "num_batches_tracked"
+
+
+def save(model: nn.Module, path: Path) -> None:
+    """Write what is deployed of a network, in one step.
+
+    Every tensor is stored in the width in which it is executed, under its module's path. A quantized
+    ``weight`` is stored as its int8 codes, with float32 ``weight_scale`` (one a channel, or one) and, where
+    one of them is not zero, ``weight_zero_point``: (code − zero point) · scale is the weight. A module's
+    ``scale`` and ``zero_point`` are those of the activations that it writes.
+
+    Args:
+        model: The network that is executed: float, or converted by `searcher.engines.fx.quantize`.
+        path: The file to write; one that is there is replaced.
+    """
+    part = path.with_name(f"{path.name}.part")
+    part.write_bytes(serialize(_tensors(model)))
+    part.replace(path)
+
+
+def load(path: Path) -> dict[str, Tensor]:
+    """The tensors of a file that `save` has written, by name."""
+    return load_file(path)
+
+
+def size_mb(model: nn.Module) -> float:
+    """The size of the file that `save` would write, in megabytes of 10^6 bytes."""
+    return len(serialize(_tensors(model))) / 1e6
+
+
+def _tensors(model: nn.Module) -> dict[str, Tensor]:
+    """The tensors by name; one that several names share is stored once, under the first."""
+    state = model.state_dict()
+    found: dict[str, Tensor] = {}
+    places = set()
+    for name, tensor in _unpacked(state):
+        if name.endswith(_TRAINING_ALONE):
+            continue
+        place = (tensor.data_ptr(), tensor.shape, tensor.stride())
+        if place not in places or not tensor.numel():
+            places.add(place)
+            found |= _stored(_without_wrappers(name), tensor.detach().cpu())
+    return found
+
+
+def _unpacked(state: dict[str, object]) -> Iterator[tuple[str, Tensor]]:
+    """The entries of a state dict that are tensors; a quantized linear layer packs its weight and bias."""
+    for name, value in state.items():
+        if isinstance(value, Tensor):
+            yield name, value
+        elif isinstance(value, tuple) and name.endswith(f".{_PACKED}.{_PACKED}"):
+            module = name.removesuffix(f".{_PACKED}.{_PACKED}")
+            for part, tensor in zip(("weight", "bias"), value, strict=True):
+                if tensor is not None:
+                    yield f"{module}.{part}", tensor
+
+
+def _stored(name: str, tensor: Tensor) -> dict[str, Tensor]:
+    if not tensor.is_quantized:
+        return {name: tensor.contiguous()}
+    scales, zeros = _scales(tensor)
+    stored = {name: tensor.int_repr().contiguous(), f"{name}_scale": scales.float()}
+    return stored | ({f"{name}_zero_point": zeros} if zeros.any() else {})
+
+
+def _scales(tensor: Tensor) -> tuple[Tensor, Tensor]:
+    if tensor.qscheme() in (torch.per_tensor_affine, torch.per_tensor_symmetric):
+        return torch.tensor(tensor.q_scale()), torch.tensor(tensor.q_zero_point())
+    return tensor.q_per_channel_scales(), tensor.q_per_channel_zero_points()
+
+
+def _without_wrappers(name: str) -> str:
+    return ".".join(part for part in name.split(".") if part != INNER)

@@ -1,0 +1,190 @@
+"""What `searcher cost` and `searcher measure` are asked about: a recipe, a trial, a reference, a function."""
+
+import tomllib
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from pydantic import ValidationError
+from torch import Tensor
+
+from searcher import storage, tasks
+from searcher.costs.kinds import Sizes
+from searcher.costs.op import Op, load_ops
+from searcher.costs.record import record
+from searcher.errors import SearcherError, TrialError
+from searcher.models import build
+from searcher.pipeline import Network, run_recipe
+from searcher.predict import predict
+from searcher.recipe import Distill, Model, Recipe, Stage, Train, Training
+from searcher.stages.train import Run
+from searcher.study import Study, StudyFile
+from searcher.tasks.classification import Classification, Split
+from searcher.trial import COST
+
+
+@dataclass(frozen=True)
+class Target:
+    """A network to be counted or measured.
+
+    Attributes:
+        title: What it is, in words.
+        recipe: How it is made; without stages it is the model alone.
+        image: Sizes of one image: channels, height and width.
+        classes: Number of outputs.
+        counted: The rows that a trial has left of what it executed.
+    """
+
+    title: str
+    recipe: Recipe
+    image: Sizes
+    classes: int
+    counted: Path | None = None
+
+    def ops(self) -> tuple[list[Op], str]:
+        """The rows, and where they come from with which input.
+
+        Raises:
+            SearcherError: The network cannot be built, or does not run on an input of these sizes.
+        """
+        sizes = "×".join(map(str, self.image))
+        if self.counted:
+            return load_ops(self.counted), f"counted on what the trial executed, for an input of {sizes}"
+        if self.recipe.stages or ":" not in self.recipe.model.name:
+            return self._predicted(), f"predicted from shapes, for an input of {sizes}"
+        return self._counted(), f"counted on what is executed, for an input of {sizes}"
+
+    def network(self) -> Network:
+        """The finished network without its training: latency, memory and size do not depend on it.
+
+        Raises:
+            SearcherError: The network cannot be built or made.
+        """
+        noise = torch.randint(256, (256, *self.image), generator=torch.Generator().manual_seed(0))
+        split = Split(noise.to(torch.uint8), torch.arange(256) % self.classes)
+        mean = (0.5,) * self.image[0]
+        task = Classification("noise", self.classes, split, split, split, mean, mean, 255, 0, False)
+        run = Run(task, 0, 0, torch.device("cpu"), lambda *_: None)
+        try:
+            return run_recipe(untrained(self.recipe), run)
+        except TrialError as error:
+            raise SearcherError(f"{self.title}: {error}") from error
+
+    def example(self) -> Tensor:
+        """An image of noise, (1, C, H, W)."""
+        return torch.randn((1, *self.image), generator=torch.Generator().manual_seed(0))
+
+    def _predicted(self) -> list[Op]:
+        try:
+            ops = predict(self.recipe, self.image, self.classes)
+        except TrialError as error:
+            raise SearcherError(f"{self.title}: {error}") from error
+        if ops is None:
+            raise SearcherError(f"{self.title}: the channels of this network cannot be followed")
+        return ops
+
+    def _counted(self) -> list[Op]:
+        model = self.recipe.model
+        network = build(model.name, model.args, in_channels=self.image[0], classes=self.classes)
+        try:
+            return record(network, self.example())
+        except Exception as error:
+            sizes = ",".join(map(str, (1, *self.image)))
+            reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+            raise SearcherError(f"{self.title} does not run on an input of {sizes}: {reason}") from error
+
+
+def resolve(text: str, runs: Path, sizes: str | None, classes: int) -> Target:
+    """The network that a text means.
+
+    Args:
+        text: A recipe's file, ``STUDY#TRIAL``, a study (for its reference), a model family's name, or
+            ``pkg.mod:function``.
+        runs: The runs folder, for trials.
+        sizes: Those of the input, e.g. ``1,3,32,32``; by default those of the study's task, else these.
+        classes: Number of outputs, where no task says it.
+
+    Raises:
+        SearcherError: Nothing is meant by the text, or the sizes are no image's.
+    """
+    image = parse_sizes(sizes) if sizes else None
+    if "#" in text:
+        return _trial(text, runs, image)
+    if text.endswith(".toml") and "recipe" in (content := _toml(Path(text))):
+        return Target(text, _recipe(text, content["recipe"]), image or (3, 32, 32), classes)
+    if ":" in text:
+        recipe = Recipe(model=Model(name=text), stages=())
+        return Target(text, recipe, image or (3, 32, 32), classes)
+    return _reference(text, image)
+
+
+def untrained(recipe: Recipe) -> Recipe:
+    """The recipe without its training: what it builds has the same shapes and widths."""
+    stages: list[Stage] = [stage for stage in recipe.stages if not isinstance(stage, Train | Distill)]
+    idle = [s.model_copy(update={"share": 0.0}) if isinstance(s, Training) else s for s in stages]
+    return recipe.model_copy(update={"stages": tuple(idle)})
+
+
+def parse_sizes(text: str) -> Sizes:
+    """The sizes of one example from ``1,3,32,32``: channels, height and width of an image.
+
+    Raises:
+        SearcherError: Not positive whole numbers, or a batch of more than one.
+    """
+    try:
+        batch, *image = (int(part) for part in text.split(","))
+    except ValueError:
+        batch, image = 0, []
+    if batch != 1 or not image or min(image) < 1:
+        raise SearcherError(f"--input {text}: expected a batch of one, as 1,C,H,W for an image: 1,3,32,32")
+    return tuple(image)
+
+
+def _trial(text: str, runs: Path, image: Sizes | None) -> Target:
+    name, _, number = text.rpartition("#")
+    stored_name, _ = storage.resolve(runs, name)
+    stored, study = storage.load(runs, stored_name)
+    trials = {str(trial.number): trial for trial in stored.get_trials(deepcopy=False)}
+    if number not in trials:
+        known = f"0 to {len(trials) - 1}" if trials else "none"
+        raise SearcherError(f"no trial {number!r} in {stored_name}; known: {known}")
+    if "recipe" not in trials[number].user_attrs:
+        raise SearcherError(f"trial {number} of {stored_name} has no recipe yet")
+    recipe = Recipe.model_validate(trials[number].user_attrs["recipe"])
+    task = tasks.entry(study.task).load()
+    counted = runs / stored_name / f"trial-{int(number):05}" / COST
+    found = counted if counted.is_file() and image is None else None
+    title = f"{stored_name}#{number}: {recipe.words()}"
+    return Target(title, recipe, image or task.image, task.classes, found)
+
+
+def _reference(name: str, image: Sizes | None) -> Target:
+    study = _study(name)
+    if study.reference is None:
+        raise SearcherError(f"study {study.name} names no reference: add [reference] with a model's name")
+    task = tasks.entry(study.task).load()
+    title = f"{study.name}, its reference: {study.reference.words()}"
+    return Target(title, Recipe(model=study.reference, stages=()), image or task.image, task.classes)
+
+
+def _study(name: str) -> Study:
+    file = StudyFile(name)
+    task, _ = tasks.choose(file.tasks)
+    return file.study(task)
+
+
+def _toml(path: Path) -> dict[str, object]:
+    try:
+        return tomllib.loads(path.read_text(encoding="utf-8"))
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise SearcherError(f"{path}: not TOML: {error}") from error
+    except OSError as error:
+        raise SearcherError(f"{path}: {error.strerror}") from error
+
+
+def _recipe(path: str, content: object) -> Recipe:
+    try:
+        return Recipe.model_validate(content)
+    except ValidationError as error:
+        lines = [f"  {'.'.join(map(str, e['loc'])) or 'recipe'}: {e['msg']}" for e in error.errors()]
+        raise SearcherError("\n".join([f"{path}:", *lines])) from error
