@@ -24,3 +24,4 @@ check: install
 
 bench: install
 	$(BIN)/python -m benchmarks.trial_start
+	$(BIN)/python -m benchmarks.prediction

@@ -8,4 +8,5 @@ def top1(measurement: Measurement) -> float:
     return measurement.task.top1(measurement.network.executed, measurement.split)
 
 
-METRICS = {"top1": top1}
+QUALITY = {"top1": top1}
+METRICS = QUALITY

@@ -114,13 +114,15 @@ def _digest(code: str) -> str:
 
 def _predicted(recipe: Recipe, task: Classification) -> list[str]:
     try:
-        ops = predict(recipe, task.image, task.classes)
+        prediction = predict(recipe, task.image, task.classes)
     except TrialError as error:
         return [f"cannot be made: {error}"]
+    reason = [f"{prediction.verdict}: {prediction.reason}"] if prediction.reason else []
+    ops = prediction.ops
     if ops is None:
-        return ["its cost cannot be predicted"]
+        return reason
     counts = f"{sum(op.params for op in ops):,} parameters, {sum(op.macs for op in ops):,} MACs predicted"
-    return [counts, *(f"not counted: {line}" for line in not_counted(ops))]
+    return [counts, *reason, *(f"not counted: {line}" for line in not_counted(ops))]
 
 
 def describe(study: Study, space: Space) -> list[str]:

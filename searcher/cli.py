@@ -34,7 +34,7 @@ Target = Annotated[
 InputSizes = Annotated[
     str | None,
     typer.Option(
-        "--input", metavar="1,C,H,W", help="Sizes of the input.  [default: the study's, else 1,3,32,32]"
+        "--input", metavar="1,C,H,W", help=r"Sizes of the input.  \[default: the study's, else 1,3,32,32]"
     ),
 ]
 Classes = Annotated[int, typer.Option(min=1, help="Outputs, where no study says it.")]
@@ -72,7 +72,7 @@ def run(
     workers: Annotated[
         int | None,
         typer.Option(
-            min=1, help="Trials at a time.  [default: one a core, at most 4; 1 with a GPU or timed metrics]"
+            min=1, help=r"Trials at a time.  \[default: one a core, at most 4; 1 with a GPU or timed metrics]"
         ),
     ] = None,
     runs_dir: RunsDir = RUNS,
@@ -101,7 +101,12 @@ def run(
         again = f"the same command goes on; searcher show {chosen.name} has the table"
         console.print(f"stopped: {again}", highlight=False)
         raise typer.Exit(130) from None
+    # Not before: a driver does without plotly.
+    from searcher.publish import publish
+
     console.print(report.front_table(chosen, state.front))
+    if lacking := publish(runs_dir, chosen.stored_name):
+        console.print(lacking, highlight=False)
     console.print(
         f"{len(state.complete)} complete trials, {state.failed} failed: {chosen.stored_name} in {runs_dir}",
         highlight=False,
@@ -130,6 +135,93 @@ def show(
     console.print(report.study_table(searched, stored, every))
     if csv:
         _write_csv(report.frame(searched, stored, every), csv)
+
+
+@app.command()
+def export(
+    study: Annotated[str, typer.Option(help="A stored study's name.")],
+    pick: Annotated[
+        str, typer.Option(help='best, knee, a trial\'s number, or a condition such as "top1>=0.90".')
+    ] = "best",
+    output: Annotated[Path, typer.Option("--output", "-o", help="The recipe file.")] = Path("best.toml"),
+    runs_dir: RunsDir = RUNS,
+) -> None:
+    """Write one trial's recipe to a file that retrains without the study."""
+    from searcher import storage
+    from searcher.export import export as make_file
+    from searcher.pick import pick as choose
+    from searcher.report import complete_trials, words
+
+    stored_name, hint = storage.resolve(runs_dir, study)
+    if hint:
+        typer.echo(hint, err=True)
+    stored, searched = storage.load(runs_dir, stored_name)
+    trial = choose(searched, complete_trials(stored), pick)
+    file = make_file(searched, trial, stored.user_attrs["identity"]["data fingerprint"])
+    file.save(output)
+    figures = ", ".join(f"{o.key} {trial.user_attrs['metrics'][o.key]:.5g}" for o in searched.objectives)
+    typer.echo(f"trial {trial.number}: {words(trial)}")
+    typer.echo(f"{figures}: {output}; searcher retrain {output} trains it again")
+
+
+@app.command()
+def retrain(
+    recipe: Annotated[Path, typer.Argument(help="A recipe file, from searcher export.")],
+    seeds: Annotated[int, typer.Option(min=1, help="Trainings; the first seed is the file's.")] = 1,
+    epochs: Annotated[int | None, typer.Option(min=1, help="Instead of the file's budget.")] = None,
+    output: Annotated[
+        Path | None, typer.Option("--output", "-o", help=r"The folder.  \[default: the file's name]")
+    ] = None,
+) -> None:
+    """Train a recipe file's recipe again and write the model that deploys; Ctrl-C stops, again goes on.
+
+    Exit status 3 where a figure is further from the expected one than its tolerance.
+    """
+    from rich.console import Console
+
+    from searcher import deliver, recipe_file, retrain_table
+
+    console = Console(soft_wrap=not sys.stdout.isatty())
+    file, folder = recipe_file.load(recipe), output or recipe.with_suffix("")
+    try:
+        delivery = deliver.retrain_into(file, folder, seeds, epochs, console)
+    except KeyboardInterrupt:
+        console.print("stopped: the same command goes on from the last epoch", highlight=False)
+        raise typer.Exit(130) from None
+    for title, rows in retrain_table.sections(delivery.result, delivery.onnx):
+        console.print(retrain_table.table(title, rows))
+    console.print(f"{folder}: {', '.join(sorted(p.name for p in folder.iterdir()))}", highlight=False)
+    if not delivery.result.met:
+        raise typer.Exit(3)
+
+
+@app.command()
+def verify(
+    study: Annotated[str, typer.Option(help="A stored study's name.")],
+    seeds: Annotated[int, typer.Option(min=1, help="Trainings of each point.")] = 3,
+    workers: Annotated[int | None, typer.Option(min=1, help="Trainings at a time.")] = None,
+    runs_dir: RunsDir = RUNS,
+) -> None:
+    """Train the front again with other seeds, read the test split, and say which points were luck."""
+    from rich.console import Console
+
+    from searcher import report, storage
+    from searcher.front import front
+    from searcher.search import default_workers
+    from searcher.verify import verify as again
+
+    stored_name, hint = storage.resolve(runs_dir, study)
+    if hint:
+        typer.echo(hint, err=True)
+    stored, searched = storage.load(runs_dir, stored_name)
+    points, count = front(searched, report.complete_trials(stored)), workers or default_workers(searched)
+    console = Console(soft_wrap=not sys.stdout.isatty())
+    try:
+        verified = again(searched, points, runs_dir / stored_name, seeds, count, console.print)
+    except KeyboardInterrupt:
+        console.print("stopped: the same command goes on from there", highlight=False)
+        raise typer.Exit(130) from None
+    console.print(report.verified_table(searched, verified))
 
 
 @app.command("ls")
@@ -191,7 +283,7 @@ def measure_(
     input_sizes: InputSizes = None,
     classes: Classes = 10,
     batch: Annotated[int, typer.Option(min=1, help="Images a run.")] = 1,
-    threads: Annotated[int, typer.Option(min=1, help="Threads of the processor.")] = 1,
+    threads: Annotated[int, typer.Option(min=1, max=1024, help="Threads of the processor.")] = 1,
     device: Annotated[Literal["cpu", "cuda"], typer.Option(help="Where it runs.")] = "cpu",
     warmup: Annotated[int, typer.Option(min=0, help="Runs before those that are timed.")] = 10,
     runs: Annotated[int, typer.Option(min=1, help="Runs that are timed.")] = 50,
@@ -217,6 +309,27 @@ def measure_(
     console = Console()
     console.print(found.title, soft_wrap=True, highlight=False)
     console.print(cost_table.inference_table(inference, weights.size_mb(executed)))
+
+
+@app.command("report")
+def report_(
+    study: StudyName,
+    output: Annotated[
+        Path | None,
+        typer.Option("--output", "-o", metavar="FILE", help=r"\[default: report.html in the study's folder]"),
+    ] = None,
+    runs_dir: RunsDir = RUNS,
+) -> None:
+    """A stored study as a page: one HTML file that needs nothing from the network."""
+    from searcher import storage
+    from searcher.html_report import write_report
+
+    stored_name, hint = storage.resolve(runs_dir, study)
+    if hint:
+        typer.echo(hint, err=True)
+    path = output or runs_dir / stored_name / "report.html"
+    write_report(runs_dir, stored_name, path)
+    typer.echo(path)
 
 
 @app.command()

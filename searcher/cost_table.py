@@ -29,6 +29,7 @@ _COLUMNS = (
     "adds",
     "MACs",
 )
+_BRIEF = ("operation", "kind", "weights", "non-zero", "bits", "MACs")
 _NARROW = ("operation", "weights", "bits", "multiplies", "adds", "MACs")
 
 
@@ -47,19 +48,27 @@ class LayerTable:
         for op in self.ops:
             table.add_row(*(_cells(op)[name] for name in names))
         table.add_section()
-        table.add_row(*(self._sums().get(name, "") for name in names))
+        table.add_row(*(_sums(self.ops).get(name, "") for name in names))
         yield table
 
-    def _sums(self) -> dict[str, str]:
-        arithmetic = [op.arithmetic for op in self.ops]
-        counts = {
-            "weights": sum(op.params for op in self.ops),
-            "non-zero": sum(op.nonzero + op.biases for op in self.ops),
-            "multiplies": sum(a.multiplies for a in arithmetic),
-            "adds": sum(a.adds for a in arithmetic),
-            "MACs": sum(a.macs for a in arithmetic),
-        }
-        return {"operation": f"{len(self.ops)} operations"} | {key: _count(n) for key, n in counts.items()}
+
+def heaviest(ops: Sequence[Op], most: int) -> list[tuple[str, ...]]:
+    """The names of the columns, the operations with the most multiply-accumulates, and the sum of all."""
+    first = sorted(ops, key=lambda op: (-op.macs, -op.params))[:most]
+    rows = [tuple(_cells(op)[name] for name in _BRIEF) for op in first]
+    return [_BRIEF, *rows, tuple(_sums(ops).get(name, "") for name in _BRIEF)]
+
+
+def _sums(ops: Sequence[Op]) -> dict[str, str]:
+    arithmetic = [op.arithmetic for op in ops]
+    counts = {
+        "weights": sum(op.params for op in ops),
+        "non-zero": sum(op.nonzero + op.biases for op in ops),
+        "multiplies": sum(a.multiplies for a in arithmetic),
+        "adds": sum(a.adds for a in arithmetic),
+        "MACs": sum(a.macs for a in arithmetic),
+    }
+    return {"operation": f"{len(ops)} operations"} | {key: _count(n) for key, n in counts.items()}
 
 
 def variant_table(ops: Sequence[Op]) -> Table:
@@ -70,7 +79,7 @@ def variant_table(ops: Sequence[Op]) -> Table:
         table.add_column(name, justify="right", no_wrap=True)
     for name, rules in VARIANTS.items():
         result = score(ops, name)
-        width = str(rules.freebie_bits) if result.freebie else "executed"
+        width = str(rules.freebie_bits) if result.freebie and rules.freebie_bits < 32 else "executed"
         counts = (_count(result.params), _count(result.ops))
         table.add_row(name, f"{result.value:.5g}", *counts, width, str(rules.accumulator_bits))
     return table

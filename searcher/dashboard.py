@@ -1,5 +1,6 @@
 """Optuna's dashboard on everything that is stored under a runs folder."""
 
+import warnings
 from pathlib import Path
 from socketserver import ThreadingMixIn
 from wsgiref.simple_server import WSGIRequestHandler, WSGIServer, make_server
@@ -7,7 +8,8 @@ from wsgiref.simple_server import WSGIRequestHandler, WSGIServer, make_server
 import optuna_dashboard
 
 from searcher.errors import SearcherError
-from searcher.storage import has_storage, open_storage
+from searcher.publish import artifact_store, publish
+from searcher.storage import has_storage, open_storage, stored_names
 
 
 class _Server(ThreadingMixIn, WSGIServer):
@@ -31,13 +33,18 @@ def serve(runs: Path, port: int) -> None:
     """
     if not has_storage(runs):
         raise SearcherError(f"nothing is stored in {runs} yet")
-    app = optuna_dashboard.wsgi(open_storage(runs))
+    app = optuna_dashboard.wsgi(open_storage(runs), artifact_store=artifact_store(runs))
     try:
         server = make_server("127.0.0.1", port, app, _Server, _Quiet)
     except OSError as error:
         raise SearcherError(f"port {port}: {error.strerror}; choose another with --port") from error
+    for name in stored_names(runs):
+        if lacking := publish(runs, name):
+            print(lacking, flush=True)
     print(f"dashboard on http://127.0.0.1:{server.server_port}/ (Ctrl-C ends it)", flush=True)
-    with server:
+    with server, warnings.catch_warnings():
+        # A line a parameter, whenever the page computes importances.
+        warnings.filterwarnings("ignore", message="Some regimes for parameter", category=UserWarning)
         try:
             server.serve_forever()
         except KeyboardInterrupt:

@@ -19,7 +19,7 @@ class Deployment(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
 
     batch: int = Field(default=1, ge=1)
-    threads: int = Field(default=1, ge=1)
+    threads: int = Field(default=1, ge=1, le=1024)
     device: Literal["cpu", "cuda"] = "cpu"
     warmup: int = Field(default=10, ge=0)
     runs: int = Field(default=50, ge=1)

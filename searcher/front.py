@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 from optuna.trial import FrozenTrial
 
-from searcher.study import Study
+from searcher.study import Constraint, Study
 
 
 @dataclass(frozen=True)
@@ -45,5 +45,10 @@ def non_dominated(costs: np.ndarray) -> list[int]:
 
 def violation(study: Study, trial: FrozenTrial) -> float:
     """The largest violation of a constraint, as a share of its bound; 0 or less is feasible."""
+    return distance(study.constraints, trial)
+
+
+def distance(bounds: Sequence[Constraint], trial: FrozenTrial) -> float:
+    """The largest violation of one of the bounds, as a share of it; 0 or less satisfies them all."""
     metrics = trial.user_attrs["metrics"]
-    return max((c.violation(metrics[c.key]) / (abs(c.bound) or 1) for c in study.constraints), default=0.0)
+    return max((b.violation(metrics[b.key]) / (abs(b.bound) or 1) for b in bounds), default=0.0)

@@ -76,9 +76,18 @@ def timed(metrics: Sequence[Metric]) -> bool:
 
     Such a figure holds under the study's conditions alone, and other trials must not run meanwhile.
     """
+    return bool(_listed(metrics, "TIMED"))
+
+
+def on_split(metrics: Sequence[Metric]) -> list[Metric]:
+    """Those of the metrics that are read on a split: files in `objectives/` list them in `QUALITY`."""
+    return _listed(metrics, "QUALITY")
+
+
+def _listed(metrics: Sequence[Metric], attribute: str) -> list[Metric]:
     files = catalog.files("objectives").values()
-    names = {name for path in files for name in getattr(catalog.load(path), "TIMED", ())}
-    return any(m.metric in names for m in metrics)
+    names = {name for path in files for name in getattr(catalog.load(path), attribute, ())}
+    return [m for m in metrics if m.metric in names]
 
 
 def check_metrics(metrics: Sequence[Metric]) -> None:

@@ -1,33 +1,47 @@
-"""What a recipe will cost, before anything is trained, and whether it turned out so."""
+"""What a recipe will cost, before anything is trained."""
 
-from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 import torch
 from torch import nn
 
 from searcher.costs.channels import Channels
-from searcher.costs.graph import keyed
 from searcher.costs.kinds import Sizes
 from searcher.costs.op import Op
 from searcher.costs.record import record
-from searcher.costs.shapes import outline
+from searcher.costs.shapes import Outline, outline
 from searcher.engines.channels import check_removed
-from searcher.errors import TrialError
+from searcher.engines.int8 import quantized
+from searcher.engines.kept_out import check_exclusions
+from searcher.errors import SearcherError
 from searcher.models import build
 from searcher.recipe import PruneChannels, PruneWeights, Quantize, Recipe
 
-PRUNED = ("conv", "linear")
-INT8 = frozenset(
-    ("conv", "linear", "batch_norm", "relu", "clamp", "cat", "add", "mul", "avg_pool", "max_pool", "mean")
-)
-"""The kinds that run in integers in a converted network, outside of what is kept out."""
-
-GLOBAL_TOLERANCE = 0.005
-"""One threshold over all layers meets a sparsity as nearly as equal magnitudes allow."""
+PRUNED = ("Conv2d", "Linear")
+"""The types of module in which `PruneWeights` zeroes weights."""
 
 
-def predict(recipe: Recipe, image: Sizes, classes: int) -> list[Op] | None:
+@dataclass(frozen=True)
+class Prediction:
+    """What a finished network will execute.
+
+    Attributes:
+        ops: The rows as `searcher.costs.graph.walk` will count them; None where they are not certain.
+        reason: Why they are not, or why the network was run on the meta device instead of on shapes.
+    """
+
+    ops: list[Op] | None
+    reason: str = ""
+
+    @property
+    def verdict(self) -> str:
+        """How far the prediction goes, in words that the reason follows."""
+        if self.ops is None:
+            return "cost not predicted"
+        return "predicted on the meta device" if self.reason else "predicted from shapes"
+
+
+def predict(recipe: Recipe, image: Sizes, classes: int) -> Prediction:
     """The operations of the finished model, from shapes alone.
 
     Dense and structurally pruned networks are predicted to the unit. Of a sparse network the zeros are
@@ -38,97 +52,113 @@ def predict(recipe: Recipe, image: Sizes, classes: int) -> list[Op] | None:
         image: Channels, height and width of one image.
         classes: Number of outputs.
 
-    Returns:
-        The rows as `searcher.costs.graph.walk` will count them; None for a recipe that removes channels
-        from a network whose forward does not take shapes for tensors.
-
     Raises:
         TrialError: Too few of the channels could be removed.
-        SearcherError: The model cannot be built.
+        SearcherError: The model cannot be built, does not run on such an image, or has no module of a name
+            that is kept out of int8.
     """
     with torch.device("meta"):
         model = build(recipe.model.name, recipe.model.args, in_channels=image[0], classes=classes)
-    ops, channels = _outline(model, (1, *image))
-    kept: dict[int, int] = {}
-    for stage in recipe.stages:
-        if isinstance(stage, PruneChannels):
-            if channels is None:
-                return None
-            before = _channels(ops)
-            kept |= channels.after(stage.ratio)
-            ops, channels = outline(model, (1, *image), kept)
-            check_removed(stage.engine, 1 - _channels(ops) / max(before, 1), stage.ratio)
-        elif isinstance(stage, PruneWeights):
-            ops = [_sparse(op, stage) for op in ops]
-        elif isinstance(stage, Quantize):
-            ops = [_quantized(op, stage.exclude) for op in ops]
-    return ops
-
-
-def _outline(model: nn.Module, sizes: Sizes) -> tuple[list[Op], Channels | None]:
     try:
-        return outline(model, sizes)
-    except Exception:
-        # A forward that looks at values, or wants real tensors.
-        return record(model, torch.empty(sizes, device="meta")), None
+        return _Recipe(model, (1, *image)).predicted(recipe)
+    except _NotCertain as error:
+        if isinstance(error, _NotRun):
+            _check_runs(recipe, (1, *image), classes)
+        return Prediction(None, str(error))
 
 
-def reconcile(predicted: Sequence[Op], counted: Sequence[Op], recipe: Recipe) -> None:
-    """Compare the predicted operations with those that are executed.
+class _NotCertain(Exception):
+    """Why a prediction might be wrong."""
+
+
+class _NotRun(_NotCertain):
+    """Why a network cannot be run without values; perhaps it cannot be run at all."""
+
+
+class _Recipe:
+    """A model on the meta device, and its rows after each stage."""
+
+    def __init__(self, model: nn.Module, sizes: Sizes) -> None:
+        self.model = model
+        self.modules = dict(model.named_modules())
+        self.sizes = sizes
+        self.kept: dict[int, int] = {}
+        self.reason = ""
+        self.outline = self._outline()
+        self.ops = self.outline.ops
+
+    def predicted(self, recipe: Recipe) -> Prediction:
+        """The rows after all stages."""
+        for stage in recipe.stages:
+            if isinstance(stage, PruneChannels):
+                self._prune(stage)
+            elif isinstance(stage, PruneWeights):
+                layers = {name for name, m in self.modules.items() if type(m).__name__ in PRUNED}
+                self.ops = [_sparse(op, stage) if op.name in layers else op for op in self.ops]
+            elif isinstance(stage, Quantize):
+                self._quantize(stage)
+        return Prediction(self.ops, self.reason)
+
+    def _outline(self) -> Outline:
+        if any(isinstance(module, nn.RNNBase) for module in self.modules.values()):
+            raise _NotRun("a recurrent layer runs other operators on the meta device")
+        try:
+            return outline(self.model, self.sizes)
+        except Exception as error:
+            self.reason = f"its forward does not take shapes for tensors: {_line(error)}"
+        try:
+            ops = record(self.model, torch.empty(self.sizes, device="meta"))
+        except Exception as error:
+            raise _NotRun(f"its forward does not run without values: {_line(error)}") from error
+        return Outline(ops, Channels(lost=self.reason), {})
+
+    def _prune(self, stage: PruneChannels) -> None:
+        lost = self.outline.channels.lost
+        if lost:
+            raise _NotCertain(self.reason or f"its channels cannot be followed with certainty: {lost}")
+        before = self._width()
+        self.kept |= self.outline.channels.after(stage.ratio)
+        try:
+            self.outline = outline(self.model, self.sizes, self.kept)
+        except Exception as error:
+            raise _NotCertain(f"its forward does not run with fewer channels: {_line(error)}") from error
+        self.ops = self.outline.ops
+        check_removed(stage.engine, 1 - self._width() / max(before, 1), stage.ratio)
+
+    def _quantize(self, stage: Quantize) -> None:
+        check_exclusions(self.model, stage.exclude)
+        if self.reason:
+            raise _NotCertain(self.reason)
+        self.ops = quantized(self.modules, self.ops, self.outline.called, stage.exclude)
+
+    def _width(self) -> int:
+        """The output channels of all convolutions, also of those that are not executed."""
+        executed = {op.name: op.output[1] for op in self.ops if op.kind == "conv"}
+        convolutions = ((n, m) for n, m in self.modules.items() if isinstance(m, nn.Conv2d))
+        return sum(executed.get(name, module.out_channels) for name, module in convolutions)
+
+
+def _check_runs(recipe: Recipe, sizes: Sizes, classes: int) -> None:
+    """Tell a network that cannot be followed from one that cannot be run.
 
     Raises:
-        TrialError: They differ; names every operation that does.
+        SearcherError: It cannot; says what torch says.
     """
-    expected, found = dict(keyed(predicted)), dict(keyed(counted))
-    lines = [f"{name}: predicted, not executed" for name, *_ in expected.keys() - found.keys()]
-    lines += [f"{name}: executed, not predicted" for name, *_ in found.keys() - expected.keys()]
-    for key in expected.keys() & found.keys():
-        lines += _differences(expected[key], found[key])
-    zeros, most = _zeros(counted) - _zeros(predicted), _tolerance(predicted, recipe)
-    if abs(zeros) > most:
-        lines.append(f"zero weights: {zeros:+.0f} against the prediction, expected within {most:.0f}")
-    if lines:
-        raise TrialError("predicted and counted cost differ: " + "; ".join(sorted(lines)))
+    model = recipe.model
+    with torch.random.fork_rng(devices=[]):
+        network = build(model.name, model.args, in_channels=sizes[1], classes=classes)
+        try:
+            record(network, torch.zeros(sizes))
+        except Exception as error:
+            text = ",".join(map(str, sizes))
+            raise SearcherError(f"{model.name} does not run on an input of {text}: {_line(error)}") from error
 
 
-def _differences(expected: Op, found: Op) -> list[str]:
-    fields = ["inputs", "output", "arithmetic", "weights", "biases", "folds_into"]
-    if expected.arithmetic.multiplies or expected.arithmetic.adds:
-        fields += ["bits", "weight_bits", "activation_bits"]
-    pairs = [(name, getattr(expected, name), getattr(found, name)) for name in fields]
-    return [
-        f"{found.name} ({found.operation}): {name} predicted {a}, counted {b}"
-        for name, a, b in pairs
-        if a != b
-    ]
-
-
-def _zeros(ops: Sequence[Op]) -> float:
-    return sum(op.weights - op.nonzero for op in ops if op.kind in PRUNED)
-
-
-def _tolerance(ops: Sequence[Op], recipe: Recipe) -> float:
-    """One weight a tensor, or what one threshold over all can be off."""
-    tensors = [op.weights for op in ops if op.weights]
-    shares = [s.scope == "global" for s in recipe.stages if isinstance(s, PruneWeights)]
-    return max(len(tensors), GLOBAL_TOLERANCE * sum(tensors) if any(shares) else 0)
-
-
-def _channels(ops: Sequence[Op]) -> int:
-    return sum(op.output[1] for op in ops if op.kind == "conv" and op.weights)
+def _line(error: Exception) -> str:
+    return str(error).splitlines()[0] if str(error) else type(error).__name__
 
 
 def _sparse(op: Op, stage: PruneWeights) -> Op:
-    if op.kind not in PRUNED:
-        return op
     zeros = op.weights * stage.sparsity
     nonzero = op.weights - (int(zeros) if stage.scope == "local" else zeros)
     return replace(op, nonzero=nonzero, density=nonzero / op.weights if op.weights else 1 - stage.sparsity)
-
-
-def _quantized(op: Op, exclude: Mapping[str, int]) -> Op:
-    kept = next((bits for name, bits in exclude.items() if f"{op.name}.".startswith(f"{name}.")), None)
-    bits = kept or (8 if op.kind in INT8 else 32)
-    weight = None if op.weight_bits is None else bits
-    row = replace(op, weight_bits=weight, effective_bits=weight, bias_bits=kept or 32)
-    return replace(row, activation_bits=bits, output_bits=bits, bits=bits)

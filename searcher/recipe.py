@@ -14,10 +14,15 @@ class _Frozen(BaseModel):
 
 
 class Model(_Frozen):
-    """A model family's member: the family's name and its arguments."""
+    """A model family's member: the family's name and its arguments.
+
+    `weights` is a file to begin with instead of random weights: safetensors, or what ``torch.save`` has made
+    of a state dict.
+    """
 
     name: str
     args: dict[str, Any] = Field(default_factory=dict)
+    weights: str | None = None
 
     def words(self) -> str:
         """The family and its arguments; what is off goes without saying."""
@@ -160,4 +165,6 @@ class Recipe(_Frozen):
 
     def save(self, path: Path) -> None:
         """Write the recipe as TOML."""
-        path.write_text(tomli_w.dumps({"recipe": self.model_dump(mode="json")}), encoding="utf-8")
+        path.write_text(
+            tomli_w.dumps({"recipe": self.model_dump(mode="json", exclude_none=True)}), encoding="utf-8"
+        )

@@ -12,8 +12,10 @@ from rich.console import Console, ConsoleOptions, RenderResult
 from rich.table import Table
 
 from searcher.front import Front, front, violation
+from searcher.measure import on_split
 from searcher.recipe import Recipe
 from searcher.study import Metric, Study
+from searcher.verify import TEST, Verified
 
 WIDE = 140
 """Columns of a console from which on a table has room for the recipes."""
@@ -165,3 +167,27 @@ def stored_table(studies: Sequence[tuple[optuna.Study, Study]]) -> Table:
         counts = [len(complete), failed, study.budget.trials]
         table.add_row(study.stored_name, *map(str, counts), size)
     return table
+
+
+def verified_table(study: Study, points: Sequence[Verified]) -> Table:
+    """The front as it was found, beside the mean and deviation of other seeds."""
+    title = f"{study.stored_name}, front with other seeds"
+    table = Table(title=title, title_justify="left", box=box.SIMPLE_HEAD, pad_edge=False)
+    table.add_column("trial", justify="right")
+    for metric in study.objectives:
+        table.add_column(f"{metric.key}\nfound".replace(":", "\n"), justify="right")
+        table.add_column("other\nseeds", justify="right")
+    quality = [m.key for m in on_split(study.objectives)]
+    for key in quality:
+        table.add_column(f"{key}\ntest", justify="right")
+    table.add_column("verdict", overflow="fold")
+    for point in points:
+        cells = [str(point.trial.number)]
+        for metric in study.objectives:
+            cells += [number(point.trial.user_attrs["metrics"][metric.key]), _spread(point, metric.key)]
+        table.add_row(*cells, *(_spread(point, TEST + key) for key in quality), point.verdict)
+    return table
+
+
+def _spread(point: Verified, key: str) -> str:
+    return f"{number(point.mean(key))} ± {number(point.deviation(key))}" if point.seeds else ""

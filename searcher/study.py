@@ -6,13 +6,13 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
-from pydantic_core import ErrorDetails
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from searcher import catalog
 from searcher.deployment import Deployment
 from searcher.errors import SearcherError, nearest
 from searcher.recipe import Model
+from searcher.validation import keys, problems, refuse
 
 
 class _Frozen(BaseModel):
@@ -122,9 +122,9 @@ class StudyFile:
         self.path = _locate(name)
         self.name = self.path.stem
         raw = _read(self.path)
-        _refuse(str(self.path), _problems(raw) + _strays(raw))
+        refuse(str(self.path), _problems(raw) + _strays(raw))
         self._raw, self._overrides = raw, [_override(text) for text in overrides]
-        _refuse(" ".join(f"--set {text}" for text in overrides), _problems(self._overridden(raw)))
+        refuse(" ".join(f"--set {text}" for text in overrides), _problems(self._overridden(raw)))
 
     @property
     def tasks(self) -> tuple[str, ...]:
@@ -142,11 +142,6 @@ class StudyFile:
         for path, value in self._overrides:
             raw = _merge(raw, _nest(path, value))
         return raw
-
-
-def _refuse(source: str, problems: Sequence[str]) -> None:
-    if problems:
-        raise SearcherError("\n".join([f"{source}:", *(f"  {line}" for line in problems)]))
 
 
 def _locate(name: str) -> Path:
@@ -194,13 +189,9 @@ def _problems(raw: dict[str, Any]) -> list[str]:
     found: dict[str, None] = {}
     variants = {"": raw} | {f"when.{t}.": _merge(raw, over) for t, over in _tables(raw.get("when")).items()}
     for prefix, variant in variants.items():
-        try:
-            _File.model_validate_json(json.dumps(variant, default=str))
-        except ValidationError as error:
-            for details in error.errors():
-                line = _explain(details)
-                if line not in found:
-                    found[prefix + line] = None
+        for line in problems(_File, variant, "the study"):
+            if line not in found:
+                found[prefix + line] = None
     return list(found)
 
 
@@ -219,31 +210,6 @@ def _tables(value: object) -> dict[str, dict[str, Any]]:
     return {name: table for name, table in items if isinstance(table, dict)}
 
 
-def _explain(error: ErrorDetails) -> str:
-    """One line for one of pydantic's errors: path, what was given, what was expected."""
-    location = [str(part) for part in error["loc"] if part not in ("str", "tuple[str, ...]")]
-    path = ".".join(location) or "the study"
-    if error["type"] == "extra_forbidden":
-        return f"{path}: no such key{nearest(location[-1], _keys(location[:-1]))}"
-    if error["type"] == "missing":
-        return f"{path}: missing"
-    return f"{path}: {error['msg'][0].lower()}{error['msg'][1:]}, got {error['input']!r}"
-
-
-def _keys(path: Sequence[str]) -> list[str]:
-    """The keys that a table of a study file may have; [] where they are free."""
-    tables: dict[str, type[BaseModel]] = {
-        "objectives": Objective,
-        "constraints": Constraint,
-        "metrics": Metric,
-        "budget": Budget,
-        "deployment": Deployment,
-        "reference": Model,
-    }
-    table = tables.get(path[0]) if path else _File
-    return list(table.model_fields) if table else []
-
-
 def _override(text: str) -> tuple[list[str], Any]:
     key, sign, value = text.partition("=")
     path = key.strip().split(".")
@@ -252,9 +218,9 @@ def _override(text: str) -> tuple[list[str], Any]:
     if not sign:
         raise SearcherError(f"--set {text}: expected KEY=VALUE, e.g. budget.trials=20")
     for depth, part in enumerate(path):
-        keys = _keys(path[:depth])
-        if (keys and part not in keys) or (not keys and depth):
-            raise SearcherError(f"--set {text}: no such key{nearest(part, keys)}")
+        known = keys(_File, path[:depth])
+        if (known and part not in known) or (not known and depth):
+            raise SearcherError(f"--set {text}: no such key{nearest(part, known)}")
     try:
         return path, tomllib.loads(f"value = {value}")["value"]
     except tomllib.TOMLDecodeError:

@@ -1,26 +1,29 @@
 """What `searcher cost` and `searcher measure` are asked about: a recipe, a trial, a reference, a function."""
 
-import tomllib
 from dataclasses import dataclass
 from pathlib import Path
 
 import torch
-from pydantic import ValidationError
 from torch import Tensor
 
-from searcher import storage, tasks
+from searcher import catalog, storage, tasks
 from searcher.costs.kinds import Sizes
 from searcher.costs.op import Op, load_ops
 from searcher.costs.record import record
 from searcher.errors import SearcherError, TrialError
-from searcher.models import build
+from searcher.models import MODELS, build
 from searcher.pipeline import Network, run_recipe
-from searcher.predict import predict
+from searcher.predict import Prediction, predict
 from searcher.recipe import Distill, Model, Recipe, Stage, Train, Training
+from searcher.recipe_file import read_toml
 from searcher.stages.train import Run
-from searcher.study import Study, StudyFile
+from searcher.study import StudyFile
 from searcher.tasks.classification import Classification, Split
 from searcher.trial import COST
+from searcher.validation import validated
+
+IMAGES = 32
+"""Of noise, on which a network is calibrated whose latency, memory and size are asked for."""
 
 
 @dataclass(frozen=True)
@@ -51,7 +54,9 @@ class Target:
         if self.counted:
             return load_ops(self.counted), f"counted on what the trial executed, for an input of {sizes}"
         if self.recipe.stages or ":" not in self.recipe.model.name:
-            return self._predicted(), f"predicted from shapes, for an input of {sizes}"
+            prediction = self._predicted()
+            note = f" ({prediction.reason})" if prediction.reason else ""
+            return prediction.ops or [], f"{prediction.verdict}{note}, for an input of {sizes}"
         return self._counted(), f"counted on what is executed, for an input of {sizes}"
 
     def network(self) -> Network:
@@ -60,28 +65,33 @@ class Target:
         Raises:
             SearcherError: The network cannot be built or made.
         """
-        noise = torch.randint(256, (256, *self.image), generator=torch.Generator().manual_seed(0))
-        split = Split(noise.to(torch.uint8), torch.arange(256) % self.classes)
+        generator = torch.Generator().manual_seed(0)
+        noise = torch.randint(256, (IMAGES, *self.image), generator=generator, dtype=torch.uint8)
+        split = Split(noise, torch.arange(IMAGES) % self.classes)
         mean = (0.5,) * self.image[0]
         task = Classification("noise", self.classes, split, split, split, mean, mean, 255, 0, False)
         run = Run(task, 0, 0, torch.device("cpu"), lambda *_: None)
         try:
             return run_recipe(untrained(self.recipe), run)
-        except TrialError as error:
-            raise SearcherError(f"{self.title}: {error}") from error
+        except SearcherError:
+            raise
+        except Exception as error:
+            raise self._refused(error) from error
 
     def example(self) -> Tensor:
         """An image of noise, (1, C, H, W)."""
         return torch.randn((1, *self.image), generator=torch.Generator().manual_seed(0))
 
-    def _predicted(self) -> list[Op]:
+    def _predicted(self) -> Prediction:
         try:
-            ops = predict(self.recipe, self.image, self.classes)
-        except TrialError as error:
-            raise SearcherError(f"{self.title}: {error}") from error
-        if ops is None:
-            raise SearcherError(f"{self.title}: the channels of this network cannot be followed")
-        return ops
+            prediction = predict(self.recipe, self.image, self.classes)
+        except SearcherError:
+            raise
+        except Exception as error:
+            raise self._refused(error) from error
+        if prediction.ops is None:
+            raise SearcherError(f"{self.title}: {prediction.verdict}: {prediction.reason}")
+        return prediction
 
     def _counted(self) -> list[Op]:
         model = self.recipe.model
@@ -89,9 +99,14 @@ class Target:
         try:
             return record(network, self.example())
         except Exception as error:
-            sizes = ",".join(map(str, (1, *self.image)))
-            reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-            raise SearcherError(f"{self.title} does not run on an input of {sizes}: {reason}") from error
+            raise self._refused(error) from error
+
+    def _refused(self, error: Exception) -> SearcherError:
+        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+        if isinstance(error, TrialError):
+            return SearcherError(f"{self.title}: {reason}")
+        sizes = ",".join(map(str, (1, *self.image)))
+        return SearcherError(f"{self.title} does not run on an input of {sizes}: {reason}")
 
 
 def resolve(text: str, runs: Path, sizes: str | None, classes: int) -> Target:
@@ -110,11 +125,14 @@ def resolve(text: str, runs: Path, sizes: str | None, classes: int) -> Target:
     image = parse_sizes(sizes) if sizes else None
     if "#" in text:
         return _trial(text, runs, image)
-    if text.endswith(".toml") and "recipe" in (content := _toml(Path(text))):
-        return Target(text, _recipe(text, content["recipe"]), image or (3, 32, 32), classes)
+    if text.endswith(".toml") and "recipe" in (content := read_toml(Path(text))):
+        recipe = validated(Recipe, content["recipe"], text, "recipe")
+        return Target(text, recipe, image or (3, 32, 32), classes)
     if ":" in text:
         recipe = Recipe(model=Model(name=text), stages=())
         return Target(text, recipe, image or (3, 32, 32), classes)
+    if text in MODELS and text not in catalog.files("studies"):
+        return Target(text, Recipe(model=Model(name=text), stages=()), image or (3, 32, 32), classes)
     return _reference(text, image)
 
 
@@ -151,7 +169,7 @@ def _trial(text: str, runs: Path, image: Sizes | None) -> Target:
     if "recipe" not in trials[number].user_attrs:
         raise SearcherError(f"trial {number} of {stored_name} has no recipe yet")
     recipe = Recipe.model_validate(trials[number].user_attrs["recipe"])
-    task = tasks.entry(study.task).load()
+    task = tasks.entry(study.task)
     counted = runs / stored_name / f"trial-{int(number):05}" / COST
     found = counted if counted.is_file() and image is None else None
     title = f"{stored_name}#{number}: {recipe.words()}"
@@ -159,32 +177,10 @@ def _trial(text: str, runs: Path, image: Sizes | None) -> Target:
 
 
 def _reference(name: str, image: Sizes | None) -> Target:
-    study = _study(name)
+    file = StudyFile(name)
+    study = file.study(file.tasks[0])
     if study.reference is None:
         raise SearcherError(f"study {study.name} names no reference: add [reference] with a model's name")
-    task = tasks.entry(study.task).load()
+    task = tasks.entry(study.task)
     title = f"{study.name}, its reference: {study.reference.words()}"
     return Target(title, Recipe(model=study.reference, stages=()), image or task.image, task.classes)
-
-
-def _study(name: str) -> Study:
-    file = StudyFile(name)
-    task, _ = tasks.choose(file.tasks)
-    return file.study(task)
-
-
-def _toml(path: Path) -> dict[str, object]:
-    try:
-        return tomllib.loads(path.read_text(encoding="utf-8"))
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise SearcherError(f"{path}: not TOML: {error}") from error
-    except OSError as error:
-        raise SearcherError(f"{path}: {error.strerror}") from error
-
-
-def _recipe(path: str, content: object) -> Recipe:
-    try:
-        return Recipe.model_validate(content)
-    except ValidationError as error:
-        lines = [f"  {'.'.join(map(str, e['loc'])) or 'recipe'}: {e['msg']}" for e in error.errors()]
-        raise SearcherError("\n".join([f"{path}:", *lines])) from error

@@ -15,10 +15,12 @@ from tqdm import tqdm
 
 from searcher import tasks
 from searcher.costs.op import Op, not_counted, save_ops
-from searcher.measure import Measurement, measure
+from searcher.curve import CURVE, Curve, Point
+from searcher.measure import Measurement, measure, on_split
 from searcher.pipeline import run_recipe
-from searcher.predict import predict, reconcile
+from searcher.predict import Prediction, predict
 from searcher.recipe import Recipe
+from searcher.reconcile import reconcile
 from searcher.stages.train import Run
 from searcher.study import Study
 
@@ -28,13 +30,17 @@ COST = "cost.json"
 
 @dataclass(frozen=True)
 class Job:
-    """One trial to run: the recipe, its study, its folder and the threads that it may use."""
+    """One trial to run: the recipe, its study, its folder and the threads that it may use.
+
+    A search never looks at the test split; with `test` its quality is measured as well.
+    """
 
     study: Study
     number: int
     recipe: Recipe
     folder: Path
     threads: int
+    test: bool = False
 
 
 @dataclass(frozen=True)
@@ -91,9 +97,12 @@ def execute(job: Job, connection: Connection) -> Done:
     """Run a job in this process and report its progress through the connection."""
     started = time.monotonic()
     torch.set_num_threads(job.threads)
+    curve = Curve(job.folder / CURVE)
 
     def report(stage: str, epoch: int, epochs: int, accuracy: float) -> None:
-        print(f"{time.monotonic() - started:8.1f} s  {stage} {epoch}/{epochs} {accuracy:.4f}", flush=True)
+        seconds = time.monotonic() - started
+        print(f"{seconds:8.1f} s  {stage} {epoch}/{epochs} {accuracy:.4f}", flush=True)
+        curve.add(Point(seconds, stage, epoch, epochs, accuracy))
         connection.send(Progress(stage, epoch, epochs, accuracy))
 
     report("load", 0, 1, float("nan"))
@@ -106,20 +115,23 @@ def execute(job: Job, connection: Connection) -> Done:
     measurement = Measurement(network, task, task.validation, job.study.deployment)
     _reconcile(predicted, measurement.ops, job)
     metrics = measure(measurement, job.study.measured())
+    if job.test:
+        held_out = measure(Measurement(network, task, task.test), on_split(job.study.measured()))
+        metrics |= {f"test {key}": value for key, value in held_out.items()}
     done = Done(metrics, time.monotonic() - started, measurement.circumstances)
     _save(done, job)
     return done
 
 
-def _reconcile(predicted: list[Op] | None, counted: list[Op], job: Job) -> None:
+def _reconcile(predicted: Prediction, counted: list[Op], job: Job) -> None:
     """Keep the table of what is executed in the trial's folder, and hold it against the prediction."""
     save_ops(counted, job.folder / COST)
     for line in not_counted(counted):
         print(f"not counted: {line}", flush=True)
-    if predicted is None:
-        print("cost not predicted: the channels of this network cannot be followed", flush=True)
-    else:
-        reconcile(predicted, counted, job.recipe)
+    if predicted.reason:
+        print(f"{predicted.verdict}: {predicted.reason}", flush=True)
+    if predicted.ops is not None:
+        reconcile(predicted.ops, counted, job.recipe)
 
 
 def stored_outcome(folder: Path, recipe: Recipe) -> Done | None:

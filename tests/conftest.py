@@ -47,13 +47,18 @@ def real_data() -> Path:
     return Path(given)
 
 
+def make_place(folder: Path) -> Path:
+    """Make a folder that of a user with a small study of their own, `tiny`."""
+    for name, text in {"spaces/tiny.py": TINY_SPACE, "studies/tiny.toml": TINY_STUDY}.items():
+        (folder / name).parent.mkdir(exist_ok=True)
+        (folder / name).write_text(text)
+    return folder
+
+
 @pytest.fixture
 def place(tmp_path: Path) -> Path:
     """A user's folder with a small study of their own, `tiny`."""
-    for name, text in {"spaces/tiny.py": TINY_SPACE, "studies/tiny.toml": TINY_STUDY}.items():
-        (tmp_path / name).parent.mkdir(exist_ok=True)
-        (tmp_path / name).write_text(text)
-    return tmp_path
+    return make_place(tmp_path)
 
 
 Searcher = Callable[..., subprocess.CompletedProcess[str]]

@@ -21,11 +21,11 @@ def refused(result: subprocess.CompletedProcess[str]) -> str:
     return result.stderr
 
 
-def test_help_does_not_import_torch():
+def test_help_imports_neither_torch_nor_plotly():
     code = "import sys; from searcher.cli import app; app(['--help'], standalone_mode=False)"
-    code += "; print('torch' in sys.modules)"
+    code += "; print({'torch', 'plotly'} & set(sys.modules))"
     result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert result.stdout.rstrip().endswith("False")
+    assert result.stdout.rstrip().endswith("set()")
 
 
 def test_a_study_from_run_to_csv(searcher: Searcher, place: Path):
@@ -34,7 +34,8 @@ def test_a_study_from_run_to_csv(searcher: Searcher, place: Path):
     assert "4 complete trials, 0 failed: tiny@digits in runs" in result.stdout
     assert sorted(re.findall(r"^trial (\d+): top1", result.stdout, re.M)) == ["0", "1", "2", "3"]
     folder = place / "runs" / "tiny@digits" / "trial-00000"
-    assert {p.name for p in folder.iterdir()} == {"recipe.toml", "metrics.json", "cost.json", "log.txt"}
+    left = {"recipe.toml", "metrics.json", "cost.json", "curve.csv", "log.txt"}
+    assert {p.name for p in folder.iterdir()} == left
 
     shown = searcher("show", "tiny", "--all", "--csv", "all.csv")
     assert shown.returncode == 0

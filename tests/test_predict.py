@@ -1,25 +1,25 @@
-"""What is predicted from shapes is what is counted, for random recipes of the space."""
+"""What is predicted of a recipe is what is counted, or the recipe is not predicted."""
 
-from dataclasses import replace
+import contextlib
+import re
 
 import optuna
 import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from torch import nn
-from torch.nn import functional as F
 
 from searcher import catalog
 from searcher.costs.graph import walk
-from searcher.costs.record import record
 from searcher.costs.rules import VARIANTS, score
 from searcher.costs.shapes import outline
-from searcher.errors import TrialError
+from searcher.errors import SearcherError, TrialError
 from searcher.pipeline import Network
-from searcher.predict import predict, reconcile
+from searcher.predict import predict
 from searcher.recipe import Model, PruneChannels, PruneWeights, Quantize, Recipe, Stage, Train
+from searcher.reconcile import reconcile
 from searcher.target import Target
+from tests import nets
 
 IMAGE = (3, 32, 32)
 
@@ -47,7 +47,7 @@ def counted(network: Network):
 
 
 def check(recipe: Recipe) -> None:
-    predicted, found = predict(recipe, IMAGE, 10), counted(made(recipe))
+    predicted, found = predict(recipe, IMAGE, 10).ops, counted(made(recipe))
     assert predicted is not None
     reconcile(predicted, found, recipe)
     pruned = [stage for stage in recipe.stages if isinstance(stage, PruneWeights)]
@@ -117,66 +117,83 @@ def test_pruning_twice():
         )
 
 
-class Mixed(nn.Module):
-    """Functional calls, methods, operators, an attention and a squeeze-excite."""
-
-    def __init__(self):
-        super().__init__()
-        self.conv = nn.Conv2d(3, 8, 3, padding=1)
-        self.wide = nn.Conv2d(8, 16, 3, padding="same")
-        self.down = nn.Conv2d(16, 8, 1)
-        self.gate = nn.Conv2d(8, 8, 1)
-        self.act = nn.Hardswish()
-        self.query = nn.Linear(8, 8)
-        self.head = nn.Linear(8, 5)
-
-    def forward(self, x):
-        x = self.act(self.conv(x))
-        x = x * torch.sigmoid(self.gate(F.adaptive_avg_pool2d(x, 1)))
-        y = self.down(F.max_pool2d(F.relu(self.wide(x)), 2))
-        x = F.interpolate(y, scale_factor=2.0, mode="bilinear") + x
-        tokens = x.flatten(2).transpose(1, 2)
-        queries = self.query(tokens)
-        weights = torch.softmax(queries @ tokens.transpose(1, 2) / 3.0, -1)
-        return self.head((weights @ tokens).mean(1))
-
-
-def test_any_forward_is_outlined_as_it_is_recorded():
-    torch.manual_seed(0)
-    with torch.device("meta"):
-        model = Mixed()
-    real = record(Mixed(), torch.rand(1, 3, 8, 8))
-    ops = outline(model, (1, 3, 8, 8))[0]
-    assert [replace(op, nonzero=op.weights, operation="") for op in ops] == [
-        replace(op, nonzero=op.weights, operation="", density=1.0, blocks=None) for op in real
-    ]
-    assert {"matmul", "softmax", "upsample_bilinear", "max_pool", "hardswish"} <= {op.kind for op in ops}
-
-
-def test_a_difference_names_the_operation():
-    recipe = Recipe(model=Model(name="resnet20"), stages=(Train(),))
-    predicted = predict(recipe, IMAGE, 10)
-    assert predicted is not None
-    found = [
-        replace(op, bits=8, weights=op.weights - 1) if op.name == "layer1.0.conv1" else op for op in predicted
-    ]
-    message = (
-        r"layer1\.0\.conv1 \(aten::convolution\): bits predicted 32, counted 8; .*: weights predicted 2304"
-    )
-    with pytest.raises(TrialError, match=message):
-        reconcile(predicted, found, recipe)
-    with pytest.raises(TrialError, match="relu: predicted, not executed"):
-        reconcile(predicted, [op for op in predicted if op.name != "relu"], recipe)
-    with pytest.raises(TrialError, match="extra: executed, not predicted"):
-        reconcile(predicted, [*predicted, replace(predicted[0], name="extra")], recipe)
-    sparser = [replace(op, nonzero=op.nonzero / 2) for op in predicted]
-    with pytest.raises(TrialError, match=r"zero weights: \+\d+ against the prediction, expected within 20"):
-        reconcile(predicted, sparser, recipe)
-
-
 def test_too_narrow_to_prune_is_known_before_training():
     model = Model(
         name="densenet", args={"growth_rate": 2, "groups_1x1": 2, "groups_3x3": 2, "blocks": (2, 2)}
     )
     recipe = Recipe(model=model, stages=(PruneChannels(ratio=0.5),))
     assert unprunable(recipe)
+
+
+def of(name: str, *stages: Stage) -> Recipe:
+    return Recipe(model=Model(name=f"tests.nets:{name}"), stages=stages)
+
+
+CHANNELS = [PruneChannels(ratio=0.3, share=0), PruneChannels(ratio=0.3, share=0, engine="nni")]
+SPARSE = [
+    PruneWeights(sparsity=0.5, share=0, scope="local"), PruneWeights(sparsity=0.5, share=0, scope="global")
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("stage", [*CHANNELS, *SPARSE, Quantize()], ids=lambda stage: str(stage.kind))
+@pytest.mark.parametrize("name", ["plain", "same", "transposed", "Auxiliary"])
+def test_recipes_of_other_networks(name, stage):
+    recipe = of(name, stage)
+    predicted = predict(recipe, IMAGE, 10).ops
+    refused = isinstance(stage, Quantize) and name != "plain"
+    assert predicted is not None
+    with pytest.raises(SearcherError, match="quantize") if refused else contextlib.nullcontext():
+        reconcile(predicted, counted(made(recipe)), recipe)
+
+
+def test_zeros_of_a_dense_network_are_no_difference():
+    reconcile(predict(of("Zeros"), IMAGE, 10).ops, counted(made(of("Zeros"))), of("Zeros"))
+
+
+@pytest.mark.parametrize(
+    ("name", "image", "message"),
+    [
+        ("plain", (4, 32, 32), "tests.nets:plain does not run on an input of 1,4,32,32: Given groups=1"),
+        ("plain", (3, 4, 4), "input of 1,3,4,4: .*[kK]ernel size"),
+        ("of_one_size", (3, 8, 8), "input of 1,3,8,8: .*[kK]ernel size"),
+        ("of_one_size", (3, 16, 16), "input of 1,3,16,16: mat1 and mat2 shapes cannot be multiplied"),
+        ("too_long", (3, 32, 32), "input of 1,3,32,32: mat1 and mat2 shapes cannot be multiplied"),
+    ],
+)
+def test_a_network_that_does_not_run_is_refused(name, image, message):
+    with pytest.raises(SearcherError, match=message):
+        predict(of(name), image, 10)
+    with torch.device("meta"):
+        model = getattr(nets, name)()
+    with pytest.raises(RuntimeError):
+        outline(model, (1, *image))
+
+
+@pytest.mark.parametrize(
+    ("name", "stage", "reason"),
+    [
+        ("grouped_norm", CHANNELS[0], "its channels cannot be followed with certainty: group_norm in 1"),
+        ("Asking", CHANNELS[0], "its forward does not take shapes for tensors: AssertionError"),
+        ("Asking", Quantize(), "its forward does not take shapes for tensors: AssertionError"),
+        ("Recurrent", Train(), "a recurrent layer runs other operators on the meta device"),
+        ("Branching", Train(), "its forward does not run without values: .* meta"),
+        ("Reshaping", CHANNELS[0], "its forward does not run with fewer channels: .*invalid for input"),
+    ],
+)
+def test_what_is_not_certain_is_not_predicted(name, stage, reason):
+    prediction = predict(of(name, stage), IMAGE, 10)
+    assert prediction.ops is None
+    assert re.fullmatch(f"{reason}.*", prediction.reason)
+    assert prediction.verdict == "cost not predicted"
+
+
+def test_a_forward_that_does_not_take_shapes_is_predicted_on_the_meta_device():
+    prediction = predict(of("Asking"), IMAGE, 10)
+    assert prediction.verdict == "predicted on the meta device"
+    assert prediction.reason == "its forward does not take shapes for tensors: AssertionError"
+    reconcile(prediction.ops, predict(of("plain"), IMAGE, 10).ops, of("Asking"))
+
+
+def test_what_is_kept_out_of_int8_has_to_be_a_module():
+    with pytest.raises(SearcherError, match="no module named 'layer9'; did you mean layer"):
+        predict(Recipe(model=Model(name="resnet20"), stages=(Quantize(exclude={"layer9": 16}),)), IMAGE, 10)

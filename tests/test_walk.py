@@ -11,7 +11,9 @@ from torch.profiler import profile
 from searcher.costs.graph import walk
 from searcher.costs.op import load_ops, not_counted, save_ops
 from searcher.costs.record import record
+from searcher.costs.tensors import code_width
 from searcher.engines.fx import quantize
+from searcher.errors import SearcherError
 from searcher.models import densenet, resnet20
 
 IMAGE = torch.rand(1, 3, 16, 16, generator=torch.Generator().manual_seed(0))
@@ -37,13 +39,13 @@ def test_modules_functions_and_methods_are_rows():
     assert names == [
         ("conv", "conv"),
         ("relu()", "relu"),
-        ("uncounted()", "uncounted"),
+        ("neg()", "neg"),
         ("cat()", "cat"),
         ("mul()", "mul"),
         ("add()", "add"),
         ("add_1()", "add"),
         ("mean()", "mean"),
-        ("uncounted_1()", "uncounted"),
+        ("uncounted()", "uncounted"),
         ("unused", "unused"),
     ]
     conv, relu, mul, mean = ops[0], ops[1], ops[4], ops[7]
@@ -58,37 +60,10 @@ def test_modules_functions_and_methods_are_rows():
 def test_what_is_not_known_is_listed():
     lines = not_counted(record(Functional(), IMAGE))
     assert lines == [
-        "aten::neg in the network, 1 times",
         "aten::erf in the network, 1 times",
         "parameters that nothing uses: unused",
     ]
     assert not_counted(record(resnet20(), IMAGE)) == []
-
-
-@pytest.mark.parametrize(
-    ("layer", "sizes", "macs"),
-    [
-        (nn.ConvTranspose2d(4, 6, 3, 2, bias=False), (1, 4, 5, 5), 100 * 6 * 9),
-        (nn.Conv1d(4, 6, 3), (1, 4, 9), 6 * 7 * 12),
-        (nn.Linear(7, 5), (1, 3, 7), 3 * 35),
-        (nn.MultiheadAttention(8, 2, batch_first=True), (1, 4, 8), 4 * 8 * 24 + 2 * 4 * 4 * 8 + 4 * 64),
-        (nn.TransformerEncoderLayer(8, 2, 16, batch_first=True), (1, 4, 8), 4 * 8 * (24 + 8 + 32) + 2 * 128),
-    ],
-    ids=lambda value: type(value).__name__ if isinstance(value, nn.Module) else "",
-)
-def test_macs_of_other_layers(layer, sizes, macs):
-    class Self(nn.Module):
-        def __init__(self):
-            super().__init__()
-            self.layer = layer
-
-        def forward(self, x):
-            return layer(x, x, x)[0] if isinstance(layer, nn.MultiheadAttention) else layer(x)
-
-    ops = record(Self(), torch.rand(sizes))
-    assert sum(op.macs for op in ops) == macs
-    assert not [op for op in ops if op.kind == "unused"]
-    assert sum(op.params for op in ops) == sum(p.numel() for p in layer.parameters())
 
 
 def test_a_converted_graph_alone():
@@ -99,7 +74,7 @@ def test_a_converted_graph_alone():
     assert (conv.operation, conv.weight_bits, conv.bits, conv.activation_bits) == (
         "quantized::conv2d_relu", 8, 8, 8,
     )  # fmt: skip
-    assert (kept.operation, kept.weight_bits, kept.bias_bits) == ("aten::convolution", 16, 32)
+    assert (kept.operation, kept.weight_bits, kept.bias_bits) == ("aten::convolution", 16, 16)
     assert (linear.weights, linear.biases, linear.bias_bits) == (160, 10, 32)
     assert {op.kind for op in ops.values()} >= {"quantize", "dequantize", "cat"}
     both = walk(model, converted, IMAGE)
@@ -119,7 +94,14 @@ def test_codes_that_need_fewer_bits_than_they_are_stored_in():
     assert (op.weight_bits, op.effective_bits) == (8, 2)
 
 
+@pytest.mark.filterwarnings("ignore:torch.quantize_per_tensor, torch.quantize_per_channel and other")
+def test_the_lowest_code_of_eight_bits_needs_eight():
+    for codes, width in (([-128.0, 3.0], 8), ([-127.0, 3.0], 8), ([-4.0, 3.0], 3), ([0.0, 0.0], 1)):
+        assert code_width(torch.quantize_per_tensor(torch.tensor(codes), 1.0, 0, torch.qint8)) == width
+
+
 @pytest.mark.filterwarnings("ignore:torch.ao.quantization is deprecated and will be removed in 2.10")
+@pytest.mark.filterwarnings("ignore:torch.quantize_per_tensor, torch.quantize_per_channel and other")
 def test_dynamic_quantization_is_read_as_it_is_executed():
     model = nn.Sequential(nn.Linear(16, 4)).eval()
     converted = quantize_dynamic(model, {nn.Linear})
@@ -159,7 +141,93 @@ def test_a_shared_sparse_layer_is_sparse_every_time():
     assert (second.weights, second.density, second.weight_bits) == (0, 0.5, 32)
 
 
+def test_an_int8_layer_that_runs_twice_has_its_parameters_once():
+    class Twice(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.conv = nn.Conv2d(3, 3, 1)
+
+        def forward(self, x):
+            return self.conv(self.conv(x))
+
+    ops = [op for op in record(quantize(Twice().eval(), [IMAGE], {}), IMAGE) if op.kind == "conv"]
+    assert [op.params for op in ops] == [12, 0]
+
+
+class Shared(nn.Module):
+    """One ReLU module after several layers."""
+
+    def __init__(self):
+        super().__init__()
+        self.a, self.b, self.c = nn.Conv2d(3, 8, 1), nn.Conv2d(8, 8, 1), nn.Conv2d(8, 8, 1)
+        self.relu = nn.ReLU()
+
+    def forward(self, x):
+        x = self.relu(self.a(x))
+        y = self.relu(self.b(x))
+        z = self.relu(torch.cat([self.c(y)[:, :4], x[:, 4:]], 1))
+        return y + z
+
+
+@pytest.mark.parametrize(
+    "exclude", [{}, {"a": 16}, {"b": 16}, {"b": 32}, {"c": 16}, {"a": 16, "c": 32}], ids=str
+)
+def test_a_module_that_several_layers_share(exclude):
+    model = Shared().eval()
+    ops = walk(model, quantize(model, [IMAGE], exclude), IMAGE)
+    assert [op.kind for op in ops] == ["conv", "relu", "conv", "relu", "conv", "cat", "relu", "add"]
+    widths = {op.name: op.bits for op in ops if op.kind == "conv"}
+    assert widths == dict.fromkeys("abc", 8) | exclude
+    after = [op for op in ops if op.kind == "relu"]
+    assert [op.swallowed_by for op in after[:2]] == [None if n in exclude else n for n in "ab"]
+
+
+@pytest.mark.parametrize(
+    ("layer", "kind"),
+    [
+        (nn.LayerNorm([8, 16, 16]), "layer_norm"),
+        (nn.InstanceNorm2d(8, affine=True), "instance_norm"),
+        (nn.ELU(), "elu"),
+        (nn.LeakyReLU(), "leaky_relu"),
+    ],
+)
+def test_int8_forms_of_other_layers(layer, kind):
+    model = nn.Sequential(nn.Conv2d(3, 8, 1), layer, nn.Conv2d(8, 4, 1)).eval()
+    converted = quantize(model, [IMAGE], {})
+    _, op, _ = walk(model, converted, IMAGE)
+    assert (op.kind, op.operation.split("::")[0], op.activation_bits) == (kind, "quantized", 8)
+    assert not_counted(record(converted, IMAGE)) == []
+
+
 def test_rows_come_back_from_their_file(tmp_path):
     ops = record(Functional(), IMAGE)
     save_ops(ops, tmp_path / "cost.json")
     assert load_ops(tmp_path / "cost.json") == ops
+    assert [path.name for path in tmp_path.iterdir()] == ["cost.json"]
+
+
+def test_a_file_of_rows_is_replaced_not_written_over(tmp_path):
+    path, opened = tmp_path / "cost.json", tmp_path / "opened"
+    ops = record(Functional(), IMAGE)
+    save_ops(ops, path)
+    opened.hardlink_to(path)
+    save_ops(ops[:1], path)
+    assert (load_ops(path), load_ops(opened)) == (ops[:1], ops)
+
+
+@pytest.mark.parametrize(
+    ("change", "why"),
+    [
+        (lambda text: text[:99], "Invalid JSON"),
+        (lambda text: text.replace('"kind"', '"sort"'), "0.kind: Field required"),
+        (lambda text: "{}", "Input should be a valid array"),
+        (lambda text: "\xff", "Invalid JSON"),
+    ],
+)
+def test_a_file_of_rows_that_cannot_be_read_is_named(tmp_path, change, why):
+    path = tmp_path / "cost.json"
+    save_ops(record(nn.ReLU(), IMAGE), path)
+    path.write_text(change(path.read_text()), encoding="latin-1")
+    with pytest.raises(SearcherError, match=rf"cost\.json is damaged or of another version: {why}") as raised:
+        load_ops(path)
+    assert "\n" not in str(raised.value)

@@ -8,6 +8,7 @@ from torch import Tensor, nn
 
 from searcher.costs.kinds import SWALLOWED
 from searcher.costs.op import UNUSED, Op
+from searcher.costs.operators import NOTHING
 from searcher.costs.record import record
 from searcher.errors import TrialError
 
@@ -16,7 +17,8 @@ def walk(architecture: nn.Module, executed: nn.Module, example: Tensor) -> list[
     """The operations of the architecture in order of execution, with the widths that are executed.
 
     A module called twice gives two rows; its parameters are in the first. What was folded away has the
-    width of the operation that has swallowed it. Weights and zeros are the architecture's.
+    width of the operation that has swallowed it; what reads parameters alone and was computed before, once,
+    is a row without arithmetic. Weights and zeros are the architecture's.
 
     Args:
         architecture: The network in floating point, as it is before conversion (pruned, say).
@@ -29,7 +31,7 @@ def walk(architecture: nn.Module, executed: nn.Module, example: Tensor) -> list[
     ops = record(architecture, example[:1])
     if executed is architecture:
         return ops
-    places = _Places(record(executed, example[:1]))
+    places = _Places(record(executed, example[:1]), ops)
     merged: list[Op] = []
     for key, op in keyed(ops):
         twin = places.find(key, op)
@@ -40,12 +42,13 @@ def walk(architecture: nn.Module, executed: nn.Module, example: Tensor) -> list[
 class _Places:
     """Where in the executed graph the operations of the architecture are, asked in their order.
 
-    Modules are found by their path, functional calls by the operations whose outputs they read: a
-    conversion merges nodes, and neither their numbers nor their scopes last.
+    Modules are found by their path, functional calls and modules that run several times by the operations
+    whose outputs they read: a conversion merges nodes, and neither their numbers nor their scopes last.
     """
 
-    def __init__(self, rows: Sequence[Op]) -> None:
+    def __init__(self, rows: Sequence[Op], architecture: Sequence[Op]) -> None:
         self.rows = rows
+        self.repeated = {name for side in (rows, architecture) for (name, _, n), _ in keyed(side) if n}
         self.sources = [frozenset(self._behind_casts(row)) for row in rows]
         self.by_key = {key: i for i, (key, _) in enumerate(keyed(rows))}
         self.free = set(range(len(rows)))
@@ -54,17 +57,21 @@ class _Places:
     def find(self, key: tuple[str, str, int], op: Op) -> Op | None:
         """The row that executes the next operation; None where another has swallowed it."""
         reads = frozenset(self.places[producer] for producer in op.producers)
-        if op.name.endswith(")"):
-            same = (i for i in sorted(self.free) if (self.rows[i].kind, self.sources[i]) == (op.kind, reads))
-            place = next(same, None)
-        else:
-            place = self.by_key.get(key)
+        place = self._reading(op, reads) if self._many(op) else self.by_key.get(key)
         if place is None:
             self.places.append(self.places[op.producers[0]] if op.producers else None)
             return None
         self.free.discard(place)
         self.places.append(place)
         return self.rows[place]
+
+    def _many(self, op: Op) -> bool:
+        return op.name.endswith(")") or op.name in self.repeated
+
+    def _reading(self, op: Op, reads: frozenset[int | None]) -> int | None:
+        """The first of a kind that reads the outputs of these rows, of the same name if there is one."""
+        same = [i for i in sorted(self.free) if (self.rows[i].kind, self.sources[i]) == (op.kind, reads)]
+        return next((i for i in same if self.rows[i].name == op.name), next(iter(same), None))
 
     def _behind_casts(self, row: Op) -> Iterator[int]:
         for producer in row.producers:
@@ -98,6 +105,8 @@ def _as_executed(op: Op, twin: Op) -> Op:
 def _swallowed(op: Op, before: Sequence[Op]) -> Op:
     if op.kind == UNUSED:
         return op
+    if op.ahead:
+        return replace(op, arithmetic=NOTHING)
     if op.kind not in SWALLOWED or not op.producers:
         raise TrialError(f"{op.name}: no operation of that name is executed, and none has swallowed it")
     by = before[op.producers[0]]

@@ -146,7 +146,11 @@ def script(model: nn.Module, images: Tensor) -> torch.jit.ScriptModule:
 @contextmanager
 def _script_file(model: nn.Module, image: Tensor, batch: int) -> Iterator[int]:
     """The descriptor of a file with a model and one image; it has no name, so that none is ever left."""
-    traced = script(model, inference.batch_of(image, batch))
+    try:
+        images = inference.batch_of(image, batch)
+    except (RuntimeError, MemoryError) as error:
+        raise TrialError(f"latency: there is no memory for a batch of {batch}") from error
+    traced = script(model, images)
     stored = io.BytesIO()
     torch.save(image.clone(), stored)
     with tempfile.TemporaryFile() as file:

@@ -5,9 +5,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from pydantic import TypeAdapter
+from pydantic import TypeAdapter, ValidationError
 
 from searcher.costs.kinds import Arithmetic, Sizes
+from searcher.errors import SearcherError
 
 UNCOUNTED = "uncounted"
 """The kind of an operation that the walk does not know."""
@@ -27,12 +28,13 @@ class Op:
         inputs: The sizes of the activations that it reads, with a batch of one.
         output: The sizes of what it writes.
         weights: Elements of weight tensors; 0 where another row has them already.
-        nonzero: Those that are not zero; where they are predicted, a share that need not be whole.
+        nonzero: Those that are not zero, of a masked parameter after the mask; where they are predicted, a
+            share that need not be whole.
         biases: Elements of biases and of the vectors of a normalisation; 0 where another row has them.
         density: Non-zeros among the weights that are executed, whichever row has them; 1 without weights.
         weight_bits: Width in which the weights are stored; None without weights.
         effective_bits: The smallest signed width that holds a quantized weight's codes, else `weight_bits`.
-        bias_bits: Width in which the biases are stored.
+        bias_bits: Width in which the biases and the vectors of a normalisation are stored, or would be.
         activation_bits: The widest input.
         output_bits: The widest output.
         bits: The width in which it is executed: that of the weights, or of the output where it has none.
@@ -43,6 +45,7 @@ class Op:
         swallowed_by: The operation that executes this one with its own, in a converted graph.
         blocks: Of a sparse weight's matrix, the 4×4 blocks that hold a non-zero, and all of them; None
             where the weight is dense or only predicted.
+        ahead: Whether it reads nothing but parameters and buffers, so that a conversion may execute it once.
     """
 
     name: str
@@ -66,6 +69,7 @@ class Op:
     fold_bias: int = 0
     swallowed_by: str | None = None
     blocks: tuple[int, int] | None = None
+    ahead: bool = False
 
     @property
     def params(self) -> int:
@@ -82,13 +86,26 @@ _ROWS = TypeAdapter(list[Op])
 
 
 def save_ops(ops: Sequence[Op], path: Path) -> None:
-    """Write rows as JSON."""
-    path.write_bytes(_ROWS.dump_json(list(ops), indent=1))
+    """Write rows as JSON, in one step."""
+    part = path.with_name(f"{path.name}.part")
+    part.write_bytes(_ROWS.dump_json(list(ops), indent=1))
+    part.replace(path)
 
 
 def load_ops(path: Path) -> list[Op]:
-    """Read rows that were written by `save_ops`."""
-    return _ROWS.validate_json(path.read_bytes())
+    """Read rows that were written by `save_ops`.
+
+    Raises:
+        SearcherError: The file is damaged, or of a version with other rows.
+    """
+    try:
+        return _ROWS.validate_json(path.read_bytes())
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = ".".join(map(str, first["loc"]))
+        raise SearcherError(
+            f"{path} is damaged or of another version: {where}{': ' if where else ''}{first['msg']}"
+        ) from error
 
 
 def not_counted(ops: Sequence[Op]) -> list[str]:

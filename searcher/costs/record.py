@@ -1,7 +1,7 @@
 """Run a network and write down, operator by operator, what is executed."""
 
-import itertools
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 from typing import Any
 
@@ -9,22 +9,16 @@ import torch
 from torch import Tensor, nn
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils.weak import WeakIdKeyDictionary
 
-from searcher.costs.kinds import (
-    KINDS,
-    MOVES,
-    Arithmetic,
-    convolution,
-    dot_products,
-    elementwise,
-    reduction,
-    window_of,
-)
-from searcher.costs.op import UNCOUNTED, UNUSED, Op
-from searcher.costs.scope import Scope, run
+from searcher.costs.folds import mark_folds
+from searcher.costs.op import UNUSED, Op
+from searcher.costs.operators import NOTHING, Call, known
+from searcher.costs.provenance import Made, Provenance, joined
+from searcher.costs.scope import Scope, run, without_wrappers
+from searcher.costs.tensors import Count, bits, count, density, tensors_in, total, widths
 
-BLOCK = 4
-NOTHING = Arithmetic(0, 0)
+__all__ = ["Recorder", "in_parts", "mark_folds", "record"]
 
 
 def record(model: nn.Module, example: Any) -> list[Op]:
@@ -39,225 +33,207 @@ def record(model: nn.Module, example: Any) -> list[Op]:
         `UNCOUNTED`, parameters that nothing uses a row of the kind `UNUSED`.
     """
     scope = Scope(model)
-    fast_path: bool = torch.backends.mha.get_fastpath_enabled()
-    torch.backends.mha.set_fastpath_enabled(False)
-    try:
-        # Attention in its parts: multiplications of matrices and a softmax.
-        recorder = Recorder(model, scope)
-        with sdpa_kernel(SDPBackend.MATH), recorder:
-            run(model, scope, example)
-    finally:
-        torch.backends.mha.set_fastpath_enabled(fast_path)
-    return mark_folds(recorder.ops) + recorder.unused()
+    recorder = Recorder(model, scope)
+    with in_parts(model), recorder:
+        returned = run(model, scope, example)
+    rows = {recorder.producer(tensor) for tensor in tensors_in(returned)}
+    return mark_folds(recorder.ops, rows) + recorder.unused()
+
+
+@contextmanager
+def in_parts(model: nn.Module) -> Iterator[None]:
+    """Have attention and recurrent layers executed as products of matrices and what is between them."""
+    with ExitStack() as stack:
+        stack.callback(torch.backends.mha.set_fastpath_enabled, torch.backends.mha.get_fastpath_enabled())
+        torch.backends.mha.set_fastpath_enabled(False)
+        stack.enter_context(sdpa_kernel(SDPBackend.MATH))
+        if any(isinstance(module, nn.RNNBase) for module in model.modules()):
+            libraries: tuple[Any, ...] = (torch.backends.mkldnn, torch.backends.cudnn)
+            for library in libraries:
+                stack.callback(setattr, library, "enabled", library.enabled)
+                library.enabled = False
+        yield
 
 
 class Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
-    """Collects the rows of every operator that is dispatched while it is entered."""
+    """Collects the rows of every operator that is dispatched while it is entered.
 
-    def __init__(self, model: nn.Module, scope: Scope, ops: list[Op] | None = None) -> None:
+    Operators that read parameters and buffers alone (two factors of a weight, a mask) are rows too. A
+    parameter is counted once, whole, in the first row that reads it or what was made of it together with an
+    activation; where there is none, in the first that reads it at all. Its zeros are its own, or those that
+    a computation has left of it, if they are more.
+
+    Args:
+        model: The network that will run.
+        scope: Tells which of its modules runs.
+        ops: Where to write the rows to.
+        charged: The parameters that have a row, of all the recorders that share it.
+    """
+
+    def __init__(
+        self, model: nn.Module, scope: Scope, ops: list[Op] | None = None, charged: set[Any] | None = None
+    ) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
         self.ops = [] if ops is None else ops
         self.scope = scope
-        self._parameters = {_storage(p): name for name, p in model.named_parameters()}
-        self._buffers = {_storage(b) for b in model.buffers()}
-        self._charged: set[Any] = set()
-        self._producers: dict[int, int] = {}
-        self._alive: list[Any] = []  # an id names a tensor only as long as it lives
-        self._model = model
+        self._charged = set() if charged is None else charged
+        self._lent: dict[Any, tuple[int, Count]] = {}
+        self._provenance = Provenance(model)
+        self._producers: Any = WeakIdKeyDictionary()
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         output = func(*args, **(kwargs or {}))
-        self._saw(func._schema.name, list(args) + list((kwargs or {}).values()), output)
+        self._saw(Call.of(func, args, kwargs or {}, output))
         return output
 
     def follow(self, tensor: Tensor, producer: int | None) -> None:
         """Say which row, by position, has written a tensor."""
         if producer is not None:
-            self._producers[id(tensor)] = producer
+            self._producers[tensor] = producer
 
     def producer(self, tensor: Tensor) -> int | None:
         """The row that has written a tensor."""
-        return self._producers.get(id(tensor))
+        row: int | None = self._producers.get(tensor)
+        return row
+
+    def charge(self, parameter: Tensor) -> bool:
+        """Take a parameter for a row that is written elsewhere; False if another row has it."""
+        keys = set(self._provenance.of(parameter) or ()) - self._charged
+        self._charged |= keys
+        return bool(keys)
 
     def unused(self) -> list[Op]:
         """Rows for the parameters that no operation has used."""
         return [
-            Op(name, UNUSED, UNUSED, (), (), NOTHING, **_count([p]), bits=_bits(p), activation_bits=_bits(p))
-            for name, p in self._model.named_parameters()
-            if _storage(p) not in self._charged
+            _unused(without_wrappers(name), parameter)
+            for key, (name, parameter) in self._provenance.parameters.items()
+            if key not in self._charged
         ]
 
-    def _saw(self, operator: str, args: list[Any], output: Any) -> None:
-        base = operator.split("::")[1].rstrip("_").removesuffix("_relu")
-        outputs = _tensors(output)
-        packed = [part for arg in args if isinstance(arg, torch.ScriptObject) for part in arg.unpack()]  # type: ignore[attr-defined]
-        tensors = [t for arg in args for t in _tensors(arg)]
-        weights = [t for t in tensors if _storage(t) in self._parameters]
-        inputs = [t for t in tensors if _storage(t) not in self._parameters.keys() | self._buffers]
-        sources = sorted({self._producers[id(t)] for t in inputs if id(t) in self._producers})
-        self._alive += outputs
-        if base in MOVES or not (inputs and outputs):
-            for tensor in outputs if len(sources) == 1 and not weights else []:
-                self._producers[id(tensor)] = sources[0]
-            for tensor in outputs if weights else []:
-                self._parameters.setdefault(_storage(tensor), self._parameters[_storage(weights[0])])
+    def _saw(self, call: Call) -> None:
+        if call.base == "lift_fresh":
+            # A constant that the forward writes out, a list of indices say.
+            self._provenance.derive(call.outputs, [])
             return
-        kind, arithmetic = _known(base, args, packed, inputs, weights, outputs[0])
-        if operator.endswith("_relu"):
-            arithmetic = replace(arithmetic, multiplies=arithmetic.multiplies + outputs[0].numel())
-        new = [t for t in weights if _storage(t) not in self._charged]
-        self._charged |= {_storage(t) for t in weights}
-        held = [t for t in packed if isinstance(t, Tensor)]
-        widths = _widths(held + weights, inputs, outputs)
-        counts = _count(held + new) | {"density": _density(held + weights)}
-        sizes = tuple(tuple(t.shape) for t in inputs)
-        row = Op(self.scope.name(kind), kind, operator, sizes, tuple(outputs[0].shape), arithmetic)
-        row = replace(row, **counts, **widths, producers=tuple(sources))
-        if not self._is_bias_of_last(row):
-            self.ops.append(row)
-        for tensor in outputs:
-            self._producers[id(tensor)] = len(self.ops) - 1
+        made = [(tensor, self._provenance.of(tensor)) for tensor in call.tensors]
+        held = {id(t): m for t, m in made if m is not None}
+        # A number that no operation has computed is a constant.
+        reads = [t for t, m in made if m is None and (t.dim() or self.producer(t) is not None)]
+        if call.moves and not self._brings_together(call, held, reads):
+            self._pass_on(call, held, reads)
+        elif reads or held:
+            self._write(call, held, reads)
 
-    def _is_bias_of_last(self, row: Op) -> bool:
+    def _brings_together(self, call: Call, held: dict[int, Made], reads: Sequence[Tensor]) -> bool:
+        into_another = call.base == "copy" and bool(reads) and len(call.tensors) > 1
+        return into_another or len(self._sources(reads)) > 1 or (bool(reads) and any(held.values()))
+
+    def _pass_on(self, call: Call, held: dict[int, Made], reads: Sequence[Tensor]) -> None:
+        sources = self._sources(reads or call.tensors)
+        for output in call.outputs if len(sources) == 1 else []:
+            self.follow(output, sources[0])
+        self._derive(call, held, reads)
+
+    def _derive(self, call: Call, held: dict[int, Made], reads: Sequence[Tensor]) -> None:
+        if reads:
+            self._provenance.forget(call.outputs)
+        elif held:
+            self._provenance.derive(call.outputs, list(held.values()))
+
+    def _write(self, call: Call, held: dict[int, Made], reads: Sequence[Tensor]) -> None:
+        row = self._row(call, held, reads)
+        made = joined(list(held.values()))
+        if not self._adds_bias_of_last(row, [t for t in call.tensors if held.get(id(t))]):
+            self.ops.append(row)
+        last = len(self.ops) - 1
+        self._put(last, total([*self._charge_held(call), *self._charge_made(made, last, row.ahead)]))
+        for output in call.outputs:
+            self.follow(output, last)
+            # What is written into a part of a tensor is in the whole.
+            self.follow(output if output._base is None else output._base, last)
+        self._derive(call, held, reads)
+
+    def _row(self, call: Call, held: dict[int, Made], reads: Sequence[Tensor]) -> Op:
+        def of_parameters(tensor: Tensor) -> bool:
+            return bool(held.get(id(tensor)))
+
+        kind, arithmetic = known(call, of_parameters)
+        inputs = reads or call.tensors
+        weights = [*call.held, *filter(of_parameters, call.tensors)]
+        return Op(
+            self.scope.name(kind),
+            kind,
+            call.operator,
+            tuple(tuple(t.shape) for t in inputs),
+            call.output,
+            arithmetic,
+            density=density(weights),
+            producers=tuple(self._sources(inputs)),
+            ahead=not reads,
+            **widths(weights, inputs, call.outputs),
+        )
+
+    def _sources(self, tensors: Sequence[Tensor]) -> list[int]:
+        return sorted({row for row in map(self.producer, tensors) if row is not None})
+
+    def _charge_held(self, call: Call) -> Iterator[Count]:
+        """An int8 layer holds its parameters itself."""
+        for key, parts in call.packed.items():
+            if key not in self._charged:
+                self._charged.add(key)
+                yield from (count(part) for part in parts if part is not None)
+
+    def _charge_made(self, made: Made, row: int, ahead: bool) -> Iterator[Count]:
+        for key, kept in made.items():
+            if key in self._charged and (ahead or key not in self._lent):
+                continue
+            if key in self._lent:
+                self._put(*self._lent.pop(key), sign=-1)
+            counted = kept or self._provenance.count(key)
+            self._charged.add(key)
+            if ahead:
+                self._lent[key] = (row, counted)
+            yield counted
+
+    def _put(self, row: int, counted: Count, sign: int = 1) -> None:
+        op = self.ops[row]
+        alone = sign > 0 and not op.weights
+        self.ops[row] = replace(
+            op,
+            weights=op.weights + sign * counted.weights,
+            nonzero=op.nonzero + sign * counted.nonzero,
+            biases=op.biases + sign * counted.biases,
+            blocks=counted.blocks if alone else op.blocks if not counted.weights else None,
+        )
+
+    def _adds_bias_of_last(self, row: Op, weights: Sequence[Tensor]) -> bool:
         """A linear layer on tensors that are not contiguous adds its bias in a step of its own."""
         last = len(self.ops) - 1
-        if row.kind != "add" or row.producers != (last,) or row.weights or not row.biases:
+        if row.kind != "add" or row.producers != (last,) or [t.dim() for t in weights] != [1]:
             return False
         layer = self.ops[last]
-        if (layer.kind, layer.name) != ("linear", row.name):
+        if (layer.kind, layer.name) != ("linear", row.name) or layer.arithmetic.bias:
             return False
         adds = layer.arithmetic.adds + row.arithmetic.adds
         self.ops[last] = replace(
-            layer, biases=row.biases, arithmetic=replace(layer.arithmetic, adds=adds, bias=True)
+            layer, bias_bits=row.bias_bits, arithmetic=replace(layer.arithmetic, adds=adds, bias=True)
         )
         return True
 
 
-def mark_folds(ops: Sequence[Op]) -> list[Op]:
-    """Say of each batch norm which layer could hold it: the one before, where nothing else reads that."""
-    readers: dict[int, int] = {}
-    for producer in itertools.chain.from_iterable(op.producers for op in ops):
-        readers[producer] = readers.get(producer, 0) + 1
-
-    def marked(op: Op) -> Op:
-        if op.kind != "batch_norm" or len(op.producers) != 1:
-            return op
-        before = ops[op.producers[0]]
-        alone = before.kind in ("conv", "linear") and readers[op.producers[0]] == 1
-        bias = 0 if before.arithmetic.bias else op.biases // 2
-        return replace(op, folds_into=before.name, fold_bias=bias) if alone else op
-
-    return [marked(op) for op in ops]
-
-
-def _known(
-    base: str, args: list[Any], packed: list[Any], inputs: list[Tensor], weights: list[Tensor], output: Tensor
-) -> tuple[str, Arithmetic]:
-    """The kind of an operator and its arithmetic."""
-    kind = KINDS.get(base, UNCOUNTED)
-    sizes = tuple(output.shape)
-    if kind == "conv":
-        return kind, _convolution(args, packed, inputs[0], sizes)
-    if kind == "matmul":
-        return _matrix_product(base, packed, inputs, weights, output)
-    if (each := elementwise(kind, sizes)) is not None:
-        return kind, each
-    window = window_of(args[1]) if kind in ("avg_pool", "max_pool") else inputs[0].numel() // output.numel()
-    pooled = reduction(kind, sizes, window)
-    return (kind, pooled) if pooled else (UNCOUNTED, NOTHING)
-
-
-def _convolution(args: list[Any], packed: list[Any], x: Tensor, output: tuple[int, ...]) -> Arithmetic:
-    if packed:
-        weight, bias = packed
-        groups, transposed = x.shape[1] // weight.shape[1], False
-    else:
-        weight, bias, transposed, groups = args[1], args[2], bool(args[6]), int(args[8])
-    return convolution(
-        tuple(x.shape),
-        output,
-        tuple(weight.shape),
-        groups=groups,
-        bias=bias is not None,
-        transposed=transposed,
+def _unused(name: str, parameter: Tensor) -> Op:
+    counted, width = count(parameter), bits(parameter)
+    return Op(
+        name,
+        UNUSED,
+        UNUSED,
+        (),
+        (),
+        NOTHING,
+        weights=counted.weights,
+        nonzero=counted.nonzero,
+        biases=counted.biases,
+        blocks=counted.blocks,
+        bits=width,
+        activation_bits=width,
     )
-
-
-def _matrix_product(
-    base: str, packed: list[Any], inputs: list[Tensor], weights: list[Tensor], output: Tensor
-) -> tuple[str, Arithmetic]:
-    if packed:
-        return "linear", dot_products(output.numel(), packed[0].shape[1], bias=packed[1] is not None)
-    matrices = [t for t in [*inputs, *weights] if t.dim() > 1]
-    bias = any(t.dim() == 1 for t in weights) or base == "baddbmm"
-    length = inputs[-1 if base == "baddbmm" else 0].shape[-2 if base == "baddbmm" else -1]
-    kind = "linear" if weights and len(matrices) > 1 else "matmul"
-    return kind, dot_products(output.numel(), length, bias=bias)
-
-
-def _widths(held: list[Tensor], inputs: list[Tensor], outputs: list[Tensor]) -> dict[str, Any]:
-    matrices = [t for t in held if t.dim() > 1]
-    written = max(_bits(t) for t in outputs)
-    stored = max((_bits(t) for t in matrices), default=None)
-    return {
-        "weight_bits": stored,
-        "effective_bits": max((_code_width(t) for t in matrices), default=None),
-        "bias_bits": max((_bits(t) for t in held if t.dim() == 1), default=32),
-        "activation_bits": max(_bits(t) for t in inputs),
-        "output_bits": written,
-        "bits": stored or written,
-    }
-
-
-def _count(tensors: Sequence[Tensor]) -> dict[str, Any]:
-    matrices = [t for t in tensors if t.dim() > 1]
-    weights, nonzero = sum(t.numel() for t in matrices), sum(_nonzero(t) for t in matrices)
-    return {
-        "weights": weights,
-        "nonzero": nonzero,
-        "biases": sum(t.numel() for t in tensors if t.dim() <= 1),
-        "blocks": _blocks(matrices[0]) if len(matrices) == 1 and nonzero < weights else None,
-    }
-
-
-def _density(tensors: Sequence[Tensor]) -> float:
-    matrices = [t for t in tensors if t.dim() > 1]
-    total = sum(t.numel() for t in matrices)
-    return sum(_nonzero(t) for t in matrices) / total if total else 1.0
-
-
-def _nonzero(weight: Tensor) -> int:
-    if weight.is_meta:
-        return weight.numel()
-    return int((weight.int_repr() if weight.is_quantized else weight).count_nonzero())
-
-
-def _blocks(weight: Tensor) -> tuple[int, int]:
-    """Of the weight as a matrix, a row an output: the blocks that hold a non-zero, and all of them."""
-    values = weight.int_repr() if weight.is_quantized else weight
-    matrix = (values.flatten(1) != 0).float()[None]
-    held = nn.functional.max_pool2d(matrix, BLOCK, ceil_mode=True)
-    return int(held.sum()), held.numel()
-
-
-def _code_width(weight: Tensor) -> int:
-    """The smallest signed width, in bits, that holds a quantized weight's codes; else that of its type."""
-    if not weight.is_quantized:
-        return _bits(weight)
-    return int(weight.int_repr().int().abs().max()).bit_length() + 1
-
-
-def _bits(tensor: Tensor) -> int:
-    return tensor.dtype.itemsize * 8
-
-
-def _storage(tensor: Tensor) -> Any:
-    """What a tensor and its views share."""
-    return tensor.untyped_storage()._cdata
-
-
-def _tensors(value: Any) -> list[Tensor]:
-    """Those that carry activations or weights: one without dimensions is a scale."""
-    if isinstance(value, Tensor):
-        return [value] if value.dim() and (value.is_quantized or value.is_floating_point()) else []
-    return [t for item in value for t in _tensors(item)] if isinstance(value, list | tuple) else []

@@ -5,7 +5,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from searcher.costs.op import Op
-from searcher.costs.record import BLOCK
+from searcher.costs.tensors import BLOCK
 from searcher.errors import unknown
 
 DOT_PRODUCTS = ("conv", "linear", "matmul")
@@ -167,14 +167,24 @@ def _micronet_2019_ops(op: Op, free: bool, accumulator: int) -> float:
     """Multiplications and additions, each at its widest input; zeros reduce both.
 
     The additions of a dot product, and in a network that is not quantized all of them, are charged at the
-    accumulator's width. Batch norms fold where they can, and cost the addition of a bias then.
+    accumulator's width. Batch norms fold where they can, and cost the addition of a bias then; one that does
+    not multiplies by a scale in the width in which that is stored.
     """
     if op.folds_into:
         return math.prod(op.output) * accumulator / 32 if op.fold_bias else 0
-    a, zeros = op.arithmetic, round(op.macs * (1 - op.density))
+    zeros = round(op.macs * (1 - op.density))
     wide = accumulator if free or op.kind in DOT_PRODUCTS else op.activation_bits
-    multiply_bits = max(op.effective_bits or 0, op.activation_bits)
-    return ((a.multiplies - zeros) * multiply_bits + (a.adds - zeros) * wide) / 32
+    scale = op.bias_bits if op.kind.endswith("_norm") else 0
+    multiplies = (op.arithmetic.multiplies - zeros) * max(scale, op.effective_bits or 0, op.activation_bits)
+    return (multiplies + _additions(op, zeros) * wide) / 32
+
+
+def _additions(op: Op, zeros: int) -> int:
+    """Those of dot products with m non-zeros on average are m − 1 each, but none less than 0, and a bias."""
+    if op.kind not in DOT_PRODUCTS:
+        return op.arithmetic.adds
+    outputs = math.prod(op.output)
+    return max(op.macs - zeros - outputs, 0) + outputs * op.arithmetic.bias
 
 
 _MICRONET_2019 = Variant(

@@ -21,7 +21,7 @@ class Scope:
     """
 
     def __init__(self, model: nn.Module) -> None:
-        self.paths = {id(m): _without_wrappers(path) for path, m in model.named_modules()}
+        self.paths = {id(m): without_wrappers(path) for path, m in model.named_modules()}
         self.stack: list[tuple[str, bool]] = [("", False)]
         self._named: Counter[str] = Counter()
 
@@ -59,7 +59,8 @@ class Scope:
 
     def _enter(self, module: nn.Module, inputs: Any) -> None:
         path = self.paths.get(id(module), self.stack[-1][0])
-        packed = callable(getattr(module, "weight", None))
+        # Of the class: to ask a module for a parametrized weight is to compute it.
+        packed = callable(getattr(type(module), "weight", None))
         alone = packed or not any(True for _ in module.children())
         whole = bool(path) and alone and type(module).__module__.startswith("torch.")
         self.stack.append((path, whole and not isinstance(module, fx.GraphModule)))
@@ -83,12 +84,13 @@ class Scoped(fx.Interpreter):
             return super().run_node(n)
 
 
-def run(model: nn.Module, scope: Scope, example: Any) -> None:
-    """Call a model on an example with the scope followed."""
+def run(model: nn.Module, scope: Scope, example: Any) -> Any:
+    """What a model returns for an example, with the scope followed."""
     call: Callable[[Any], Any] = Scoped(model, scope).run if isinstance(model, fx.GraphModule) else model
     with scope.entered(model):
-        call(example)
+        return call(example)
 
 
-def _without_wrappers(path: str) -> str:
+def without_wrappers(path: str) -> str:
+    """A path as it was before modules were wrapped."""
     return ".".join(part for part in path.split(".") if part != INNER)

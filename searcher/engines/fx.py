@@ -4,48 +4,88 @@ import copy
 import warnings
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import dataclass
 from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.ao.nn.intrinsic.modules.fused import _FusedModule
 from torch.ao.quantization import MinMaxObserver, PerChannelMinMaxObserver, QConfig, QConfigMapping
 from torch.ao.quantization.fx.custom_config import PrepareCustomConfig
-from torch.ao.quantization.quantize_fx import convert_fx, prepare_fx
+from torch.ao.quantization.quantize_fx import (
+    _convert_to_reference_decomposed_fx,
+    convert_fx,
+    prepare_fx,
+)
 
 from searcher.costs.op import Op
 from searcher.costs.record import record
 from searcher.costs.scope import INNER
-from searcher.errors import SearcherError, TrialError, unknown
+from searcher.engines.kept_out import KeptOut, check_exclusions, excluded, keep_out
+from searcher.engines.refusals import refused
+from searcher.errors import SearcherError, TrialError
 
 ENGINE = "onednn"
 """The kernels: those of x86 and fbgemm saturate with 8-bit activations."""
 
-_DTYPES = {16: torch.bfloat16, 32: torch.float32}
+LARGEST_BIAS = 2**30
+"""Of an int8 layer, in units of its input's scale times its weights': half of what 32 bits hold."""
+
 _WARNINGS = {
     "torch.ao.quantization is deprecated and will be removed in 2.10": DeprecationWarning,
     "torch.quantize_per_tensor, torch.quantize_per_channel and other quantized tensor creation": UserWarning,
+    "QConfig must specify a FixedQParamsObserver": UserWarning,
 }
 
 
-def quantize(model: nn.Module, batches: Iterable[Tensor], exclude: Mapping[str, int]) -> nn.Module:
-    """Quantize a copy of a network to int8: weights per channel and symmetric, activations per tensor.
+@dataclass(frozen=True)
+class Prepared:
+    """A calibrated network: what its int8 forms are converted from.
 
-    Excluded modules run in floating point from end to end, with casts at their borders only. The result is
-    read back: it is returned only if everything runs in the width that was asked for.
+    Attributes:
+        graph: The observed `torch.fx.GraphModule`, on the CPU; converting it leaves it as it is.
+        example: One calibration image (1, C, H, W).
+        exclude: The width kept by a module, by its path.
+    """
+
+    graph: torch.fx.GraphModule
+    example: Tensor
+    exclude: Mapping[str, int]
+
+
+@dataclass(frozen=True)
+class Reference:
+    """An int8 network in floating point, with quantize and dequantize operators where it is executed in int8.
+
+    Attributes:
+        model: The network; modules kept out run in float32.
+        paths: The path that a module had before conversion, by the path under which its parameters are now.
+        halves: Modules, by the paths before, whose float32 parameters are bfloat16 numbers.
+    """
+
+    model: nn.Module
+    paths: Mapping[str, str]
+    halves: frozenset[str]
+
+
+def quantize(model: nn.Module, batches: Iterable[Tensor], exclude: Mapping[str, int]) -> nn.Module:
+    """`prepare` and `convert` in one."""
+    return convert(model, prepare(model, batches, exclude))
+
+
+def prepare(model: nn.Module, batches: Iterable[Tensor], exclude: Mapping[str, int]) -> Prepared:
+    """Observe a copy of a network on calibration images.
 
     Args:
         model: A float32 network that `torch.fx` can trace; it is not changed.
         batches: Calibration images, each (N, C, H, W); at least one batch.
         exclude: The width kept by a module, by its path: 16 (bfloat16) or 32 (float32).
 
-    Returns:
-        The converted `torch.fx.GraphModule`, on the CPU, in eval mode.
-
     Raises:
         SearcherError: A path that is not a module, one inside another, another width, or no images.
-        TrialError: The network cannot be traced, or is not executed as asked.
+        TrialError: The network cannot be traced, or has a layer that FX cannot observe.
     """
-    _check_exclusions(model, exclude)
+    check_exclusions(model, exclude)
     _set_engine()
     reference = copy.deepcopy(model).cpu().eval()
     reference.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
@@ -53,12 +93,55 @@ def quantize(model: nn.Module, batches: Iterable[Tensor], exclude: Mapping[str, 
     first = next(images, None)
     if first is None:
         raise SearcherError("quantize: there are no calibration images")
-    with _quiet():
-        prepared = _prepare(_keep_out(reference, exclude), first[:1])
-        _calibrate(prepared, first, images)
-        converted: nn.Module = convert_fx(prepared)
-        verify(model, converted, first, exclude)
+    with _quiet(), refused("PyTorch FX", "quantize"):
+        graph = _prepare(keep_out(reference, exclude), first[:1])
+        _calibrate(graph, first, images)
+    return Prepared(graph, first[:1].clone(), dict(exclude))
+
+
+def convert(model: nn.Module, prepared: Prepared) -> nn.Module:
+    """To int8: weights per channel and symmetric, activations per tensor.
+
+    Excluded modules run in floating point from end to end, with casts at their borders only. The result is
+    read back: it is returned only if everything runs in the width that was asked for.
+
+    Args:
+        model: The float network that was prepared.
+        prepared: What `prepare` has made of it.
+
+    Returns:
+        The converted `torch.fx.GraphModule`, on the CPU, in eval mode.
+
+    Raises:
+        TrialError: The network is not executed as asked.
+    """
+    with _quiet(), refused("PyTorch FX", "quantize"):
+        converted: nn.Module = convert_fx(copy.deepcopy(prepared.graph))
+        verify(model, converted, prepared.example, prepared.exclude)
     return converted
+
+
+def reference(prepared: Prepared) -> Reference:
+    """The network that `convert` executes, with its scales and zero points, for an export.
+
+    Only a channel whose bias would overflow 32 bits, in units of its input's scale times its weights', has a
+    larger scale for its weights: as small as they are beside the bias, that makes no difference.
+    """
+    with _quiet():
+        model = _convert_to_reference_decomposed_fx(copy.deepcopy(prepared.graph))
+        for layer, input_scale in _int8_layers(model):
+            _make_room_for_bias(layer, input_scale)
+            _round_weight(layer)
+    model.to(memory_format=torch.contiguous_format)  # type: ignore[call-overload]
+    fused = [f"{name}." for name, module in model.named_modules() if isinstance(module, _FusedModule)]
+    paths = {name: _original(name, fused) for name, _ in model.named_modules()}
+    halves: set[str] = set()
+    for name, module in model.named_modules():
+        if isinstance(module, KeptOut):
+            inside = {paths[f"{name}.{inner}"] for inner, _ in module.named_modules() if inner}
+            halves |= inside if module.dtype == torch.bfloat16 else set()
+            module.float().dtype = torch.float32
+    return Reference(model, paths, frozenset(halves))
 
 
 def verify(model: nn.Module, converted: nn.Module, example: Tensor, exclude: Mapping[str, int]) -> None:
@@ -85,42 +168,6 @@ def verify(model: nn.Module, converted: nn.Module, example: Tensor, exclude: Map
         raise TrialError("not quantized as asked: " + "; ".join(found))
 
 
-class KeptOut(nn.Module):
-    """Runs a module in a floating-point type of its own; quantization does not look inside."""
-
-    def __init__(self, module: nn.Module, dtype: torch.dtype) -> None:
-        super().__init__()
-        self.dtype = dtype
-        self.add_module(INNER, module.to(dtype))
-
-    def forward(self, *args: Any, **kwargs: Any) -> Any:
-        """The module's own inputs and outputs, in float32."""
-        inner = self.get_submodule(INNER)
-        return _cast(inner(*_cast(args, self.dtype), **_cast(kwargs, self.dtype)), torch.float32)
-
-
-def _cast(value: Any, dtype: torch.dtype) -> Any:
-    if isinstance(value, Tensor):
-        return value.to(dtype) if value.is_floating_point() else value
-    if isinstance(value, dict):
-        return {key: _cast(item, dtype) for key, item in value.items()}
-    if isinstance(value, list | tuple):
-        return type(value)(_cast(item, dtype) for item in value)
-    return value
-
-
-def _check_exclusions(model: nn.Module, exclude: Mapping[str, int]) -> None:
-    names = {name for name, _ in model.named_modules(remove_duplicate=False) if name}
-    for name, bits in exclude.items():
-        if name not in names:
-            raise unknown("module", name, names)
-        if bits not in _DTYPES:
-            raise SearcherError(f"exclude: {name} can be kept at 16 or 32 bits, got {bits}")
-        outer = next((other for other in exclude if name.startswith(f"{other}.")), None)
-        if outer is not None:
-            raise SearcherError(f"exclude: {name} is inside {outer}, which is excluded already")
-
-
 def _set_engine() -> None:
     if ENGINE not in torch.backends.quantized.supported_engines:
         raise TrialError(f"this build of torch has no {ENGINE} engine for int8")
@@ -134,23 +181,6 @@ def _quiet() -> Iterator[None]:
         for text, category in _WARNINGS.items():
             warnings.filterwarnings("ignore", message=text, category=category)
         yield
-
-
-def _keep_out(model: nn.Module, exclude: Mapping[str, int]) -> nn.Module:
-    for name, bits in exclude.items():
-        for path in _callable_paths(model, name):
-            model.set_submodule(path, KeptOut(model.get_submodule(path), _DTYPES[bits]))
-    return model
-
-
-def _callable_paths(model: nn.Module, name: str) -> list[str]:
-    """The module itself, or what a list of modules holds: a list has no forward to wrap."""
-    module = model.get_submodule(name)
-    if not isinstance(module, nn.ModuleList | nn.ModuleDict):
-        return [name]
-    return [
-        path for child, _ in module.named_children() for path in _callable_paths(model, f"{name}.{child}")
-    ]
 
 
 def _prepare(model: nn.Module, image: Tensor) -> torch.fx.GraphModule:
@@ -173,12 +203,35 @@ def _calibrate(prepared: nn.Module, first: Tensor, rest: Iterable[Tensor]) -> No
         prepared(batch)
 
 
-def _excluded(name: str, exclude: Mapping[str, int]) -> str | None:
-    return next((outer for outer in exclude if f"{name}.".startswith(f"{outer}.")), None)
+def _int8_layers(model: torch.fx.GraphModule) -> Iterator[tuple[Any, float]]:
+    """The layers of a reference network that are to run in int8, and the scales of their inputs."""
+    for node in model.graph.nodes:
+        called: Any = model.get_submodule(node.target) if node.op == "call_module" else None
+        layer = called.get_submodule("0") if isinstance(called, _FusedModule) else called
+        if getattr(layer, "weight_scale", None) is not None:
+            yield layer, node.args[0].args[1]
+
+
+def _make_room_for_bias(layer: Any, input_scale: float) -> None:
+    if layer.bias is not None:
+        layer.weight_scale.clamp_(min=layer.bias.detach().abs() / (input_scale * LARGEST_BIAS))
+
+
+def _round_weight(layer: Any) -> None:
+    """To multiples of its scale, rounded as `convert` does: whoever computes the codes finds the same."""
+    scales, zeros, axis = layer.weight_scale.double(), layer.weight_zero_point, layer.weight_axis
+    codes = torch.quantize_per_channel(layer.weight.detach().float(), scales, zeros, axis, torch.qint8)
+    layer.weight.data = codes.dequantize()
+
+
+def _original(name: str, fused: Iterable[str]) -> str:
+    """The path without wrappers; a layer fused with those after it holds its parameters one level deeper."""
+    outer = next((name.partition(prefix)[1] for prefix in fused if name.startswith(prefix)), None)
+    return outer.removesuffix(".") if outer else ".".join(part for part in name.split(".") if part != INNER)
 
 
 def _leak(op: Op, exclude: Mapping[str, int]) -> str | None:
-    outer = _excluded(op.name, exclude)
+    outer = excluded(op.name, exclude)
     if outer is None:
         return None
     asked = exclude[outer]
@@ -191,6 +244,6 @@ def _leak(op: Op, exclude: Mapping[str, int]) -> str | None:
 def _not_int8(name: str, op: Op | None, exclude: Mapping[str, int]) -> str | None:
     if op is None:
         return f"{name} is not executed"
-    if _excluded(name, exclude) or op.weight_bits == op.activation_bits == 8:
+    if excluded(name, exclude) or op.weight_bits == op.activation_bits == 8:
         return None
     return f"{name} ({op.operation}) runs in {op.weight_bits} bits, not 8"

@@ -16,6 +16,7 @@ from torch.fx.passes.shape_prop import ShapeProp
 from torch.nn import functional as F
 
 from searcher.engines.channels import check_removed, kept_modules
+from searcher.engines.refusals import refused
 from searcher.errors import TrialError, unknown
 
 with warnings.catch_warnings():
@@ -41,19 +42,20 @@ def prune_channels(
 
     Raises:
         SearcherError: No such criterion, or no module of a name in ``keep``.
-        TrialError: Less than a quarter of the ratio could be removed, or NNI cannot shrink this network.
+        TrialError: Less than a quarter of the ratio could be removed, or NNI cannot prune this network.
     """
     if criterion not in CRITERIA:
         raise unknown("criterion", criterion, CRITERIA)
     net = copy.deepcopy(model).eval().requires_grad_(True)
     kept = set(kept_modules(net, keep))
     before = _channels(net, kept)
-    config = _config(net, example, ratio, kept)
-    if config:
-        pruner = CRITERIA[criterion](net, config)
-        masks = pruner.compress()[1]
-        pruner.unwrap_model()
-        net = _shrink(net, example, masks)
+    with refused("NNI", "prune"):
+        config = _config(net, example, ratio, kept)
+        if config:
+            pruner = CRITERIA[criterion](net, config)
+            masks = pruner.compress()[1]
+            pruner.unwrap_model()
+            net = _shrink(net, example, masks)
     check_removed("NNI", 1 - _channels(net, kept) / max(before, 1), ratio)
     return net
 
@@ -89,7 +91,8 @@ def weight_masks(model: nn.Module, sparsity: float, scope: str) -> dict[str, Ten
             "sparse_threshold": _threshold(weights, sparsity, cap),
             "max_sparse_ratio": cap,
         }
-    masks = LevelPruner(net, [config]).compress()[1]
+    with refused("NNI", "prune the weights of"):
+        masks = LevelPruner(net, [config]).compress()[1]
     found = {f"{name}.weight": mask["weight"].detach().clone() for name, mask in masks.items()}
     if scope == "global":
         _check_sparsity(found, sparsity)
@@ -135,7 +138,8 @@ def _config(net: nn.Module, example: Tensor, ratio: float, kept: set[str]) -> li
     ShapeProp(graph).propagate(example)
     ties = build_channel_dependency(graph)
     fixed = _closure(kept | _fixed(graph), [{str(node.target) for node in tie} for tie in ties])
-    convs = {name: conv for name, conv in _convs(net).items() if name not in fixed}
+    called = {str(node.target) for node in graph.graph.nodes if node.op == "call_module"}
+    convs = {name: conv for name, conv in _convs(net).items() if name in called - fixed}
     if not convs:
         return []
     asked = [{"op_names": list(convs), "sparse_ratio": float(ratio)}]
@@ -170,7 +174,7 @@ def _fixed(graph: fx.GraphModule) -> set[str]:
     fixed: set[str] = set()
     for node in graph.graph.nodes:
         layer = graph.get_submodule(str(node.target)) if node.op == "call_module" else None
-        if node.target is F.pad:
+        if node.target is F.pad and _pads_channels(node):
             fixed |= _sources(node, graph) | {s for user in node.users for s in _sources(user, graph)}
         elif isinstance(layer, nn.Conv2d) and layer.groups > 1:
             sources = _sources(node, graph)
@@ -179,6 +183,12 @@ def _fixed(graph: fx.GraphModule) -> set[str]:
             elif len(sources) > 1:
                 fixed |= sources
     return fixed
+
+
+def _pads_channels(node: fx.Node) -> bool:
+    """Whether more than height and width of an image is padded, or what is computed while it runs."""
+    pads = node.args[1] if len(node.args) > 1 else node.kwargs["pad"]
+    return not isinstance(pads, list | tuple) or any(isinstance(p, fx.Node) or p != 0 for p in pads[4:])
 
 
 def _sources(node: fx.Node, graph: fx.GraphModule) -> set[str]:
@@ -195,19 +205,16 @@ def _sources(node: fx.Node, graph: fx.GraphModule) -> set[str]:
 
 
 def _shrink(net: nn.Module, example: Tensor, masks: dict[str, Any]) -> nn.Module:
-    try:
-        with _contained():
-            speedup = ModelSpeedup(
-                net,
-                example,
-                masks,
-                graph_module=fx.symbolic_trace(net),
-                logger=logging.Logger("nni", logging.ERROR),
-            )
-            shrunk: nn.Module = speedup.speedup_model().eval()
-            shrunk(example)
-    except Exception as error:
-        raise TrialError(f"NNI cannot shrink this network: {type(error).__name__}: {error}") from error
+    with _contained():
+        speedup = ModelSpeedup(
+            net,
+            example,
+            masks,
+            graph_module=fx.symbolic_trace(net),
+            logger=logging.Logger("nni", logging.ERROR),
+        )
+        shrunk: nn.Module = speedup.speedup_model().eval()
+        shrunk(example)
     return shrunk
 
 

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from torch_pruning.pruner.function import prune_conv_in_channels, prune_conv_out_channels
 
 from searcher.engines.channels import check_removed, kept_modules
+from searcher.engines.refusals import refused
 from searcher.errors import unknown
 
 
@@ -67,22 +68,33 @@ def prune_channels(
 
     Raises:
         SearcherError: No such criterion, or no module of a name in ``keep``.
-        TrialError: Less than a quarter of the ratio could be removed.
+        TrialError: Less than a quarter of the ratio could be removed, or torch-pruning cannot prune this
+            network.
     """
     if criterion not in CRITERIA:
         raise unknown("criterion", criterion, CRITERIA)
     net = copy.deepcopy(model).eval().requires_grad_(True)
     kept = set(kept_modules(net, keep).values())
     before = _channels(net, kept)
+    with refused("torch-pruning", "prune"):
+        _prune(net, example, ratio, CRITERIA[criterion], kept)
+    check_removed("torch-pruning", 1 - _channels(net, kept) / max(before, 1), ratio)
+    return net
+
+
+def _prune(
+    net: nn.Module, example: Tensor, ratio: float, importance: Callable[[Any], Tensor], kept: set[nn.Module]
+) -> None:
     with torch.enable_grad():
-        graph = tp.DependencyGraph().build_dependency(net, example_inputs=example)
+        # A tuple of arguments: a bare tensor is unpacked first, an image an argument.
+        graph = tp.DependencyGraph().build_dependency(net, example_inputs=(example,))
     groups = graph.get_all_groups(ignored_layers=list(kept), root_module_types=[nn.Conv2d])
-    chosen = [(group[0], _least(group, ratio, CRITERIA[criterion])) for group in groups if _prunable(group)]
+    chosen = [(group[0], _least(group, ratio, importance)) for group in groups if _prunable(group)]
     for root, channels in chosen:
         if channels:
             graph.get_pruning_group(root.dep.layer, root.dep.pruning_fn, channels).prune()
-    check_removed("torch-pruning", 1 - _channels(net, kept) / max(before, 1), ratio)
-    return net
+    with torch.no_grad():
+        net(example)
 
 
 def _channels(net: nn.Module, kept: set[nn.Module]) -> int:

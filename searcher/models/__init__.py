@@ -40,8 +40,9 @@ def build(name: str, args: dict[str, Any], *, in_channels: int, classes: int) ->
         raise unknown("model", name, MODELS)
     try:
         model = family(**_taken(family, {"in_channels": in_channels, "classes": classes}), **args)
-    except (TypeError, ValueError, RuntimeError) as error:
-        raise SearcherError(f"model {name!r} cannot be built with {args}: {error}") from error
+    except (Exception, SystemExit) as error:
+        reason = f"{type(error).__name__}: {error}"
+        raise SearcherError(f"model {name!r} cannot be built with {args}: {reason}") from error
     if not isinstance(model, nn.Module):
         raise SearcherError(f"model {name!r}: expected a torch.nn.Module, got {type(model).__name__}")
     return model
@@ -49,8 +50,7 @@ def build(name: str, args: dict[str, Any], *, in_channels: int, classes: int) ->
 
 def _taken(family: Family, task: dict[str, int]) -> dict[str, int]:
     parameters = inspect.signature(family).parameters
-    anything = any(p.kind is p.VAR_KEYWORD for p in parameters.values())
-    return {key: value for key, value in task.items() if key in parameters or anything}
+    return {key: value for key, value in task.items() if key in parameters}
 
 
 def _imported(name: str) -> Family:
@@ -65,7 +65,7 @@ def _imported(name: str) -> Family:
         sys.path.insert(0, here)
     try:
         module = importlib.import_module(path)
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         raise SearcherError(f"{name}: cannot import {path!r}: {type(error).__name__}: {error}") from error
     function = getattr(module, attribute, None)
     if not callable(function):

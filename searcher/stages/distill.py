@@ -4,8 +4,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from searcher.models import build
 from searcher.recipe import Distill
+from searcher.stages.start import start
 from searcher.stages.train import Loss, Run, fit
 
 
@@ -13,9 +13,7 @@ def distill(model: nn.Module, stage: Distill, run: Run) -> nn.Module:
     """Train the teacher, then the model on the labels and on the teacher's outputs."""
     task = run.task
     torch.manual_seed(run.seed)
-    teacher = build(
-        stage.teacher.name, stage.teacher.args, in_channels=task.in_channels, classes=task.classes
-    )
+    teacher = start(stage.teacher, task)
     fit(teacher, run, stage.teacher_training, "teacher", mixup=stage.teacher_training.mixup)
     return fit(model, run, stage, "distill", loss=distillation_loss(teacher, stage.temperature, stage.weight))
 

@@ -8,9 +8,14 @@ from searcher.recipe import Quantize
 from searcher.stages.train import Run
 
 
-def quantize(model: nn.Module, stage: Quantize, run: Run) -> nn.Module:
-    """Calibrate on training images without augmentation and convert; the exclusions are verified."""
+def prepare(model: nn.Module, stage: Quantize, run: Run) -> fx.Prepared:
+    """Calibrate on training images without augmentation."""
     task = run.task
     images = task.train.images[: stage.calibration_images]
     batches = [task.normalise(batch) for batch in torch.split(images, 128)]
-    return fx.quantize(model, batches, dict(stage.exclude))
+    return fx.prepare(model, batches, dict(stage.exclude))
+
+
+def quantize(model: nn.Module, stage: Quantize, run: Run) -> nn.Module:
+    """Calibrate and convert; the exclusions are verified."""
+    return fx.convert(model, prepare(model, stage, run))

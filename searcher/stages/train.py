@@ -5,6 +5,7 @@ import zlib
 from collections.abc import Callable
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -12,6 +13,7 @@ from torch.nn import functional as F
 
 from searcher.errors import TrialError
 from searcher.recipe import Training
+from searcher.stages.checkpoint import Checkpoint, Checkpoints
 from searcher.tasks.classification import Classification
 
 Loss = Callable[[Tensor, Tensor, Tensor], Tensor]
@@ -24,7 +26,7 @@ class Run:
     """What a stage needs besides the model and its parameters.
 
     `epochs` is the budget at share 1; `report` takes a stage's name, the epochs done, the epochs in all
-    and the validation accuracy.
+    and the validation accuracy. With `checkpoints` a run that was killed goes on from its last epoch.
     """
 
     task: Classification
@@ -32,6 +34,7 @@ class Run:
     seed: int
     device: torch.device
     report: Report
+    checkpoints: Checkpoints | None = None
 
     def epochs_of(self, share: float) -> int:
         """The epochs of a stage: at least one where it has any share at all."""
@@ -78,7 +81,9 @@ def fit(
     schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, _schedule(epochs * steps))
     # Another order and other augmentations in every stage.
     generator = torch.Generator().manual_seed(run.seed * 2**32 + zlib.crc32(stage.encode()))
-    for epoch in range(epochs):
+    checkpoint = run.checkpoints.next(stage) if run.checkpoints else Checkpoint(None)
+    parts: dict[str, Any] = {"model": model, "optimizer": optimizer, "schedule": schedule}
+    for epoch in range(_restore(checkpoint, parts, generator), epochs):
         model.train()
         total = torch.zeros((), device=device)
         order = torch.randperm(len(data), generator=generator).to(device)
@@ -101,8 +106,21 @@ def fit(
             raise TrialError(f"{stage}: the loss is {float(total)} in epoch {epoch + 1}; try a lower lr")
         with autocast(device):
             accuracy = task.top1(model, task.validation)
+        states = {name: part.state_dict() for name, part in parts.items()}
+        checkpoint.save(states | {"generator": generator.get_state(), "epoch": epoch + 1})
         run.report(stage, epoch + 1, epochs, accuracy)
     return model.eval()
+
+
+def _restore(checkpoint: Checkpoint, parts: dict[str, Any], generator: torch.Generator) -> int:
+    """Go back to where a training was; returns the epochs that are done."""
+    state = checkpoint.load()
+    if state is None:
+        return 0
+    for name, part in parts.items():
+        part.load_state_dict(state[name])
+    generator.set_state(state["generator"])
+    return int(state["epoch"])
 
 
 def autocast(device: torch.device) -> AbstractContextManager[object]:

@@ -12,17 +12,29 @@ from searcher.tasks.digits import digits
 
 @dataclass(frozen=True)
 class Entry:
-    """How a task is loaded, whether its data is here, and how its data is fetched where it can be."""
+    """How a task is loaded, whether its data is here, and how its data is fetched where it can be.
+
+    `image` has the sizes of an image, channels first: what a network costs is known without the data.
+    """
 
     load: Callable[[], Classification]
+    image: tuple[int, ...]
+    classes: int
     available: Callable[[], bool] = lambda: True
     fetch: Callable[[], Path] | None = None
     fetch_command: str = ""
 
 
 TASKS = {
-    "cifar10": Entry(_cifar10.cifar10, lambda: _cifar10.locate() is not None, _cifar10.fetch, _cifar10.FETCH),
-    "digits": Entry(digits),
+    "cifar10": Entry(
+        _cifar10.cifar10,
+        (3, 32, 32),
+        10,
+        lambda: _cifar10.locate() is not None,
+        _cifar10.fetch,
+        _cifar10.FETCH,
+    ),
+    "digits": Entry(digits, (1, 8, 8), 10),
 }
 
 

@@ -7,10 +7,12 @@ import pytest
 import torch
 from torch import nn
 
+from searcher.costs.graph import walk
 from searcher.costs.kinds import Arithmetic
 from searcher.costs.op import Op
 from searcher.costs.record import record
 from searcher.costs.rules import VARIANTS, score
+from searcher.engines.fx import quantize
 from searcher.models import densenet, resnet18
 from tests.known_answers.efficientnet import efficientnet_b0
 
@@ -175,6 +177,15 @@ def test_zeros_take_multiplications_and_additions_with_them():
     assert score([op], "imt-2025").ops == 16 * 8
 
 
+@pytest.mark.parametrize("kept", [0, 1, 8, 9, 72])
+def test_no_dot_product_adds_less_than_nothing(kept):
+    layer = nn.Conv2d(8, 8, 3, groups=8)
+    with torch.no_grad():
+        layer.weight.copy_((torch.arange(72) < kept).view(8, 1, 3, 3))
+    (op,) = record(nn.Sequential(layer), torch.rand(1, 8, 6, 6))
+    assert score([op], "micronet-2019", freebie_bits=32).ops == 16 * (kept + max(kept - 8, 0) + 8)
+
+
 def test_a_batch_norm_folds_where_nothing_else_reads_the_convolution():
     conv, norm = nn.Conv2d(3, 4, 1, bias=False), nn.BatchNorm2d(4)
     folded = record(nn.Sequential(conv, norm), torch.rand(1, 3, 2, 2))
@@ -184,6 +195,24 @@ def test_a_batch_norm_folds_where_nothing_else_reads_the_convolution():
     # 12 weights with 4 biases in the place of 8; 16 outputs of length 3, and a bias.
     assert [c.params for c in costs] == [16, 8, 16]
     assert [c.ops for c in costs] == [16 * (3 + 2 + 1), 16 * 2 + 16, 16 * (3 + 2 + 1)]
+
+
+def test_an_unfolded_batch_norm_of_int8_multiplies_by_its_fp32_scale():
+    layers = (nn.Conv2d(3, 8, 1), nn.MaxPool2d(2), nn.BatchNorm2d(8), nn.ReLU(), nn.Conv2d(8, 8, 1))
+    model, images = nn.Sequential(*layers).eval(), torch.rand(2, 3, 8, 8)
+    ops = walk(model, quantize(model, [images], {}), images)
+    norm = next(op for op in ops if op.kind == "batch_norm")
+    assert (norm.activation_bits, norm.bias_bits, norm.folds_into) == (8, 32, None)
+    assert VARIANTS["micronet-2019"].ops(norm, False, 32) == 128 * (1 + 8 / 32)
+
+
+@pytest.mark.parametrize(
+    ("norm", "each"),
+    [(nn.BatchNorm2d(4), 2), (nn.BatchNorm2d(4, affine=False), 2), (nn.LayerNorm([4, 2, 2]), 7)],
+)
+def test_a_scale_is_as_wide_as_the_network(norm, each):
+    ops = record(nn.Sequential(norm).bfloat16(), torch.rand(1, 4, 2, 2).bfloat16())
+    assert score(ops, "micronet-2019").ops == 16 * each * 16 / 32
 
 
 def test_a_variant_counts_the_same_in_half_precision_as_its_freebie():

@@ -1,0 +1,112 @@
+"""What is read off tensors: how many elements and zeros they hold, and in how many bits."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from torch import Tensor, nn
+
+BLOCK = 4
+
+
+@dataclass(frozen=True)
+class Count:
+    """The parameters of a row.
+
+    Attributes:
+        weights: Elements of tensors with several dimensions.
+        nonzero: Those that are not zero.
+        biases: Elements of vectors and numbers.
+        blocks: Of one sparse matrix, the 4×4 blocks that hold a non-zero, and all of them.
+    """
+
+    weights: int = 0
+    nonzero: int = 0
+    biases: int = 0
+    blocks: tuple[int, int] | None = None
+
+
+def count(tensor: Tensor) -> Count:
+    """The elements of one tensor."""
+    if tensor.dim() <= 1:
+        return Count(biases=tensor.numel())
+    nonzero = _nonzero(tensor)
+    return Count(tensor.numel(), nonzero, 0, _blocks(tensor) if nonzero < tensor.numel() else None)
+
+
+def total(counts: Sequence[Count]) -> Count:
+    """The elements of several tensors; there are blocks where one of them alone has weights."""
+    matrices = [c for c in counts if c.weights]
+    return Count(
+        sum(c.weights for c in counts),
+        sum(c.nonzero for c in counts),
+        sum(c.biases for c in counts),
+        matrices[0].blocks if len(matrices) == 1 else None,
+    )
+
+
+def density(held: Sequence[Tensor]) -> float:
+    """Non-zeros among the weights that are executed; 1 without any."""
+    matrices = [t for t in held if t.dim() > 1]
+    elements = sum(t.numel() for t in matrices)
+    return sum(_nonzero(t) for t in matrices) / elements if elements else 1.0
+
+
+def widths(held: Sequence[Tensor], inputs: Sequence[Tensor], outputs: Sequence[Tensor]) -> dict[str, Any]:
+    """The fields of a row that are widths, in bits. Integers and truth values have none of their own."""
+    matrices = [t for t in held if t.dim() > 1]
+    stored = max(map(bits, matrices), default=None)
+    either = _widest(inputs) or _widest(outputs) or stored or 32
+    written = _widest(outputs) or either
+    int8 = any(t.is_quantized for t in (*inputs, *outputs))
+    return {
+        "weight_bits": stored,
+        "effective_bits": max(map(code_width, matrices), default=None),
+        "bias_bits": max((bits(t) for t in held if t.dim() <= 1), default=32 if int8 else either),
+        "activation_bits": either,
+        "output_bits": written,
+        "bits": stored or written,
+    }
+
+
+def code_width(weight: Tensor) -> int:
+    """The smallest signed width, in bits, that holds a quantized weight's codes; else that of its type."""
+    if not weight.is_quantized:
+        return bits(weight)
+    codes = weight.int_repr().int()
+    return max(int(codes.max()), -int(codes.min()) - 1, 0).bit_length() + 1
+
+
+def bits(tensor: Tensor) -> int:
+    """The width of an element, of each part of a complex one."""
+    return tensor.dtype.itemsize * 8 // (2 if tensor.is_complex() else 1)
+
+
+def tensors_in(value: Any) -> Iterator[Tensor]:
+    """The tensors among arguments or results, also those inside lists, tuples and dictionaries."""
+    if isinstance(value, Tensor):
+        yield value
+    elif isinstance(value, list | tuple):
+        for item in value:
+            yield from tensors_in(item)
+    elif isinstance(value, dict):
+        yield from tensors_in(list(value.values()))
+
+
+def _widest(tensors: Sequence[Tensor]) -> int | None:
+    valued = [t for t in tensors if t.is_quantized or t.is_floating_point() or t.is_complex()]
+    return max(map(bits, valued), default=None)
+
+
+def _nonzero(weight: Tensor) -> int:
+    if weight.is_meta:
+        return weight.numel()
+    return int((weight.int_repr() if weight.is_quantized else weight).count_nonzero())
+
+
+def _blocks(weight: Tensor) -> tuple[int, int]:
+    """Of the weight as a matrix, a row an output: the blocks that hold a non-zero, and all of them."""
+    values = weight.int_repr() if weight.is_quantized else weight
+    matrix = (values.flatten(1) != 0).float()[None]
+    held = nn.functional.max_pool2d(matrix, BLOCK, ceil_mode=True)
+    return int(held.sum()), held.numel()

@@ -1,0 +1,118 @@
+"""The folder that a retraining leaves: weights, ONNX, figures, report, recipe and model card."""
+
+import shutil
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from pydantic import TypeAdapter, ValidationError
+from rich.console import Console
+
+from searcher import card, page
+from searcher.curve import CURVE
+from searcher.curve import read as read_curve
+from searcher.engines import onnx, weights
+from searcher.engines.onnx import Agreement
+from searcher.errors import SearcherError, TrialError
+from searcher.pipeline import Network
+from searcher.recipe_file import RecipeFile
+from searcher.retrain import Result, compare, retrain
+from searcher.tasks.classification import Classification
+from searcher.training_view import TrainingView
+
+METRICS = "metrics.json"
+CHECKPOINTS = "checkpoints"
+
+
+@dataclass(frozen=True)
+class Delivery:
+    """What ``metrics.json`` holds.
+
+    Attributes:
+        result: What came out of the training, beside what was expected.
+        onnx: Of each ONNX file, how it agrees with the network that it was made of, on the test split.
+        bytes: The sizes of the model's files.
+    """
+
+    result: Result
+    onnx: dict[str, Agreement]
+    bytes: dict[str, int]
+
+
+_DELIVERY = TypeAdapter(Delivery)
+
+
+def retrain_into(
+    file: RecipeFile, folder: Path, seeds: int, epochs: int | None, console: Console
+) -> Delivery:
+    """Train a recipe again, and write what deploys into a folder.
+
+    A folder that holds this retraining already is left as it is.
+
+    Raises:
+        SearcherError: The recipe cannot be retrained, the folder cannot be written, or an ONNX file is not
+            quantized as the recipe says.
+    """
+    found = _finished(folder, file, seeds, epochs)
+    if found:
+        console.print(f"{folder} holds this retraining already", highlight=False)
+        return found
+    try:
+        (folder / CHECKPOINTS).mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise SearcherError(f"{folder} cannot be written: {error.strerror or error}") from error
+    file.save(folder / "recipe.toml")
+    with TrainingView(console) as view:
+        result, network, task = retrain(file, folder / CHECKPOINTS, seeds, epochs, view.report)
+    try:
+        delivery = Delivery(result, _write_models(folder, network, task), _sizes(folder))
+    except TrialError as error:
+        raise SearcherError(f"the model cannot be exported: {error}") from error
+    _describe(file, delivery, folder)
+    part = folder / f"{METRICS}.part"
+    part.write_bytes(_DELIVERY.dump_json(delivery, indent=1))
+    part.replace(folder / METRICS)
+    shutil.rmtree(folder / CHECKPOINTS)
+    return delivery
+
+
+def _finished(folder: Path, file: RecipeFile, seeds: int, epochs: int | None) -> Delivery | None:
+    try:
+        stored = _DELIVERY.validate_json((folder / METRICS).read_bytes())
+    except (OSError, ValidationError):
+        return None
+    result = stored.result
+    asked = (file.recipe.digest(), epochs or file.provenance.epochs, seeds)
+    measured = result.seeds[0].validation.keys()
+    if (result.recipe, result.epochs, len(result.seeds)) != asked or measured != file.expected.keys():
+        return None
+    # What is expected may have been edited since.
+    return replace(stored, result=replace(result, lines=compare(file, result.seeds)))
+
+
+def _write_models(folder: Path, network: Network, task: Classification) -> dict[str, Agreement]:
+    """The files, and each ONNX file held against the network that it was made of."""
+    weights.save(network.executed, folder / "model.safetensors")
+    example, notes = task.example(), onnx.preprocessing(task)
+    architecture, prepared = network.architecture, network.prepared
+    made = {"model.onnx": architecture}
+    onnx.export_float(architecture, example, folder / "model.onnx", notes)
+    if prepared is not None:
+        made["model.int8.onnx"] = network.executed
+        onnx.export_int8(prepared, example, folder / "model.int8.onnx", notes)
+        onnx.verify(folder / "model.int8.onnx", prepared.exclude, architecture)
+    return {
+        name: onnx.agreement(model, onnx.Runtime(folder / name), task, task.test)
+        for name, model in made.items()
+    }
+
+
+def _sizes(folder: Path) -> dict[str, int]:
+    return {path.name: path.stat().st_size for path in sorted(folder.glob("model*"))}
+
+
+def _describe(file: RecipeFile, delivery: Delivery, folder: Path) -> None:
+    text = card.model_card(file, delivery.result, delivery.onnx, folder)
+    (folder / "README.md").write_text(text, encoding="utf-8")
+    states = sorted((folder / CHECKPOINTS).iterdir())
+    curves = {state.name: read_curve(state / CURVE) for state in states if (state / CURVE).is_file()}
+    page.write(folder / "report.html", card.model_page(file, delivery.result, delivery.onnx, curves))

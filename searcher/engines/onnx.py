@@ -1,0 +1,239 @@
+"""A finished network as an ONNX file, float or int8: written, read back and run by ONNX Runtime."""
+
+import copy
+import json
+import logging
+import tempfile
+import warnings
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import onnx
+import onnxruntime
+import torch
+from onnx import ModelProto
+from onnxscript import optimizer, rewriter
+from onnxscript.rewriter.rules import common as rules
+from torch import Tensor, nn
+
+from searcher.engines.fx import Prepared, reference
+from searcher.engines.kept_out import excluded
+from searcher.engines.onnx_graph import Graph
+from searcher.errors import TrialError
+from searcher.tasks.classification import Classification, Split
+
+OPSET = 20
+"""The version of the ONNX operators in the files."""
+
+INPUT, OUTPUT = "images", "logits"
+
+_PROVIDERS = ["CPUExecutionProvider"]
+_FUSIONS = ["ConvAddFusion", "ConvBNFusion", "ConvMulFusion", "MatMulAddFusion"]
+_NO_ZERO_BIAS = [rules.remove_optional_bias_from_conv_rule, rules.remove_optional_bias_from_gemm_rule]
+_LEAF_SPEC = r"`isinstance\(treespec, LeafSpec\)` is deprecated"
+_NO_TORCHVISION = "torchvision is not installed"
+
+
+def export_float(
+    model: nn.Module, example: Tensor, path: Path, notes: Mapping[str, str] | None = None
+) -> None:
+    """Write a float32 network as one file, in one step, with its weights as they are.
+
+    Args:
+        model: The network; it is not changed.
+        example: Images (N, C, H, W), of which the first gives the sizes; the file takes any batch.
+        path: The file to write; one that is there is replaced.
+        notes: Stored as the file's metadata, `preprocessing` for example.
+
+    Raises:
+        TrialError: The network cannot be exported.
+    """
+    source = copy.deepcopy(model).cpu().eval()
+    source.to(memory_format=torch.contiguous_format)  # type: ignore[call-overload]
+    _write(_exported(source, example, {}), path, notes)
+
+
+def export_int8(
+    prepared: Prepared, example: Tensor, path: Path, notes: Mapping[str, str] | None = None
+) -> None:
+    """Write the network that `searcher.engines.fx.convert` executes as one file, in one step.
+
+    Weights are stored as int8 codes; scales, zero points and exclusions are those of the executed network.
+    Modules kept out at 16 bits run in float32 here, for ONNX Runtime has no bfloat16 arithmetic on a CPU:
+    their layers' weights are stored in bfloat16 and cast when the file is loaded.
+
+    Args:
+        prepared: The calibrated network; it is not changed.
+        example: Images (N, C, H, W), of which the first gives the sizes; the file takes any batch.
+        path: The file to write; one that is there is replaced.
+        notes: Stored as the file's metadata, `preprocessing` for example.
+
+    Raises:
+        TrialError: The network cannot be exported.
+    """
+    source = reference(prepared)
+    coded = _with_codes(_exported(source.model, example, source.paths))
+    Graph(coded).store_in_bfloat16(source.halves)
+    _write(coded, path, notes)
+
+
+def preprocessing(task: Classification) -> dict[str, str]:
+    """How a task's images become a network's input, (image / scale - mean) / std, as notes in JSON."""
+    figures = {"mean": task.mean, "std": task.std, "scale": task.scale}
+    return {key: json.dumps(value) for key, value in figures.items()}
+
+
+def read_back(path: Path) -> dict[str, str]:
+    """How each convolution and linear layer of a file runs, by the module's path.
+
+    Returns:
+        ``int8``: int8 codes times a quantized input; ``bfloat16``: float32 arithmetic with weights stored in
+        bfloat16; ``float32``. Several of them, joined by ``+``, where a module's calls differ.
+    """
+    return Graph(onnx.load(path)).executions()
+
+
+def verify(path: Path, exclude: Mapping[str, int], architecture: nn.Module) -> None:
+    """Read a file back and compare what its layers run in with what was asked for.
+
+    Args:
+        path: What `export_int8` has written.
+        exclude: The width kept by a module, by its path.
+        architecture: The float network that was quantized.
+
+    Raises:
+        TrialError: Layers outside of the exclusions that are not int8, or inside and not as they were to be
+            kept; names each.
+    """
+    found = read_back(path)
+    errors = []
+    for name, module in architecture.named_modules():
+        if isinstance(module, nn.Conv2d | nn.Linear):
+            outer = excluded(name, exclude)
+            asked = {None: "int8", 16: "bfloat16", 32: "float32"}[exclude[outer] if outer else None]
+            if found.get(name) != asked:
+                errors.append(f"{name} is {found.get(name, 'missing')}, not {asked}")
+    if errors:
+        raise TrialError(f"{path.name} is not quantized as asked: " + "; ".join(errors))
+
+
+class Runtime(nn.Module):
+    """An ONNX file in ONNX Runtime on the CPU, called like any network: images (N, C, H, W) to logits."""
+
+    def __init__(self, path: Path, threads: int = 1) -> None:
+        super().__init__()
+        options = onnxruntime.SessionOptions()
+        options.intra_op_num_threads = threads
+        options.inter_op_num_threads = 1
+        processor = torch.cpu.get_capabilities()
+        if not (processor.get("avx512_vnni") or processor.get("avx_vnni")):
+            # Sums of uint8 times int8 would saturate: this takes kernels that are exact, at half the speed.
+            options.add_session_config_entry("session.x64quantprecision", "1")
+        self._session = onnxruntime.InferenceSession(path, options, providers=_PROVIDERS)
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Float32 images (N, C, H, W) to logits (N, classes)."""
+        (logits,) = self._session.run(None, {INPUT: images.detach().cpu().contiguous().numpy()})
+        return torch.from_numpy(logits)
+
+
+@dataclass(frozen=True)
+class Agreement:
+    """An ONNX file against the network that it was made of.
+
+    Attributes:
+        top1_fx: Top-1 accuracy of the network, between 0 and 1.
+        top1_onnx: Top-1 accuracy of the file.
+        equal_share: The share of images for which both predict the same class.
+    """
+
+    top1_fx: float
+    top1_onnx: float
+    equal_share: float
+
+
+@torch.no_grad()
+def agreement(executed: nn.Module, runtime: Runtime, task: Classification, split: Split) -> Agreement:
+    """Run both on every image of a split."""
+    batches = torch.split(split.images, 500)
+    ours, theirs = (
+        torch.cat([model(task.normalise(images)).argmax(1) for images in batches])
+        for model in (executed.eval(), runtime)
+    )
+    labels = split.labels
+    return Agreement(_share(ours == labels), _share(theirs == labels), _share(ours == theirs))
+
+
+def _share(equal: Tensor) -> float:
+    return float(equal.double().mean())
+
+
+def _exported(model: nn.Module, example: Tensor, paths: Mapping[str, str]) -> ModelProto:
+    # In twos: a batch of one would be taken for a constant.
+    images = example[:1].detach().cpu().contiguous().repeat(2, 1, 1, 1)
+    try:
+        with _quiet():
+            program = torch.onnx.export(
+                model,
+                (images,),
+                dynamo=True,
+                dynamic_shapes=({0: torch.export.Dim("batch")},),
+                input_names=[INPUT],
+                output_names=[OUTPUT],
+                opset_version=OPSET,
+                optimize=False,  # it would fold batch norms into weights that are then no bfloat16 numbers
+                verbose=False,
+            )
+    except torch.onnx.OnnxExporterError as error:
+        reason = str(error.__cause__ or error).strip().splitlines()[0]
+        raise TrialError(f"onnx: {type(model).__name__} cannot be exported: {reason}") from error
+    assert program is not None
+    proto = program.model_proto
+    optimizer.fold_constants(proto)
+    proto = rewriter.rewrite(proto, _NO_ZERO_BIAS)
+    Graph(proto).name_layers(paths)
+    return proto
+
+
+def _with_codes(proto: ModelProto) -> ModelProto:
+    """The same model with weights as int8 codes instead of operators that compute them."""
+    with tempfile.TemporaryDirectory() as folder:
+        file = Path(folder) / "codes.onnx"
+        options = onnxruntime.SessionOptions()
+        options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_ENABLE_BASIC
+        options.optimized_model_filepath = str(file)
+        onnxruntime.InferenceSession(
+            proto.SerializeToString(), options, providers=_PROVIDERS, disabled_optimizers=_FUSIONS
+        )
+        return onnx.load(file)
+
+
+def _write(proto: ModelProto, path: Path, notes: Mapping[str, str] | None) -> None:
+    optimizer.remove_unused_nodes(proto)
+    Graph(proto).tidy()
+    domains = {node.domain for node in proto.graph.node}
+    for opset in [opset for opset in proto.opset_import if opset.domain not in domains]:
+        proto.opset_import.remove(opset)
+    onnx.helper.set_model_props(proto, dict(notes or {}))
+    onnx.checker.check_model(proto, full_check=True)
+    part = path.with_name(f"{path.name}.part")
+    part.write_bytes(proto.SerializeToString())
+    part.replace(path)
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    log = logging.getLogger("torch.onnx._internal.exporter._registration")
+
+    def of_use(entry: logging.LogRecord) -> bool:
+        return _NO_TORCHVISION not in entry.getMessage()
+
+    log.addFilter(of_use)
+    try:
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", message=_LEAF_SPEC, category=FutureWarning)
+            yield
+    finally:
+        log.removeFilter(of_use)

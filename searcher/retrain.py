@@ -1,0 +1,211 @@
+"""Training a recipe file's recipe again, with its whole budget, and holding it to what was expected."""
+
+import copy
+import json
+import statistics
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import torch
+from torch import nn
+
+from searcher import tasks
+from searcher.curve import CURVE, Curve, Point
+from searcher.curve import read as read_curve
+from searcher.errors import SearcherError, TrialError
+from searcher.measure import Measurement, check_metrics, measure, on_split
+from searcher.pipeline import Network, run_recipe
+from searcher.predict import predict
+from searcher.recipe_file import RecipeFile
+from searcher.reconcile import reconcile
+from searcher.stages.checkpoint import Checkpoints
+from searcher.stages.train import Run
+from searcher.study import Metric
+from searcher.tasks.classification import Classification
+
+Report = Callable[[int, str, int, int, float], None]
+"""Takes the seed, the stage, the epochs done, the epochs in all and the validation accuracy."""
+
+COMPARED = ("size_mb", "params", "macs", "latency_median_ms", "fps", "inference_memory_mb")
+"""What is measured of the uncompressed and of the finished model, besides quality and score."""
+
+
+@dataclass(frozen=True)
+class Retrained:
+    """What came out of one seed.
+
+    Attributes:
+        seed: Of weights, order and augmentation.
+        validation: The expected metrics, on the validation split.
+        test: The metrics of quality on the test split, which nothing else has seen.
+        before: Figures of the model before it was pruned and quantized; empty where it is neither.
+        after: The same of the finished model.
+    """
+
+    seed: int
+    validation: dict[str, float]
+    test: dict[str, float]
+    before: dict[str, float]
+    after: dict[str, float]
+
+
+@dataclass(frozen=True)
+class Line:
+    """One metric: what was expected and what came out, over the seeds."""
+
+    key: str
+    expected: float
+    tolerance: float
+    mean: float
+    deviation: float
+    met: bool
+
+
+@dataclass(frozen=True)
+class Result:
+    """A recipe that was trained again: what came out, beside what was expected."""
+
+    recipe: str
+    epochs: int
+    seeds: list[Retrained]
+    lines: list[Line]
+
+    @property
+    def met(self) -> bool:
+        """Whether every metric is within its tolerance."""
+        return all(line.met for line in self.lines)
+
+
+def retrain(
+    file: RecipeFile, folder: Path, seeds: int, epochs: int | None, report: Report
+) -> tuple[Result, Network, Classification]:
+    """Train a recipe with so many seeds; a run that was killed goes on from its last epoch.
+
+    Args:
+        file: The recipe file.
+        folder: Where the states of unfinished trainings are kept.
+        seeds: How many; the first is the file's.
+        epochs: Instead of the file's budget.
+        report: Called as the training goes on.
+
+    Returns:
+        What came out, the network of the first seed, and the task.
+
+    Raises:
+        SearcherError: The task's data is absent or differs, or the recipe cannot be made.
+    """
+    check_metrics(file.metrics())
+    task = load_task(file)
+    runs = [_Seed(file, task, folder, file.provenance.seed + i, epochs, report) for i in range(seeds)]
+    network = runs[0].network()
+    done = [run.retrained(network if run is runs[0] else None) for run in runs]
+    budget = epochs or file.provenance.epochs
+    return Result(file.recipe.digest(), budget, done, compare(file, done)), network, task
+
+
+def load_task(file: RecipeFile) -> Classification:
+    """The task of a recipe file.
+
+    Raises:
+        SearcherError: Its data is not on this machine, or is not that of the search.
+    """
+    name, expected = file.provenance.task, file.provenance.data_fingerprint
+    tasks.choose([name])
+    task = tasks.entry(name).load()
+    if task.fingerprint != expected:
+        raise SearcherError(
+            f"the data of task {name} differs from that of the search: "
+            f"fingerprint {task.fingerprint}, expected {expected}"
+        )
+    return task
+
+
+def compare(file: RecipeFile, done: Sequence[Retrained]) -> list[Line]:
+    """What was expected beside the mean over the seeds."""
+    lines = []
+    for key, expected in file.expected.items():
+        values = [seed.validation[key] for seed in done]
+        mean = statistics.fmean(values)
+        spread = statistics.stdev(values) if len(values) > 1 else 0.0
+        lines.append(Line(key, expected.value, expected.tolerance, mean, spread, expected.met(mean)))
+    return lines
+
+
+class _Seed:
+    """One seed's training; what is done is found again in its folder."""
+
+    def __init__(
+        self,
+        file: RecipeFile,
+        task: Classification,
+        folder: Path,
+        seed: int,
+        epochs: int | None,
+        report: Report,
+    ) -> None:
+        budget = epochs or file.provenance.epochs
+        self.file, self.task, self.seed = file, task, seed
+        self.folder = folder / f"{file.recipe.digest()}-{budget}-epochs-seed-{seed}"
+        device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+        checkpoints = Checkpoints(self.folder)
+        self.run = Run(task, budget, seed, device, self._report, checkpoints)
+        self.say = report
+        self.curve, self.started = self._going_on()
+        self.before: dict[str, float] = {}
+
+    def _going_on(self) -> tuple[Curve, float]:
+        """The curve with the points of an earlier run, and when its clock would have begun."""
+        points = read_curve(self.folder / CURVE)
+        curve = Curve(self.folder / CURVE)
+        for point in points:
+            curve.add(point)
+        return curve, time.monotonic() - (points[-1].seconds if points else 0.0)
+
+    def _report(self, stage: str, epoch: int, epochs: int, accuracy: float) -> None:
+        self.curve.add(Point(time.monotonic() - self.started, stage, epoch, epochs, accuracy))
+        self.say(self.seed, stage, epoch, epochs, accuracy)
+
+    def network(self) -> Network:
+        """Train, or load what is trained already."""
+        task = self.task
+        try:
+            predicted = predict(self.file.recipe, task.image, task.classes)
+            network = run_recipe(self.file.recipe, self.run, self._uncompressed)
+            if predicted.ops is not None:
+                reconcile(predicted.ops, self._measurement(network).ops, self.file.recipe)
+        except TrialError as error:
+            raise SearcherError(f"the recipe cannot be retrained: {error}") from error
+        return network
+
+    def retrained(self, network: Network | None) -> Retrained:
+        """The figures; they are measured once, the test split is touched no more often."""
+        path = self.folder / "measured.json"
+        if path.is_file():
+            return Retrained(**json.loads(path.read_text()))
+        network = network or self.network()
+        metrics = self.file.metrics()
+        measurement = self._measurement(network)
+        validation = measure(measurement, metrics)
+        test = measure(Measurement(network, self.task, self.task.test), on_split(metrics))
+        after = self._figures(network) if self.before else {}
+        done = Retrained(self.seed, validation, test, self.before, after)
+        part = path.with_suffix(".part")
+        part.write_text(json.dumps(asdict(done)))
+        part.replace(path)
+        return done
+
+    def _measurement(self, network: Network) -> Measurement:
+        return Measurement(network, self.task, self.task.validation, self.file.provenance.deployment)
+
+    def _uncompressed(self, model: nn.Module) -> None:
+        if self.seed == self.file.provenance.seed:
+            whole = copy.deepcopy(model).cpu().eval()
+            self.before = self._figures(Network(whole, whole))
+
+    def _figures(self, network: Network) -> dict[str, float]:
+        scores = [m for m in self.file.metrics() if m.variant]
+        quality = on_split(self.file.metrics())
+        every = [*quality, *scores, *(Metric(metric=name) for name in COMPARED)]
+        return measure(self._measurement(network), every)

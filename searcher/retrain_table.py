@@ -1,0 +1,78 @@
+"""A retraining in rows: what was expected and what came out, what compression changed, how ONNX agrees."""
+
+from collections.abc import Mapping, Sequence
+
+from rich import box
+from rich.table import Table
+
+from searcher.changes import changes
+from searcher.engines.onnx import Agreement
+from searcher.report import number
+from searcher.retrain import Line, Result, Retrained
+
+Rows = tuple[tuple[str, ...], list[tuple[str, ...]]]
+"""The columns' names, and the rows."""
+
+
+def expected_rows(result: Result) -> Rows:
+    """Every expected metric beside the retrained one."""
+    return ("metric", "expected", "tolerance", "retrained", ""), [
+        (
+            line.key,
+            number(line.expected),
+            f"± {number(line.tolerance)}",
+            number(line.mean) + _spread(line, len(result.seeds)),
+            "met" if line.met else "MISSED",
+        )
+        for line in result.lines
+    ]
+
+
+def test_rows(result: Result) -> Rows:
+    """Quality on the test split, a row a seed."""
+    names = tuple(result.seeds[0].test)
+    return ("seed", *names), [(str(s.seed), *(number(s.test[n]) for n in names)) for s in result.seeds]
+
+
+def change_rows(seed: Retrained) -> Rows:
+    """Figures of the model before it was pruned and quantized, and after; no rows where it is neither."""
+    found = changes(seed.before, seed.after)
+    return ("figure", "before", "after", "change"), [(c.label, c.before, c.after, c.change) for c in found]
+
+
+def agreement_rows(files: Mapping[str, Agreement]) -> Rows:
+    """Each ONNX file against the network that it was made of, on the test split."""
+    return ("file", "top-1 of the network", "top-1 of the file", "equal predictions"), [
+        (name, f"{a.top1_fx:.4f}", f"{a.top1_onnx:.4f}", f"{a.equal_share:.2%}") for name, a in files.items()
+    ]
+
+
+def sections(result: Result, files: Mapping[str, Agreement]) -> list[tuple[str, Rows]]:
+    """Everything that a reader is told, titled."""
+    every = [
+        ("Expected and retrained, on the validation split", expected_rows(result)),
+        ("Test split, which nothing else has seen", test_rows(result)),
+        ("Before and after pruning and quantization", change_rows(result.seeds[0])),
+        ("ONNX files on the test split", agreement_rows(files)),
+    ]
+    return [(title, rows) for title, rows in every if rows[1]]
+
+
+def table(title: str, rows: Rows) -> Table:
+    """Rows on a terminal."""
+    drawn = Table(title=title, title_justify="left", box=box.SIMPLE_HEAD, pad_edge=False)
+    for i, name in enumerate(rows[0]):
+        drawn.add_column(name, justify="right" if i else "left")
+    for row in rows[1]:
+        drawn.add_row(*row)
+    return drawn
+
+
+def markdown(rows: Rows) -> str:
+    """Rows in Markdown."""
+    lines: Sequence[Sequence[str]] = [rows[0], ["---"] * len(rows[0]), *rows[1]]
+    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
+
+
+def _spread(line: Line, seeds: int) -> str:
+    return f" ± {number(line.deviation)}" if seeds > 1 else ""

@@ -1,0 +1,52 @@
+"""What a training that was killed goes on from: its state after the last whole epoch."""
+
+import re
+from pathlib import Path
+from typing import Any
+
+import torch
+
+
+class Checkpoints:
+    """The states of a run's trainings, in the order in which it makes them.
+
+    A run that starts again makes the same trainings: one that was finished is loaded, one that was cut off
+    goes on from its last epoch.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self._count = 0
+        folder.mkdir(parents=True, exist_ok=True)
+
+    def next(self, stage: str) -> "Checkpoint":
+        """The state of the next training."""
+        name = re.sub(r"\W+", "-", stage)
+        self._count += 1
+        return Checkpoint(self.folder / f"{self._count:02}-{name}.pt")
+
+
+class Checkpoint:
+    """One training's state in one file; without a path nothing is kept."""
+
+    def __init__(self, path: Path | None) -> None:
+        self.path = path
+
+    def load(self) -> dict[str, Any] | None:
+        """The state, or None where there is none that can be read."""
+        if self.path is None or not self.path.is_file():
+            return None
+        try:
+            state: dict[str, Any] = torch.load(self.path, weights_only=True)
+        except Exception:  # a damaged file is as good as none
+            self.path.unlink()
+            return None
+        return state
+
+    def save(self, state: dict[str, Any]) -> None:
+        """Write the state in one step."""
+        if self.path is None:
+            return
+        part = self.path.with_suffix(".part")
+        torch.save(state, part)
+        part.replace(self.path)

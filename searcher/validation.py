@@ -1,0 +1,98 @@
+"""What is wrong with the content of a TOML file, a line a problem, with the nearest valid key."""
+
+import json
+from collections.abc import Sequence
+from typing import Any, TypeVar, get_args
+
+from pydantic import BaseModel, ValidationError
+from pydantic_core import ErrorDetails
+
+from searcher.errors import SearcherError, nearest
+
+T = TypeVar("T", bound=BaseModel)
+
+
+def problems(model: type[BaseModel], content: object, whole: str) -> list[str]:
+    """Validate content in pydantic's JSON mode, in which a TOML array may be a tuple.
+
+    Args:
+        model: What the content should be.
+        content: As `tomllib` returns it.
+        whole: What the content as a whole is called, e.g. ``the study``.
+
+    Returns:
+        A line for each of the problems; none where the content is valid.
+    """
+    try:
+        model.model_validate_json(json.dumps(content, default=str))
+    except ValidationError as error:
+        return [_explain(model, details, whole) for details in error.errors()]
+    return []
+
+
+def refuse(source: str, lines: Sequence[str]) -> None:
+    """Raise all problems of a source at once, if there are any.
+
+    Raises:
+        SearcherError: There is at least one line.
+    """
+    if lines:
+        raise SearcherError("\n".join([f"{source}:", *(f"  {line}" for line in lines)]))
+
+
+def validated(model: type[T], content: object, source: str, whole: str) -> T:
+    """The model that content makes.
+
+    Raises:
+        SearcherError: It is not valid: all problems at once.
+    """
+    refuse(source, problems(model, content, whole))
+    return model.model_validate_json(json.dumps(content, default=str))
+
+
+def keys(model: type[BaseModel], path: Sequence[str | int]) -> list[str]:
+    """The keys that a table at a path may have; [] where they are free or where there is no table."""
+    tables, inside = [model], False
+    for part in path:
+        fields = [t.model_fields[part].annotation for t in tables if part in t.model_fields]
+        if tagged := [t for t in tables if part in _tags(t)]:
+            tables = tagged
+        elif fields or not inside:
+            tables = [t for annotation in fields for t in _tables(annotation)]
+            # A place in an array, or a key of a dict, leads to what these hold.
+            inside = tables != fields
+    return sorted({key for table in tables for key in table.model_fields})
+
+
+def _explain(model: type[BaseModel], error: ErrorDetails, whole: str) -> str:
+    """One line for one of pydantic's errors: path, what was given, what was expected."""
+    location = [part for part in error["loc"] if part not in ("str", "tuple[str, ...]")]
+    tags = {tag for table in _reachable(model, set()) for tag in _tags(table)}
+    path = ".".join(str(part) for part in location if part not in tags) or whole
+    if error["type"] == "extra_forbidden":
+        return f"{path}: no such key{nearest(str(location[-1]), keys(model, location[:-1]))}"
+    if error["type"] == "missing":
+        return f"{path}: missing"
+    return f"{path}: {error['msg'][0].lower()}{error['msg'][1:]}, got {error['input']!r}"
+
+
+def _tables(annotation: Any) -> list[type[BaseModel]]:
+    """The models that an annotation holds: in an option, a tuple, a dict or a union."""
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        return [annotation]
+    return [table for part in get_args(annotation) for table in _tables(part)]
+
+
+def _reachable(model: type[BaseModel], seen: set[type[BaseModel]]) -> set[type[BaseModel]]:
+    if model not in seen:
+        seen.add(model)
+        for field in model.model_fields.values():
+            for table in _tables(field.annotation):
+                _reachable(table, seen)
+    return seen
+
+
+def _tags(model: type[BaseModel]) -> tuple[Any, ...]:
+    """The names by which pydantic's locations call a member of a tagged union."""
+    kind = model.model_fields.get("kind")
+    return get_args(kind.annotation) if kind else ()

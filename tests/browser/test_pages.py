@@ -1,0 +1,108 @@
+"""What a user sees in a browser, of a study that was really searched."""
+
+from pathlib import Path
+
+import pytest
+from selenium.webdriver.common.action_chains import ActionChains
+from selenium.webdriver.common.by import By
+
+from tests.browser.conftest import STUDY, Browser
+
+WORDS = {0: ["densenet k=4 1-1-1-1", "int8"], 1: ["densenet k=2 1-1-1-1"]}
+SHOWN = "[...document.querySelectorAll('article[data-trial]')].filter(card => !card.hidden)"
+NAMES = f"{SHOWN}.map(card => card.dataset.trial)"
+
+
+@pytest.fixture
+def page(browser: Browser, report: str) -> Browser:
+    """The study's page, on a screen of 1280 pixels."""
+    browser.wide(1280)
+    browser.console()
+    browser.requested()
+    browser.get(report)
+    browser.until("document.querySelectorAll('.plot .main-svg').length > 0")
+    return browser
+
+
+def test_the_page_is_complete_in_itself(page: Browser):
+    assert page.console() == []
+    assert {address.split(":")[0] for address in page.requested()} <= {"file", "data"}
+    assert page.execute_script("return document.querySelectorAll('.plot:not(.js-plotly-plot)').length") == 0
+
+
+def test_a_click_on_a_point_of_the_front_shows_its_recipe(page: Browser):
+    assert page.execute_script(f"return {NAMES}") == []
+    plot = page.find_element(By.CSS_SELECTOR, ".chooser .plot")
+    trial = page.execute_script(
+        "return arguments[0].data.find(trace => trace.name === 'front').customdata[0]", plot
+    )
+    # The front is drawn last, but for the ring around what was chosen.
+    marks = plot.find_elements(By.CSS_SELECTOR, ".scatterlayer .trace .points .point")
+    ActionChains(page).move_to_element(marks[-1]).click().perform()
+    assert page.until(f"{NAMES}.length && {NAMES}") == [str(trial)]
+    card = page.execute_script(f"return {SHOWN}[0]")
+    assert [item.text for item in card.find_elements(By.TAG_NAME, "li")] == WORDS[trial]
+    assert "on the front" in card.text
+    chosen = page.execute_script(
+        "return [...document.querySelectorAll('tr.chosen')].map(row => row.dataset.trial)"
+    )
+    assert set(chosen) == {str(trial)}
+    ring = page.execute_script("return arguments[0].data.at(-1).x", plot)
+    assert len(ring) == 1
+
+
+def test_a_row_chooses_too(page: Browser):
+    page.find_element(By.TAG_NAME, "summary").click()
+    page.find_element(By.CSS_SELECTOR, "details tr[data-trial='3']").click()
+    assert page.until(NAMES) == ["3"]
+    assert "misses a constraint by" in page.execute_script(f"return {SHOWN}[0].textContent")
+
+
+def test_a_header_sorts(page: Browser):
+    page.find_element(By.TAG_NAME, "summary").click()
+    table = page.find_element(By.CSS_SELECTOR, "details table")
+    header = next(h for h in table.find_elements(By.TAG_NAME, "button") if "micronet" in h.text)
+    order = "return [...arguments[0].tBodies[0].rows].map(row => Number(row.cells[3].dataset.value))"
+    for expected in (sorted, lambda values: sorted(values, reverse=True)):
+        header.click()
+        values = page.execute_script(order, table)
+        assert len(values) == 4
+        assert values == expected(values)
+    assert values[0] > values[-1]
+
+
+@pytest.mark.parametrize("width", [390, 1280])
+def test_the_page_never_scrolls_sideways(browser: Browser, report: str, width: int):
+    browser.wide(width)
+    browser.get(report)
+    browser.until("document.querySelectorAll('.plot .main-svg').length > 0")
+    browser.execute_script("document.querySelector('details').open = true; choose('0')")
+    assert browser.execute_script("return document.documentElement.scrollWidth") <= width
+    wide = "[...document.querySelectorAll('.plot')].map(plot => plot.getBoundingClientRect().right)"
+    assert max(browser.execute_script(f"return {wide}")) <= width
+
+
+def test_the_dashboard_shows_the_feasible_front(browser: Browser, dashboard: str):
+    browser.wide(1280)
+    browser.get(f"{dashboard}studies/1")
+    assert browser.until("document.getElementById('user-defined-plot:feasible-front')?.data") is not None
+    traces = browser.execute_script(
+        "return document.getElementById('user-defined-plot:feasible-front').data"
+        ".map(trace => [trace.name, trace.customdata])"
+    )
+    drawn = dict(traces)
+    assert drawn["misses a constraint"] == [3]
+    assert 1 in drawn["front"]
+    assert 3 not in drawn["front"]
+
+
+def test_the_dashboard_has_a_note_and_the_files_of_a_trial(browser: Browser, dashboard: str, runs: Path):
+    browser.wide(1280)
+    browser.get(f"{dashboard}studies/1/trials?numbers=0")
+    text = str(browser.until("document.body.innerText.includes('Artifacts') && document.body.innerText"))
+    assert "densenet k=4 1-1-1-1\nint8" in text
+    assert "The 10 operations with the most MACs, and the sum of all:" in text
+    for name in ("recipe.toml", "log.txt", "curve.csv"):
+        assert name in text
+    assert len(list((runs / "artifacts").iterdir())) == 3 * 4
+    assert (runs / STUDY / "trial-00000" / "curve.csv").read_text().count("\n") > 3

@@ -1,0 +1,56 @@
+"""Structured pruning as it is predicted, against both engines: they agree, or nothing is predicted."""
+
+import re
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+import torch
+from torch import nn
+
+from searcher.costs.record import record
+from searcher.costs.shapes import outline
+from searcher.engines import nni, torch_pruning
+from searcher.errors import TrialError
+from searcher.recipe import Model, Recipe
+from searcher.reconcile import reconcile
+from tests.pruned_nets import LOST, SAME
+
+ENGINES = {"torch-pruning": torch_pruning.prune_channels, "nni": nni.prune_channels}
+SIZES = (1, 3, 16, 16)
+
+
+def predicted(build: Callable[[], nn.Module], ratio: float) -> Any:
+    model = build().to("meta")
+    channels = outline(model, SIZES).channels
+    return channels.lost or outline(model, SIZES, channels.after(ratio)).ops
+
+
+@pytest.mark.parametrize("engine", ENGINES)
+@pytest.mark.parametrize("name", SAME)
+def test_pruned_as_predicted(name: str, engine: str) -> None:
+    torch.manual_seed(0)
+    expected = predicted(SAME[name], 0.3)
+    small = ENGINES[engine](SAME[name]().eval(), torch.randn(SIZES), 0.3, "l1")
+    found = record(small, torch.randn(SIZES))
+    assert not isinstance(expected, str), expected
+    reconcile(expected, found, Recipe(model=Model(name=name), stages=()))
+
+
+@pytest.mark.parametrize("name", LOST)
+def test_what_is_not_certain_is_not_predicted(name: str) -> None:
+    reason, build = LOST[name]
+    assert reason in predicted(build, 0.3)
+
+
+@pytest.mark.parametrize("engine", ENGINES)
+@pytest.mark.parametrize("name", LOST)
+def test_an_engine_prunes_or_says_in_one_line_that_it_cannot(name: str, engine: str) -> None:
+    torch.manual_seed(0)
+    said = None
+    try:
+        ENGINES[engine](LOST[name][1]().eval(), torch.randn(SIZES), 0.3, "l1")(torch.randn(SIZES))
+    except TrialError as error:
+        said = str(error)
+    lines = r"(torch-pruning|NNI) (cannot prune this network: |was asked to remove ).+"
+    assert said is None or re.fullmatch(lines, said)
