@@ -25,3 +25,4 @@ check: install
 bench: install
 	$(BIN)/python -m benchmarks.trial_start
 	$(BIN)/python -m benchmarks.prediction
+	$(BIN)/python -m benchmarks.runtimes

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Literal
 
 from searcher.report import number
 
@@ -10,21 +11,21 @@ from searcher.report import number
 class _Figure:
     label: str
     unit: str = ""
-    sign: str = ""
+    change: Literal["points", "factor", ""] = ""
 
 
 _FIGURES = {
     "top1": _Figure("top-1 accuracy", "%", "points"),
-    "size_mb": _Figure("size of the file", "MB", "÷"),
-    "fps": _Figure("images a second", "", "×"),
-    "latency_ms": _Figure("latency, mean", "ms", "÷"),
-    "latency_median_ms": _Figure("latency, median", "ms", "÷"),
-    "inference_memory_mb": _Figure("memory of the model", "MB", "÷"),
-    "peak_memory_mb": _Figure("memory of the whole process", "MB", "÷"),
+    "size_mb": _Figure("size of the file", "MB", "factor"),
+    "fps": _Figure("images a second", "", "factor"),
+    "latency_ms": _Figure("latency, mean", "ms", "factor"),
+    "latency_median_ms": _Figure("latency, median", "ms", "factor"),
+    "inference_memory_mb": _Figure("memory of the model", "MB", "factor"),
+    "peak_memory_mb": _Figure("memory of the whole process", "MB", "factor"),
     "sparsity": _Figure("weights that are zero", "%"),
-    "params": _Figure("parameters", "", "÷"),
-    "macs": _Figure("multiply-accumulates", "", "÷"),
-    "micronet_score": _Figure("score", "", "÷"),
+    "params": _Figure("parameters", "", "factor"),
+    "macs": _Figure("multiply-accumulates", "", "factor"),
+    "micronet_score": _Figure("score", "", "factor"),
 }
 """The figures in the order of the rows; a metric that is not here comes last, without a change."""
 
@@ -66,14 +67,17 @@ def _name(key: str) -> str:
 def _shown(figure: _Figure, value: float) -> str:
     if figure.unit == "%":
         return f"{value:.2%}"
-    shown = f"{value:,.0f}" if value >= 100 else number(value)
+    shown = f"{value:,.0f}" if value >= 100 else f"{value:.2f}" if value >= 10 else number(value)
     return f"{shown} {figure.unit}".strip()
 
 
 def _stated(figure: _Figure, before: float | None, after: float) -> str:
-    if before is None or not figure.sign:
+    if before is None or not figure.change:
         return ""
-    if figure.sign == "points":
+    if figure.change == "points":
         return f"{100 * (after - before):+.2f} points"
-    large, small = (before, after) if figure.sign == "÷" else (after, before)
-    return f"{figure.sign} {large / small:,.2f}" if small else ""
+    if before == after:
+        return "unchanged"
+    if not (before and after):
+        return ""
+    return f"÷ {before / after:,.2f}" if before > after else f"× {after / before:,.2f}"

@@ -8,14 +8,14 @@ from pydantic import TypeAdapter, ValidationError
 from rich.console import Console
 
 from searcher import card, page
-from searcher.curve import CURVE
+from searcher.curve import CURVE, Point
 from searcher.curve import read as read_curve
 from searcher.engines import onnx, weights
 from searcher.engines.onnx import Agreement
 from searcher.errors import SearcherError, TrialError
 from searcher.pipeline import Network
 from searcher.recipe_file import RecipeFile
-from searcher.retrain import Result, compare, retrain
+from searcher.retrain import Result, compare, retrain, states
 from searcher.tasks.classification import Classification
 from searcher.training_view import TrainingView
 
@@ -111,8 +111,14 @@ def _sizes(folder: Path) -> dict[str, int]:
 
 
 def _describe(file: RecipeFile, delivery: Delivery, folder: Path) -> None:
-    text = card.model_card(file, delivery.result, delivery.onnx, folder)
-    (folder / "README.md").write_text(text, encoding="utf-8")
-    states = sorted((folder / CHECKPOINTS).iterdir())
-    curves = {state.name: read_curve(state / CURVE) for state in states if (state / CURVE).is_file()}
-    page.write(folder / "report.html", card.model_page(file, delivery.result, delivery.onnx, curves))
+    told = (file, delivery.result, delivery.onnx, folder)
+    (folder / "README.md").write_text(card.model_card(*told), encoding="utf-8")
+    page.write(folder / "report.html", card.model_page(*told, _curves(delivery.result, folder / CHECKPOINTS)))
+
+
+def _curves(result: Result, checkpoints: Path) -> dict[str, list[Point]]:
+    seeds = [seed.seed for seed in result.seeds]
+    return {
+        f"seed {seed}": read_curve(states(checkpoints, result.recipe, result.epochs, seed) / CURVE)
+        for seed in seeds
+    }

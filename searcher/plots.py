@@ -133,7 +133,8 @@ def importance_figure(found: Importances, rows: int = 12) -> go.Figure:
 
 def curve_figure(curves: Mapping[str, Sequence[Point]]) -> go.Figure:
     """Validation accuracy while trainings ran, by seconds; a line a training, by name."""
-    chart = _figure(_title("seconds since its start"), _title("validation accuracy") | {"tickformat": ".0%"})
+    across = _title("seconds since its start") | {"rangemode": "tozero"}
+    chart = _figure(across, _title("validation accuracy") | {"tickformat": ".0%"})
     for name, points in curves.items():
         read = [p for p in points if not math.isnan(p.accuracy)]
         texts = [f"{_plain(name)}<br>{_plain(p.stage)} {p.epoch}/{p.epochs}: {p.accuracy:.2%}" for p in read]
@@ -201,7 +202,7 @@ def _axis(study: Study, trials: Sequence[FrozenTrial], position: int) -> dict[st
 
 
 def _title(text: str) -> dict[str, object]:
-    return {"title": {"text": _plain(text), "font": {"size": 13}}}
+    return {"title": {"text": _plain(text), "font": {"size": 13}, "standoff": 12}}
 
 
 def title_of(metric: Metric) -> str:

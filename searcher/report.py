@@ -12,10 +12,8 @@ from rich.console import Console, ConsoleOptions, RenderResult
 from rich.table import Table
 
 from searcher.front import Front, front, violation
-from searcher.measure import on_split
 from searcher.recipe import Recipe
 from searcher.study import Metric, Study
-from searcher.verify import TEST, Verified
 
 WIDE = 140
 """Columns of a console from which on a table has room for the recipes."""
@@ -29,6 +27,12 @@ def number(value: float) -> str:
     if value and abs(value) < 0.1:
         return f"{value:.5f}"
     return f"{value:.4f}" if abs(value) < 100 else f"{value:,.0f}"
+
+
+def spread(value: float, off: float) -> str:
+    """How far off a figure may be, or is over the seeds, with as many decimals as the figure itself has."""
+    places = len(number(value).partition(".")[2])
+    return f"{off:,.{places}f}"
 
 
 def front_table(study: Study, points: Front, rows: int | None = None, name: str = "front") -> "TrialTable":
@@ -167,27 +171,3 @@ def stored_table(studies: Sequence[tuple[optuna.Study, Study]]) -> Table:
         counts = [len(complete), failed, study.budget.trials]
         table.add_row(study.stored_name, *map(str, counts), size)
     return table
-
-
-def verified_table(study: Study, points: Sequence[Verified]) -> Table:
-    """The front as it was found, beside the mean and deviation of other seeds."""
-    title = f"{study.stored_name}, front with other seeds"
-    table = Table(title=title, title_justify="left", box=box.SIMPLE_HEAD, pad_edge=False)
-    table.add_column("trial", justify="right")
-    for metric in study.objectives:
-        table.add_column(f"{metric.key}\nfound".replace(":", "\n"), justify="right")
-        table.add_column("other\nseeds", justify="right")
-    quality = [m.key for m in on_split(study.objectives)]
-    for key in quality:
-        table.add_column(f"{key}\ntest", justify="right")
-    table.add_column("verdict", overflow="fold")
-    for point in points:
-        cells = [str(point.trial.number)]
-        for metric in study.objectives:
-            cells += [number(point.trial.user_attrs["metrics"][metric.key]), _spread(point, metric.key)]
-        table.add_row(*cells, *(_spread(point, TEST + key) for key in quality), point.verdict)
-    return table
-
-
-def _spread(point: Verified, key: str) -> str:
-    return f"{number(point.mean(key))} ± {number(point.deviation(key))}" if point.seeds else ""

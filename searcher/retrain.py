@@ -133,6 +133,11 @@ def compare(file: RecipeFile, done: Sequence[Retrained]) -> list[Line]:
     return lines
 
 
+def states(folder: Path, digest: str, epochs: int, seed: int) -> Path:
+    """Where the states of one seed's training are kept, and its curve."""
+    return folder / f"{digest}-{epochs}-epochs-seed-{seed}"
+
+
 class _Seed:
     """One seed's training; what is done is found again in its folder."""
 
@@ -147,7 +152,7 @@ class _Seed:
     ) -> None:
         budget = epochs or file.provenance.epochs
         self.file, self.task, self.seed = file, task, seed
-        self.folder = folder / f"{file.recipe.digest()}-{budget}-epochs-seed-{seed}"
+        self.folder = states(folder, file.recipe.digest(), budget, seed)
         device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
         checkpoints = Checkpoints(self.folder)
         self.run = Run(task, budget, seed, device, self._report, checkpoints)

@@ -7,7 +7,7 @@ from rich.table import Table
 
 from searcher.changes import changes
 from searcher.engines.onnx import Agreement
-from searcher.report import number
+from searcher.report import number, spread
 from searcher.retrain import Line, Result, Retrained
 
 Rows = tuple[tuple[str, ...], list[tuple[str, ...]]]
@@ -20,8 +20,8 @@ def expected_rows(result: Result) -> Rows:
         (
             line.key,
             number(line.expected),
-            f"± {number(line.tolerance)}",
-            number(line.mean) + _spread(line, len(result.seeds)),
+            f"± {spread(line.expected, line.tolerance)}",
+            number(line.mean) + _over_seeds(line, len(result.seeds)),
             "met" if line.met else "MISSED",
         )
         for line in result.lines
@@ -52,7 +52,7 @@ def sections(result: Result, files: Mapping[str, Agreement]) -> list[tuple[str, 
     every = [
         ("Expected and retrained, on the validation split", expected_rows(result)),
         ("Test split, which nothing else has seen", test_rows(result)),
-        ("Before and after pruning and quantization", change_rows(result.seeds[0])),
+        ("Before and after pruning and quantization, on the validation split", change_rows(result.seeds[0])),
         ("ONNX files on the test split", agreement_rows(files)),
     ]
     return [(title, rows) for title, rows in every if rows[1]]
@@ -74,5 +74,5 @@ def markdown(rows: Rows) -> str:
     return "\n".join(f"| {' | '.join(line)} |" for line in lines)
 
 
-def _spread(line: Line, seeds: int) -> str:
-    return f" ± {number(line.deviation)}" if seeds > 1 else ""
+def _over_seeds(line: Line, seeds: int) -> str:
+    return f" ± {spread(line.mean, line.deviation)}" if seeds > 1 else ""

@@ -32,7 +32,8 @@ class TrainingView:
         name = f"seed {seed}, {stage}"
         if not self._console.is_terminal:
             if epoch == epochs:
-                text = f"{name}: {epochs} epochs, validation {accuracy:.4f}"
+                unit = "epoch" if epochs == 1 else "epochs"
+                text = f"{name}: {epochs} {unit}, validation {accuracy:.4f}"
                 self._console.print(text, highlight=False)
             return
         if (seed, stage) not in self._bars:

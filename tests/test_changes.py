@@ -23,6 +23,15 @@ def test_changes_as_practitioners_state_them():
     ]
 
 
+def test_a_figure_that_grew_is_multiplied():
+    before = {"inference_memory_mb": 24.3507, "fps": 5000.0, "macs": 7.0}
+    assert changes(before, {"inference_memory_mb": 35.2133, "fps": 2500.0, "macs": 7.0}) == [
+        Change("images a second", "5,000", "2,500", "÷ 2.00"),
+        Change("memory of the model", "24.35 MB", "35.21 MB", "× 1.45"),
+        Change("multiply-accumulates", "7.0000", "7.0000", "unchanged"),
+    ]
+
+
 def test_nothing_is_divided_by_zero():
     assert changes({"macs": 5.0, "fps": 0.0}, {"macs": 0.0, "fps": 1.0}) == [
         Change("images a second", "0.0000", "1.0000", ""),

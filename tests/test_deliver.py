@@ -89,7 +89,7 @@ def test_a_killed_retraining_goes_on_from_its_last_epoch(searcher: Searcher, exp
     process.send_signal(signal.SIGKILL)
     process.wait()
     (state,) = (place / "best").rglob("*.pt")
-    done = torch.load(state, weights_only=True)["epoch"]
+    done = len(torch.load(state, weights_only=True)["accuracies"])
     resumed = searcher("retrain", "best.toml", "--epochs", "30")
     assert resumed.returncode == undisturbed.returncode
     assert 0 < done <= 30

@@ -1,0 +1,91 @@
+"""What several commands take, and what several do with it."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from searcher.errors import SearcherError
+
+if TYPE_CHECKING:
+    import optuna
+    from pandas import DataFrame
+
+    from searcher.study import Study
+
+RUNS = Path("runs")
+
+RunsDir = Annotated[Path, typer.Option(help="Where everything is stored.", show_default=True)]
+Overrides = Annotated[
+    list[str] | None,
+    typer.Option("--set", metavar="KEY=VALUE", help="Change a key of the study, e.g. budget.trials=20."),
+]
+StudyName = Annotated[
+    str, typer.Argument(metavar="STUDY", help="A study's name, or a path to its TOML file.")
+]
+StoredStudy = Annotated[str, typer.Option("--study", help="A stored study's name.")]
+
+
+def chosen(study: str, overrides: list[str] | None) -> "Study":
+    """The study on the first of its tasks whose data is here; says what was passed over.
+
+    Raises:
+        SearcherError: There is no such study, or a key is wrong, or no task has its data here.
+    """
+    from searcher import tasks
+    from searcher.study import StudyFile
+
+    file = StudyFile(study, overrides or [])
+    task, passed_over = tasks.choose(file.tasks)
+    if passed_over:
+        typer.echo(passed_over)
+    return file.study(task)
+
+
+def stored_name(runs_dir: Path, study: str) -> str:
+    """The name by which a study is stored; says which one was taken where several could be meant.
+
+    Raises:
+        SearcherError: None could.
+    """
+    from searcher import storage
+
+    name, hint = storage.resolve(runs_dir, study)
+    if hint:
+        typer.echo(hint, err=True)
+    return name
+
+
+def load(runs_dir: Path, study: str) -> tuple["optuna.Study", "Study"]:
+    """The trials of a stored study, and the study.
+
+    Raises:
+        SearcherError: It is not stored.
+    """
+    from searcher import storage
+
+    return storage.load(runs_dir, stored_name(runs_dir, study))
+
+
+def write_csv(frame: "DataFrame", path: Path) -> None:
+    """Write a table.
+
+    Raises:
+        SearcherError: The path cannot be written.
+    """
+    try:
+        frame.to_csv(path, index=False)
+    except OSError as error:
+        raise SearcherError(f"{path} cannot be written: {error.strerror or error}") from error
+
+
+@contextmanager
+def stopped_by_ctrl_c(goes_on: str) -> Iterator[None]:
+    """Within it Ctrl-C is no accident: says how it goes on; exit status 130."""
+    try:
+        yield
+    except KeyboardInterrupt:
+        typer.echo(f"stopped: {goes_on}")
+        raise typer.Exit(130) from None

@@ -1,0 +1,84 @@
+"""Commands on one network, whether or not a search has found it: `cost` and `measure`."""
+
+from pathlib import Path
+from typing import Annotated, Literal
+
+import typer
+
+from searcher.commands.common import RUNS, RunsDir, write_csv
+from searcher.errors import SearcherError, TrialError
+
+Target = Annotated[
+    str,
+    typer.Argument(
+        help="A recipe's file, STUDY#TRIAL, a study (for its reference), or pkg.mod:function.",
+    ),
+]
+InputSizes = Annotated[
+    str | None,
+    typer.Option(
+        "--input", metavar="1,C,H,W", help=r"Sizes of the input.  \[default: the study's, else 1,3,32,32]"
+    ),
+]
+Classes = Annotated[int, typer.Option(min=1, help="Outputs, where no study says it.")]
+
+
+def cost(
+    target: Target,
+    input_sizes: InputSizes = None,
+    classes: Classes = 10,
+    csv: Annotated[Path | None, typer.Option(metavar="FILE", help="Write the rows as CSV.")] = None,
+    runs_dir: RunsDir = RUNS,
+) -> None:
+    """What a network costs: every operation, the totals, and all score variants side by side."""
+    from rich.console import Console
+
+    from searcher import cost_table
+    from searcher.costs.op import not_counted
+    from searcher.target import resolve
+
+    found = resolve(target, runs_dir, input_sizes, classes)
+    ops, how = found.ops()
+    console = Console()
+    console.print(f"{found.title}, {how}", soft_wrap=True, highlight=False)
+    console.print(cost_table.LayerTable(ops))
+    for line in not_counted(ops):
+        console.print(f"not counted: {line}", style="bold", soft_wrap=True, highlight=False)
+    console.print(cost_table.variant_table(ops))
+    for line in cost_table.references():
+        console.print(line, soft_wrap=True, highlight=False)
+    if csv:
+        write_csv(cost_table.frame(ops), csv)
+
+
+def measure(
+    target: Target,
+    input_sizes: InputSizes = None,
+    classes: Classes = 10,
+    batch: Annotated[int, typer.Option(min=1, help="Images a run.")] = 1,
+    threads: Annotated[int, typer.Option(min=1, max=1024, help="Threads of the processor.")] = 1,
+    device: Annotated[Literal["cpu", "cuda"], typer.Option(help="Where it runs.")] = "cpu",
+    warmup: Annotated[int, typer.Option(min=0, help="Runs before those that are timed.")] = 10,
+    runs: Annotated[int, typer.Option(min=1, help="Runs that are timed.")] = 50,
+    runs_dir: RunsDir = RUNS,
+) -> None:
+    """How a network runs: size of its file, latency, FPS and memory, in a process of its own."""
+    from rich.console import Console
+
+    from searcher import cost_table
+    from searcher.costs.latency import check_device, run_inference
+    from searcher.deployment import Deployment
+    from searcher.engines import weights
+    from searcher.target import resolve
+
+    asked = Deployment(batch=batch, threads=threads, device=device, warmup=warmup, runs=runs)
+    check_device(asked)
+    found = resolve(target, runs_dir, input_sizes, classes)
+    executed = found.network().executed
+    try:
+        inference = run_inference(executed, found.example(), asked)
+    except TrialError as error:
+        raise SearcherError(f"{found.title}: {error}") from error
+    console = Console()
+    console.print(found.title, soft_wrap=True, highlight=False)
+    console.print(cost_table.inference_table(inference, weights.size_mb(executed)))

@@ -1,0 +1,80 @@
+"""Commands from the front to a file that ships: `export`, `retrain` and `verify`."""
+
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from searcher.commands.common import RUNS, RunsDir, StoredStudy, load, stopped_by_ctrl_c
+
+
+def export(
+    study: StoredStudy,
+    pick: Annotated[
+        str, typer.Option(help='best, knee, a trial\'s number, or a condition such as "top1>=0.90".')
+    ] = "best",
+    output: Annotated[Path, typer.Option("--output", "-o", help="The recipe file.")] = Path("best.toml"),
+    runs_dir: RunsDir = RUNS,
+) -> None:
+    """Write one trial's recipe to a file that retrains without the study."""
+    from searcher.export import export as make_file
+    from searcher.pick import pick as choose
+    from searcher.report import complete_trials, words
+
+    stored, searched = load(runs_dir, study)
+    trial = choose(searched, complete_trials(stored), pick)
+    make_file(searched, trial, stored.user_attrs["identity"]["data fingerprint"]).save(output)
+    figures = ", ".join(f"{o.key} {trial.user_attrs['metrics'][o.key]:.5g}" for o in searched.objectives)
+    typer.echo(f"trial {trial.number}: {words(trial)}")
+    typer.echo(f"{figures}: {output}; searcher retrain {output} trains it again")
+
+
+def retrain(
+    recipe: Annotated[Path, typer.Argument(help="A recipe file, from searcher export.")],
+    seeds: Annotated[int, typer.Option(min=1, help="Trainings; the first seed is the file's.")] = 1,
+    epochs: Annotated[int | None, typer.Option(min=1, help="Instead of the file's budget.")] = None,
+    output: Annotated[
+        Path | None, typer.Option("--output", "-o", help=r"The folder.  \[default: the file's name]")
+    ] = None,
+) -> None:
+    """Train a recipe file's recipe again and write the model that deploys; Ctrl-C stops, again goes on.
+
+    Exit status 3 where a figure is further from the expected one than its tolerance.
+    """
+    from rich.console import Console
+
+    from searcher import deliver, recipe_file, retrain_table
+
+    console = Console(soft_wrap=not sys.stdout.isatty())
+    file, folder = recipe_file.load(recipe), output or recipe.with_suffix("")
+    with stopped_by_ctrl_c("the same command goes on from the last epoch"):
+        delivery = deliver.retrain_into(file, folder, seeds, epochs, console)
+    for title, rows in retrain_table.sections(delivery.result, delivery.onnx):
+        console.print(retrain_table.table(title, rows))
+    console.print(f"{folder}: {', '.join(sorted(p.name for p in folder.iterdir()))}", highlight=False)
+    if not delivery.result.met:
+        raise typer.Exit(3)
+
+
+def verify(
+    study: StoredStudy,
+    seeds: Annotated[int, typer.Option(min=1, help="Trainings of each point.")] = 3,
+    workers: Annotated[int | None, typer.Option(min=1, help="Trainings at a time.")] = None,
+    runs_dir: RunsDir = RUNS,
+) -> None:
+    """Train the front again with other seeds, read the test split, and say which points were luck."""
+    from rich.console import Console
+
+    from searcher import report
+    from searcher.front import front
+    from searcher.search import default_workers
+    from searcher.verified_table import VerifiedTable
+    from searcher.verify import verify as again
+
+    stored, searched = load(runs_dir, study)
+    points, count = front(searched, report.complete_trials(stored)), workers or default_workers(searched)
+    console = Console(soft_wrap=not sys.stdout.isatty())
+    with stopped_by_ctrl_c("the same command goes on from there"):
+        verified = again(searched, points, runs_dir / searched.stored_name, seeds, count, console.print)
+    console.print(VerifiedTable(searched, verified))

@@ -1,0 +1,91 @@
+"""Commands on studies that can be run: `run`, `check` and `ls`."""
+
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from searcher.commands.common import RUNS, Overrides, RunsDir, StudyName, chosen, stopped_by_ctrl_c
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from searcher.state import State
+    from searcher.study import Study
+
+
+def run(
+    study: Annotated[str, typer.Option(help="A study's name, or a path to its TOML file.")],
+    override: Overrides = None,
+    workers: Annotated[
+        int | None,
+        typer.Option(
+            min=1, help=r"Trials at a time.  \[default: one a core, at most 4; 1 with a GPU or timed metrics]"
+        ),
+    ] = None,
+    runs_dir: RunsDir = RUNS,
+) -> None:
+    """Search: run a study's trials. Ctrl-C stops; the same command goes on from there.
+
+    Exit status 1 where not one trial is complete, 2 for bad input, 130 after Ctrl-C.
+    """
+    from rich.console import Console
+
+    from searcher.search import default_workers
+
+    console = Console(soft_wrap=not sys.stdout.isatty())
+    searched = chosen(study, override)
+    count = workers or default_workers(searched)
+    text = f"{searched.stored_name}: {searched.budget.trials} trials, {count} at a time"
+    console.print(text, highlight=False)
+    with stopped_by_ctrl_c(f"the same command goes on; searcher show {searched.name} has the table"):
+        state = _search(searched, runs_dir, count, console)
+    _tell(searched, state, runs_dir, console)
+    if not state.complete:
+        raise typer.Exit(1)
+
+
+def _search(study: "Study", runs_dir: Path, count: int, console: "Console") -> "State":
+    from searcher.live import LiveView, PlainView
+    from searcher.search import search
+
+    if not console.is_terminal:
+        return search(study, runs_dir, count, PlainView(console))
+    with LiveView(console) as view:
+        return search(study, runs_dir, count, view)
+
+
+def _tell(study: "Study", state: "State", runs_dir: Path, console: "Console") -> None:
+    # Not before: a driver does without plotly.
+    from searcher import report
+    from searcher.publish import publish
+
+    console.print(report.front_table(study, state.front))
+    if lacking := publish(runs_dir, study.stored_name):
+        console.print(lacking, highlight=False)
+    counts = ", ".join(f"{count} {name}" for count, name in state.counts)
+    text = f"{counts}: {study.stored_name} in {runs_dir}"
+    console.print(text, highlight=False)
+
+
+def check(study: StudyName, override: Overrides = None) -> None:
+    """Check a study without running it: its keys, task, space and metrics."""
+    from searcher.check import check_parts, describe
+
+    checked = chosen(study, override)
+    for line in describe(checked, check_parts(checked)):
+        typer.echo(line)
+
+
+def ls(runs_dir: RunsDir = RUNS) -> None:
+    """The studies that can be run, and those that are stored."""
+    from rich.console import Console
+
+    from searcher import catalog, report, storage
+
+    console = Console()
+    console.print(report.catalog_table(catalog.files("studies")))
+    names = storage.stored_names(runs_dir)
+    if names:
+        console.print(report.stored_table([storage.load(runs_dir, name) for name in names]))
