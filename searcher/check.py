@@ -9,7 +9,7 @@ from typing import Any
 import optuna
 import torch
 
-from searcher import catalog, tasks
+from searcher import catalog, samplers, tasks
 from searcher.costs.latency import check_device
 from searcher.costs.op import not_counted
 from searcher.errors import SearcherError, TrialError
@@ -40,6 +40,7 @@ def check_parts(study: Study) -> Space:
     check_metrics(study.measured())
     if timed(study.measured()):
         check_device(study.deployment)
+    samplers.make(study.sampler, study.seed, 0)
     if study.reference:
         _check_reference(study.reference)
     path = catalog.find("spaces", study.space)

@@ -1,5 +1,6 @@
 """Where a trial runs: a process forked from a server that has torch loaded already."""
 
+import contextlib
 import multiprocessing
 import os
 import signal
@@ -59,6 +60,11 @@ class LocalTrial:
             self._process.join()
             events.append(Killed(_how_it_ended(self._process.exitcode or 0)))
         return events
+
+    def go_on(self) -> None:
+        """Answer a trial that waits at a rung."""
+        with contextlib.suppress(OSError):  # it was killed meanwhile, which `events` will say
+            self._connection.send(True)
 
     def stop(self) -> None:
         """End the process at once and wait until it is gone."""

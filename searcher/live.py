@@ -15,7 +15,7 @@ from rich.text import Text
 
 from searcher.report import WIDE, front_table, number
 from searcher.state import Running, State
-from searcher.trial import Done, Failed, Outcome
+from searcher.trial import Done, Failed, Infeasible, Killed, Outcome, Reused, Stopped
 
 
 def duration(seconds: float | None) -> str:
@@ -52,6 +52,12 @@ def summary(state: State, outcome: Outcome) -> str:
     if isinstance(outcome, Done):
         figures = (f"{o.key} {number(outcome.metrics[o.key])}" for o in state.study.objectives)
         return f"{', '.join(figures)}, {duration(outcome.seconds)}"
+    if isinstance(outcome, Stopped):
+        return f"stopped after {outcome.rung} epochs"
+    if isinstance(outcome, Reused):
+        return f"the same recipe as trial {outcome.number}"
+    if isinstance(outcome, Infeasible):
+        return f"infeasible: {outcome.reason}"
     return f"FAILED: {outcome.reason}" if isinstance(outcome, Failed) else f"{outcome.reason}, put back"
 
 
@@ -78,7 +84,7 @@ class LiveView:
 
     def told(self, state: State, number: int, outcome: Outcome) -> None:
         """Leave a line above the view where a trial failed."""
-        if not isinstance(outcome, Done):
+        if isinstance(outcome, Failed | Killed):
             self._console.print(f"trial {number}: {summary(state, outcome)}", markup=False, highlight=False)
 
 
@@ -100,12 +106,18 @@ def render(state: State, width: int, height: int) -> RenderableType:
     return Group(_head(state), _running(state), "", front_table(state.study, state.front, rows))
 
 
+_COLOURS = {"complete": "green", "failed": "red"}
+
+
 def _head(state: State) -> Panel:
     study = state.study
     counts = Text.assemble(
-        (f"{len(state.complete)} complete", "green"),
-        f" · {len(state.running)} running · ",
-        (f"{state.failed} failed", "red" if state.failed else ""),
+        *(
+            part
+            for count, name in state.counts
+            for part in ((f"{count} {name}", _COLOURS.get(name, "")), " · ")
+        ),
+        f"{len(state.running)} running",
         f" · {state.finished} of {study.budget.trials} trials",
         f" · {duration(time.monotonic() - state.started)} gone, {duration(state.seconds_left)} left",
     )

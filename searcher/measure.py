@@ -90,6 +90,27 @@ def _listed(metrics: Sequence[Metric], attribute: str) -> list[Metric]:
     return [m for m in metrics if m.metric in names]
 
 
+@dataclass(frozen=True)
+class Rows:
+    """What is known of a network before it is trained, for the metrics that need no more."""
+
+    ops: list[Op]
+
+
+def from_rows(ops: list[Op], metrics: Sequence[Metric]) -> dict[str, float]:
+    """The values, by key, of the metrics that the rows of a network alone give.
+
+    Files in `objectives/` list those in `PREDICTED`.
+    """
+    functions = metric_functions()
+    wanted = _listed(metrics, "PREDICTED")
+    return {m.key: float(functions[m.metric](Rows(ops), **_options(m))) for m in wanted}
+
+
+def _options(metric: Metric) -> dict[str, str]:
+    return {"variant": metric.variant} if metric.variant else {}
+
+
 def check_metrics(metrics: Sequence[Metric]) -> None:
     """Refuse a metric that does not exist, and a variant that is missing, unknown or not wanted.
 
@@ -120,8 +141,7 @@ def measure(measurement: Measurement, metrics: Sequence[Metric]) -> dict[str, fl
     functions = metric_functions()
     values = {}
     for m in metrics:
-        options = {"variant": m.variant} if m.variant else {}
-        values[m.key] = float(functions[m.metric](measurement, **options))
+        values[m.key] = float(functions[m.metric](measurement, **_options(m)))
         if not math.isfinite(values[m.key]):
             raise TrialError(f"metric {m.key} is {values[m.key]}, expected a finite number")
     return values

@@ -2,13 +2,16 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
+from typing import Any
 
 import torch
 from torch import nn
 
 from searcher.engines.fx import Prepared, convert
-from searcher.recipe import Distill, PruneChannels, PruneWeights, Quantize, Recipe, Train
+from searcher.recipe import Distill, PruneChannels, PruneWeights, Quantize, Recipe, Stage, Train
 from searcher.stages.distill import distill
+from searcher.stages.kept import first, kept, longest, recording
 from searcher.stages.prune import prune_channels, prune_weights
 from searcher.stages.quantize import prepare
 from searcher.stages.start import start
@@ -37,34 +40,47 @@ def run_recipe(
 
     Args:
         recipe: What to build and run.
-        run: Task, budget, seed and device.
-        uncompressed: Called once with the model as it is before the first stage that prunes or quantizes.
+        run: Task, budget, seed and device; with a store, what it has of the recipe is not trained again.
+        uncompressed: Called once with the model as it is before the first stage that prunes or quantizes,
+            where the store has none of the recipe.
 
     Raises:
         TrialError: A stage could not be executed as asked.
         SearcherError: The model cannot be built.
     """
-    torch.manual_seed(run.seed)
-    task = run.task
-    model = start(recipe.model, task)
-    executed, prepared = None, None
-    whole = True
-    for stage in recipe.stages:
+    trained = first(recipe, sum(not isinstance(stage, Quantize) for stage in recipe.stages))
+    before: list[list[Any]] = []
+    run = recording(run, before)
+    model, done = longest(trained, run)
+    if model is None:
+        torch.manual_seed(run.seed)
+        model = start(recipe.model, run.task)
+    whole = not done
+    for count, stage in enumerate(recipe.stages[done:], done + 1):
         if whole and not isinstance(stage, Train | Distill):
             uncompressed(model)
             whole = False
-        match stage:
-            case Train():
-                model = fit(model, run, stage, "train", mixup=stage.mixup)
-            case Distill():
-                model = distill(model, stage, run)
-            case PruneChannels():
-                model = prune_channels(model, stage, run)
-            case PruneWeights():
-                model = prune_weights(model, stage, run)
-            case Quantize():
-                run.report("quantize", 0, 1, float("nan"))
-                prepared = prepare(model, stage, run)
-                executed = convert(model, prepared)
-    model = model.cpu()
-    return Network(model, executed or model, prepared)
+        if isinstance(stage, Quantize):
+            run.report("quantize", 0, 1, float("nan"))
+            prepared = prepare(model, stage, run)
+            return Network(model, convert(model, prepared), prepared)
+        model = kept(first(recipe, count), run, partial(_run_stage, model, stage), before)
+    return Network(model, model)
+
+
+def _run_stage(model: nn.Module, stage: Stage, run: Run) -> nn.Module:
+    """The model after one more stage, on the CPU and in the order in which the store would return it."""
+    # A stage starts with the same random numbers, whatever was trained or found before it.
+    torch.manual_seed(run.seed)
+    match stage:
+        case Train():
+            model = fit(model, run, stage, "train", mixup=stage.mixup)
+        case Distill():
+            model = distill(model, stage, run)
+        case PruneChannels():
+            model = prune_channels(model, stage, run)
+        case PruneWeights():
+            model = prune_weights(model, stage, run)
+        case Quantize():
+            raise AssertionError("a quantized model is made anew, from what was trained")
+    return model.to("cpu", memory_format=torch.contiguous_format)  # type: ignore[call-overload,no-any-return]

@@ -8,21 +8,30 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-import numpy as np
 import optuna
 import torch
 from optuna.trial import FrozenTrial, TrialState
 
 from searcher import storage
+from searcher.ask import Asker, known_front
 from searcher.check import Space, check_parts, identify
+from searcher.errors import SearcherError, TrialError
 from searcher.launch import LocalTrial, cores, start_server, wait_for
 from searcher.measure import timed
 from searcher.recipe import Recipe
+from searcher.recover import place, put_back, recover
+from searcher.rungs import Rungs
+from searcher.screen import Screen, Screened, tried_before
 from searcher.state import Running, State, View
 from searcher.study import Study
-from searcher.trial import Done, Failed, Job, Killed, Outcome, Progress, stored_outcome
+from searcher.tell import Teller
+from searcher.trial import Done, Failed, Infeasible, Job, Killed, Outcome, Progress, Reused, Stopped
 
 RETRIES = 2
+"""How often a trial that was killed is tried again."""
+
+REFUSED = 200
+"""After so many recipes in a row that cannot be feasible, a search ends."""
 
 
 def search(study: Study, runs: Path, workers: int, view: View) -> State:
@@ -37,9 +46,12 @@ def search(study: Study, runs: Path, workers: int, view: View) -> State:
         start_server()
         identity = identify(study)
         storage.make_runs(runs)
+        warm = known_front(runs, study.warm_start.study) if study.warm_start else []
         folder = runs.absolute() / study.stored_name
         with storage.one_driver(folder):
             stored = storage.create_or_load(runs, study, identity)
+            if "warm_start" not in stored.user_attrs:
+                stored.set_user_attr("warm_start", warm)
             state = _Driver(study, stored, space, folder, workers, view).run(interrupted)
     if interrupted.is_set():
         raise KeyboardInterrupt
@@ -71,13 +83,17 @@ class _Driver:
         self.view = view
         self.threads = max(1, cores() // workers)
         self.state = State(study, workers)
+        self.asker, self.teller = Asker(study, stored, space), Teller(study, stored)
+        self.screen = Screen(study)
+        self.rungs = Rungs(study.early_stopping.reduction_factor)
+        self.refused = 0
 
     def run(self, interrupted: threading.Event) -> State:
-        self._recover()
+        recover(self.stored, self.folder, self.state, self.asker, self.teller, self.rungs)
         state = self.state
         try:
-            while not interrupted.is_set() and (state.running or self._wanted):
-                self._fill()
+            while not interrupted.is_set() and (state.running or self._more):
+                self._fill(interrupted)
                 wait_for([r.process for r in state.running.values()], 0.25)
                 self._collect()
                 self.view.update(state)
@@ -93,133 +109,147 @@ class _Driver:
         """Trials that are still to be started."""
         return self.study.budget.trials - self.state.finished - len(self.state.running)
 
-    def _recover(self) -> None:
-        """Count what is finished; tell or put back what was running when an earlier driver died."""
-        trials = self._trials()
-        self.state.add([t for t in trials if t.state == TrialState.COMPLETE])
-        for trial in trials:
-            if trial.state == TrialState.FAIL:
-                self.state.failed += trial.user_attrs.get("outcome") == "failed"
-            elif trial.state == TrialState.RUNNING:
-                self._recover_running(trial)
-        self.state.earlier = self.state.finished
+    @property
+    def _more(self) -> bool:
+        return self._wanted > 0 or self.rungs.promotable() is not None
 
-    def _recover_running(self, trial: FrozenTrial) -> None:
-        recipe = trial.user_attrs.get("recipe")
-        done = stored_outcome(self._place(trial.number), Recipe.model_validate(recipe)) if recipe else None
-        if done:
-            self._tell_done(optuna.Trial(self.stored, trial._trial_id), done)
-        elif trial.user_attrs.get("outcome") == "failed":
-            self._tell_failed(trial.number, trial.user_attrs["reason"])
-        else:
-            self._put_back(trial.number, "interrupted")
-
-    def _fill(self) -> None:
-        while self._wanted > 0 and len(self.state.running) < self.state.workers:
-            trial = self._ask()
+    def _fill(self, interrupted: threading.Event) -> None:
+        while len(self.state.running) < self.state.workers and self._more and not interrupted.is_set():
+            self._promote()
+            trial = self.asker.waiting() or self.asker.new(self.state.front)
             try:
                 recipe = self.space.suggest(trial)
             except Exception as error:
                 self._tell(trial, Failed(f"space {self.study.space}: {type(error).__name__}: {error}"))
             else:
-                self._start(trial, recipe)
+                self._consider(trial, recipe)
 
-    def _start(self, trial: optuna.Trial, recipe: Recipe) -> None:
+    def _promote(self) -> None:
+        """Put back what was stopped at a rung, where it is now among the best there."""
+        found = self.rungs.promotable()
+        if found:
+            ordinal, level = found
+            self.rungs.promote(ordinal, level)
+            stopped = [t for t in self._trials() if t.user_attrs.get("ordinal") == ordinal][-1]
+            self.asker.again(stopped.number, {"promoted_from": stopped.number})
+            self.state.stopped -= 1
+
+    def _consider(self, trial: optuna.Trial, recipe: Recipe) -> None:
+        """Start a trial, unless what comes of it is known already."""
+        before = tried_before(recipe, self._trials()) if self._screens(trial) else None
+        trial.set_user_attr("recipe", recipe.model_dump(mode="json"))
+        if before:
+            self._reuse(trial, before)
+            return
+        try:
+            screened = self.screen.look(recipe)
+        except (TrialError, SearcherError) as error:
+            self._tell(trial, Failed(f"{type(error).__name__}: {error}".splitlines()[0]))
+            return
+        if screened.infeasible and self._screens(trial):
+            self._refuse(trial, screened.infeasible, screened.predicted)
+        else:
+            self.refused = 0
+            self._start(trial, recipe, screened)
+
+    def _screens(self, trial: optuna.Trial) -> bool:
+        again = {"retry_of", "promoted_from"} & set(trial.user_attrs)
+        return self.study.screening and not again
+
+    def _reuse(self, trial: optuna.Trial, before: FrozenTrial) -> None:
+        """Tell what came of the same recipe before."""
+        told, state = before.user_attrs, self.state
+        if before.state == TrialState.COMPLETE:
+            done = Done(told["metrics"], 0.0, 0.0, told.get("measured", {}))
+            state.add([self.teller.done(trial, done, reused=before.number)])
+            state.reused += 1
+        else:
+            self.teller.stopped(trial, f"as trial {before.number}", reused=before.number)
+            state.stopped += 1
+        self.view.told(state, trial.number, Reused(before.number))
+
+    def _refuse(self, trial: optuna.Trial, outcome: Infeasible, predicted: dict[str, float]) -> None:
+        self.teller.infeasible(trial, outcome, predicted)
+        self.state.infeasible += 1
+        self.refused += 1
+        self.view.told(self.state, trial.number, outcome)
+        if self.refused >= REFUSED:
+            raise SearcherError(
+                f"{REFUSED} recipes in a row cannot satisfy a constraint on cost, the last one "
+                f"{outcome.reason}: loosen the constraint, or let the space suggest smaller networks"
+            )
+
+    def _start(self, trial: optuna.Trial, recipe: Recipe, screened: Screened) -> None:
         folder = self._place(trial.number)
         shutil.rmtree(folder, ignore_errors=True)
         folder.mkdir()
         recipe.save(folder / "recipe.toml")
-        trial.set_user_attr("recipe", recipe.model_dump(mode="json"))
-        process = LocalTrial(Job(self.study, trial.number, recipe, folder, self.threads))
+        known = bool(screened.predicted)
+        job = Job(
+            self.study,
+            trial.number,
+            recipe,
+            folder,
+            self.threads,
+            self.folder.parent / storage.STORE if self.study.store else None,
+            self.study.early_stopping.rungs(self.study.budget.epochs) if known else (),
+            screened.prediction if known else None,
+        )
         begun = Progress("start", 0, 1, float("nan"))
-        self.state.running[trial.number] = Running(trial, process, time.monotonic(), begun)
-
-    def _ask(self) -> optuna.Trial:
-        """One that was put back, else the space's next known configuration, else a new one.
-
-        A trial's ordinal counts it without the retries and seeds its suggestions, so that a search that was
-        interrupted asks what an undisturbed one would.
-        """
-        trials = self._trials()
-        waiting = [t for t in trials if t.state == TrialState.WAITING]
-        if waiting:
-            ordinal = waiting[0].user_attrs["ordinal"]
-        else:
-            ordinal = sum("retry_of" not in t.user_attrs for t in trials)
-            known = self.space.known[ordinal] if ordinal < len(self.space.known) else {}
-            self.stored.enqueue_trial(known, user_attrs={"ordinal": ordinal})
-        self.stored.sampler = sampler(self.study.seed, ordinal)
-        return self.stored.ask()
+        running = Running(trial, LocalTrial(job), time.monotonic(), begun, screened.predicted)
+        self.state.running[trial.number] = running
 
     def _collect(self) -> None:
         for running in list(self.state.running.values()):
             for event in running.process.events():
                 if isinstance(event, Progress):
                     running.progress = event
+                    if event.rung and not self._goes_on(running, event):
+                        break
                 else:
                     running.process.stop()
                     self._tell(running.trial, event)
 
+    def _goes_on(self, running: Running, event: Progress) -> bool:
+        """Let a trial at a rung go on, or stop it."""
+        trial = running.trial
+        point = self.screen.point(event.accuracy, running.predicted)
+        trial.set_user_attr(f"rung:{event.rung}", point)
+        if self.rungs.arrive(trial.user_attrs["ordinal"], event.rung, point):
+            running.process.go_on()
+            return True
+        running.process.stop()
+        self._tell(trial, Stopped(event.rung))
+        return False
+
     def _tell(self, trial: optuna.Trial, outcome: Outcome) -> None:
         attempt = trial.user_attrs.get("attempt", 0) + 1
+        running = self.state.running.get(trial.number)
         match outcome:
             case Done():
-                self._tell_done(trial, outcome)
+                self.state.add([self.teller.done(trial, outcome)])
+            case Stopped():
+                spent = running.progress.cpu_seconds if running else 0.0
+                reason = f"after {outcome.rung} epochs"
+                self.teller.stopped(trial, reason, cpu_seconds=spent)
+                self.state.stopped += 1
             case Killed() if attempt <= RETRIES:
                 self._put_back(trial.number, outcome.reason, attempt)
-            case _:
+            case Failed() | Killed():
                 outcome = Failed(outcome.reason)
-                self._tell_failed(trial.number, outcome.reason)
+                self.teller.failed(trial.number, "failed", outcome.reason)
+                self.state.failed += 1
         self.state.running.pop(trial.number, None)
         self.view.told(self.state, trial.number, outcome)
 
-    def _tell_done(self, trial: optuna.Trial, outcome: Done) -> None:
-        trial.set_user_attr("metrics", outcome.metrics)
-        trial.set_user_attr("seconds", outcome.seconds)
-        if outcome.measured:
-            trial.set_user_attr("measured", outcome.measured)
-        for constraint in self.study.constraints:
-            if str(constraint) not in trial.constraints:
-                trial.set_constraint(str(constraint), constraint.violation(outcome.metrics[constraint.key]))
-        values = [outcome.metrics[o.key] for o in self.study.objectives]
-        self.state.add([self.stored.tell(trial, values)])
-
-    def _tell_failed(self, number: int, reason: str) -> None:
-        self._fail(number, "failed", reason)
-        self.state.failed += 1
-
-    def _put_back(self, number: int, reason: str, attempt: int = 0) -> None:
-        """Enqueue a trial's parameters again, then tell it failed; safe to be cut off in between."""
-        trials = self._trials()
-        lost = trials[number]
-        if not any(t.user_attrs.get("retry_of") == number for t in trials):
-            attrs = {
-                "retry_of": number,
-                "ordinal": lost.user_attrs["ordinal"],
-                "attempt": attempt or lost.user_attrs.get("attempt", 0),
-            }
-            params = lost.system_attrs.get("fixed_params", {}) | lost.params
-            self.stored.enqueue_trial(params, user_attrs=attrs)
-        self._fail(number, "put back", reason)
-
-    def _fail(self, number: int, outcome: str, reason: str) -> None:
-        trial_id = self._trials()[number]._trial_id
-        self.stored._storage.set_trial_user_attr(trial_id, "outcome", outcome)
-        self.stored._storage.set_trial_user_attr(trial_id, "reason", reason)
-        self.stored.tell(number, state=TrialState.FAIL)
+    def _put_back(self, number: int, reason: str, attempt: int | None = None) -> None:
+        put_back(self.asker, self.teller, self._trials(), number, reason, attempt)
 
     def _trials(self) -> list[FrozenTrial]:
         return self.stored.get_trials(deepcopy=False)
 
     def _place(self, number: int) -> Path:
-        return self.folder / f"trial-{number:05}"
-
-
-def sampler(seed: int, ordinal: int) -> optuna.samplers.BaseSampler:
-    """Optuna's TPE over the whole space at once, split into the groups that its conditions make."""
-    own = int(np.random.SeedSequence([seed, ordinal]).generate_state(1)[0])
-    with storage.experimental():
-        return optuna.samplers.TPESampler(multivariate=True, group=True, seed=own)
+        return place(self.folder, number)
 
 
 def default_workers(study: Study) -> int:

@@ -16,17 +16,21 @@ from searcher.trial import Outcome, Progress
 
 @dataclass
 class Running:
-    """A trial under way, for the view."""
+    """A trial under way; `predicted` has the metrics that are known before it is trained."""
 
     trial: optuna.Trial
     process: LocalTrial
     started: float
     progress: Progress
+    predicted: dict[str, float] = field(default_factory=dict)
 
 
 @dataclass
 class State:
-    """What a view shows of a search."""
+    """What a view shows of a search.
+
+    `reused` are among the complete; `infeasible` do not count towards the budget.
+    """
 
     study: Study
     workers: int
@@ -35,12 +39,15 @@ class State:
     complete: list[FrozenTrial] = field(default_factory=list)
     front: Front = field(default_factory=lambda: Front([], feasible=False))
     failed: int = 0
+    stopped: int = 0
+    reused: int = 0
+    infeasible: int = 0
     earlier: int = 0
 
     @property
     def finished(self) -> int:
         """Trials that count towards the budget."""
-        return len(self.complete) + self.failed
+        return len(self.complete) + self.failed + self.stopped
 
     def add(self, trials: Sequence[FrozenTrial]) -> None:
         """Count trials that are complete, and bring the front up to date."""
@@ -51,9 +58,21 @@ class State:
     def seconds_left(self) -> float | None:
         """An estimate from the pace so far; None before the first trial is done."""
         done = self.finished - self.earlier
-        if not done:
+        if done <= 0:
             return None
         return (time.monotonic() - self.started) / done * (self.study.budget.trials - self.finished)
+
+    @property
+    def counts(self) -> list[tuple[int, str]]:
+        """How many trials ended in which way; those that did not happen are left out but for the complete."""
+        every = [
+            (len(self.complete), "complete"),
+            (self.reused, "of them reused"),
+            (self.stopped, "stopped early"),
+            (self.infeasible, "infeasible"),
+            (self.failed, "failed"),
+        ]
+        return [(count, name) for count, name in every if count or name == "complete"]
 
 
 class View(Protocol):

@@ -18,6 +18,8 @@ from searcher.errors import SearcherError, unknown
 from searcher.study import Study
 
 optuna.logging.set_verbosity(optuna.logging.WARNING)
+STORE = "store"
+"""The folder of the store in a runs folder."""
 _LOCK = "storage.lock"
 
 

@@ -72,6 +72,47 @@ class Budget(_Frozen):
     epochs: int = Field(ge=1)
 
 
+class EarlyStopping(_Frozen):
+    """When a trial that lags behind is stopped: asynchronous successive halving for several objectives.
+
+    The rungs are at `min_epochs`, `min_epochs` · `reduction_factor`, ... epochs of a trial. `min_epochs` is a
+    27th of the budget's epochs, and at least one, where it is not given.
+    """
+
+    enabled: bool = True
+    reduction_factor: int = Field(default=3, ge=2)
+    min_epochs: int | None = Field(default=None, ge=1)
+
+    def rungs(self, epochs: int) -> tuple[int, ...]:
+        """The epochs after which a trial is held against the others; no recipe trains for 100 budgets."""
+        if not self.enabled:
+            return ()
+        levels = [self.min_epochs or max(1, epochs // 27)]
+        while levels[-1] < 100 * epochs:
+            levels.append(levels[-1] * self.reduction_factor)
+        return tuple(levels)
+
+
+class Sampler(_Frozen):
+    """What suggests the next recipe: a sampler of Optuna's with its own options.
+
+    `prefix_reuse` is the share of trials that keep the first stages of a trial on the front, which are
+    trained already, and draw the rest.
+    """
+
+    name: Literal["tpe", "nsga2", "gp", "random"] = "tpe"
+    options: dict[str, Any] = Field(default_factory=dict)
+    prefix_reuse: float = Field(default=0.5, ge=0, le=1)
+
+
+class WarmStart(_Frozen):
+    """Begin with the front of another stored study."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, serialize_by_alias=True)
+
+    study: str = Field(alias="from")
+
+
 class _Common(_Frozen):
     space: str
     seed: int = Field(default=0, ge=0)
@@ -81,6 +122,11 @@ class _Common(_Frozen):
     budget: Budget
     deployment: Deployment = Deployment()
     reference: Model | None = None
+    sampler: Sampler = Sampler()
+    early_stopping: EarlyStopping = EarlyStopping()
+    warm_start: WarmStart | None = None
+    screening: bool = True
+    store: bool = True
 
 
 class _File(_Common):

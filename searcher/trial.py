@@ -8,6 +8,7 @@ import traceback
 from dataclasses import dataclass, field
 from multiprocessing.connection import Connection
 from pathlib import Path
+from queue import SimpleQueue
 from typing import Any
 
 import torch
@@ -21,7 +22,9 @@ from searcher.pipeline import run_recipe
 from searcher.predict import Prediction, predict
 from searcher.recipe import Recipe
 from searcher.reconcile import reconcile
+from searcher.stages.distill import TEACHER
 from searcher.stages.train import Run
+from searcher.store import Store
 from searcher.study import Study
 
 RESULT = "metrics.json"
@@ -32,7 +35,11 @@ COST = "cost.json"
 class Job:
     """One trial to run: the recipe, its study, its folder and the threads that it may use.
 
-    A search never looks at the test split; with `test` its quality is measured as well.
+    Attributes:
+        store: The folder of the store, where there is one.
+        rungs: After how many epochs of its own the trial asks whether it goes on.
+        predicted: What it will execute, where that is known already.
+        test: A search never looks at the test split; with this its quality is measured as well.
     """
 
     study: Study
@@ -40,17 +47,25 @@ class Job:
     recipe: Recipe
     folder: Path
     threads: int
+    store: Path | None = None
+    rungs: tuple[int, ...] = ()
+    predicted: Prediction | None = None
     test: bool = False
 
 
 @dataclass(frozen=True)
 class Progress:
-    """Where a running trial is; `accuracy` is NaN where the stage has none."""
+    """Where a running trial is; `accuracy` is NaN where the stage has none.
+
+    At a rung, `rung` is the number of epochs that the trial has trained, and the trial waits for an answer.
+    """
 
     stage: str
     epoch: int
     epochs: int
     accuracy: float
+    cpu_seconds: float = 0.0
+    rung: int = 0
 
 
 @dataclass(frozen=True)
@@ -59,6 +74,7 @@ class Done:
 
     metrics: dict[str, float]
     seconds: float
+    cpu_seconds: float = 0.0
     measured: dict[str, Any] = field(default_factory=dict)
 
 
@@ -76,51 +92,100 @@ class Killed:
     reason: str
 
 
-Outcome = Done | Failed | Killed
+@dataclass(frozen=True)
+class Stopped:
+    """A trial lagged behind at a rung; it is told pruned, and may go on from there later."""
+
+    rung: int
+
+
+@dataclass(frozen=True)
+class Infeasible:
+    """A recipe that cannot satisfy a cost constraint, by prediction; nothing was trained."""
+
+    reason: str
+
+
+@dataclass(frozen=True)
+class Reused:
+    """A recipe that was tried before, in the trial of that number; nothing was trained."""
+
+    number: int
+
+
+Outcome = Done | Failed | Killed | Stopped | Infeasible | Reused
 
 
 def main(job: Job, connection: Connection) -> None:
     """The process's entry: everything that happens is sent through the connection."""
-    threading.Thread(target=_end_with, args=(connection,), daemon=True).start()
+    answers: SimpleQueue[bool] = SimpleQueue()
+    threading.Thread(target=_listen, args=(connection, answers), daemon=True).start()
     _log_to(job.folder / "log.txt")
     # torch.fx makes progress bars, whose default lock is a semaphore that a killed trial leaves behind.
     tqdm.set_lock(threading.RLock())
     try:
-        connection.send(execute(job, connection))
+        connection.send(execute(job, connection, answers))
     except Exception as error:
         (job.folder / "error.txt").write_text(traceback.format_exc())
         traceback.print_exc()
         connection.send(Failed(f"{type(error).__name__}: {error}".splitlines()[0]))
 
 
-def execute(job: Job, connection: Connection) -> Done:
+def execute(job: Job, connection: Connection, answers: "SimpleQueue[bool]") -> Done:
     """Run a job in this process and report its progress through the connection."""
-    started = time.monotonic()
     torch.set_num_threads(job.threads)
-    curve = Curve(job.folder / CURVE)
-
-    def report(stage: str, epoch: int, epochs: int, accuracy: float) -> None:
-        seconds = time.monotonic() - started
-        print(f"{seconds:8.1f} s  {stage} {epoch}/{epochs} {accuracy:.4f}", flush=True)
-        curve.add(Point(seconds, stage, epoch, epochs, accuracy))
-        connection.send(Progress(stage, epoch, epochs, accuracy))
-
-    report("load", 0, 1, float("nan"))
+    diary = _Diary(job, connection, answers)
+    diary.report("load", 0, 1, float("nan"))
     task = tasks.entry(job.study.task).load()
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    run = Run(task, job.study.budget.epochs, job.study.seed, device, report)
-    predicted = predict(job.recipe, task.image, task.classes)
+    store = Store(job.store) if job.store else None
+    run = Run(
+        task, job.study.budget.epochs, job.study.seed, device, diary.report, store=store, replay=diary.report
+    )
+    predicted = job.predicted or predict(job.recipe, task.image, task.classes)
     network = run_recipe(job.recipe, run)
-    report("measure", 0, 1, float("nan"))
+    diary.report("measure", 0, 1, float("nan"))
     measurement = Measurement(network, task, task.validation, job.study.deployment)
     _reconcile(predicted, measurement.ops, job)
     metrics = measure(measurement, job.study.measured())
     if job.test:
         held_out = measure(Measurement(network, task, task.test), on_split(job.study.measured()))
         metrics |= {f"test {key}": value for key, value in held_out.items()}
-    done = Done(metrics, time.monotonic() - started, measurement.circumstances)
+    done = Done(metrics, diary.seconds, cpu_seconds(), measurement.circumstances)
     _save(done, job)
     return done
+
+
+class _Diary:
+    """What a trial says while it runs: its log, its curve, and to the driver."""
+
+    def __init__(self, job: Job, connection: Connection, answers: "SimpleQueue[bool]") -> None:
+        self._job, self._connection, self._answers = job, connection, answers
+        self._curve = Curve(job.folder / CURVE)
+        self._started = time.monotonic()
+        self._trained = 0
+
+    @property
+    def seconds(self) -> float:
+        """Since the trial's start."""
+        return time.monotonic() - self._started
+
+    def report(self, stage: str, epoch: int, epochs: int, accuracy: float) -> None:
+        """Say where the trial is; at a rung it waits until the driver lets it go on."""
+        print(f"{self.seconds:8.1f} s  {stage} {epoch}/{epochs} {accuracy:.4f}", flush=True)
+        self._curve.add(Point(self.seconds, stage, epoch, epochs, accuracy))
+        own = bool(epoch) and stage != TEACHER
+        self._trained += own
+        rung = self._trained if own and self._trained in self._job.rungs else 0
+        self._connection.send(Progress(stage, epoch, epochs, accuracy, cpu_seconds(), rung))
+        if rung:
+            self._answers.get()
+
+
+def cpu_seconds() -> float:
+    """The processor time of this process, its threads and its children that ended."""
+    times = os.times()
+    return times.user + times.system + times.children_user + times.children_system
 
 
 def _reconcile(predicted: Prediction, counted: list[Op], job: Job) -> None:
@@ -142,12 +207,18 @@ def stored_outcome(folder: Path, recipe: Recipe) -> Done | None:
         return None
     if stored["recipe"] != recipe.digest():
         return None
-    return Done(stored["metrics"], stored["seconds"], stored.get("measured", {}))
+    spent = stored.get("cpu_seconds", 0.0)
+    return Done(stored["metrics"], stored["seconds"], spent, stored.get("measured", {}))
 
 
 def _save(done: Done, job: Job) -> None:
     """Write the result in one step, so that a trial killed meanwhile leaves none."""
-    result = {"recipe": job.recipe.digest(), "seconds": done.seconds, "metrics": done.metrics}
+    result = {
+        "recipe": job.recipe.digest(),
+        "seconds": done.seconds,
+        "cpu_seconds": done.cpu_seconds,
+        "metrics": done.metrics,
+    }
     if done.measured:
         result["measured"] = done.measured
     part = job.folder / f"{RESULT}.part"
@@ -155,10 +226,11 @@ def _save(done: Done, job: Job) -> None:
     part.replace(job.folder / RESULT)
 
 
-def _end_with(connection: Connection) -> None:
-    """End this process when the driver's end of the connection closes."""
+def _listen(connection: Connection, answers: "SimpleQueue[bool]") -> None:
+    """Pass on the driver's answers; end this process when the driver's end of the connection closes."""
     try:
-        connection.recv()
+        while True:
+            answers.put(connection.recv())
     except (EOFError, OSError):
         os._exit(1)
 

@@ -61,7 +61,7 @@ def keys(model: type[BaseModel], path: Sequence[str | int]) -> list[str]:
             tables = [t for annotation in fields for t in _tables(annotation)]
             # A place in an array, or a key of a dict, leads to what these hold.
             inside = tables != fields
-    return sorted({key for table in tables for key in table.model_fields})
+    return sorted({field.alias or key for table in tables for key, field in table.model_fields.items()})
 
 
 def _explain(model: type[BaseModel], error: ErrorDetails, whole: str) -> str:

@@ -13,8 +13,9 @@ from searcher.front import Front, non_dominated
 from searcher.launch import LocalTrial, cores, start_server, wait_for
 from searcher.measure import on_split
 from searcher.recipe import Recipe
+from searcher.storage import STORE
 from searcher.study import Study
-from searcher.trial import Done, Failed, Job, Killed, Progress, stored_outcome
+from searcher.trial import Done, Failed, Job, Killed, Outcome, Progress, stored_outcome
 
 TEST = "test "
 """The prefix of a metric that is read on the test split."""
@@ -71,12 +72,16 @@ def verify(study: Study, points: Front, folder: Path, seeds: int, workers: int, 
     verified = [
         Verified(
             trial,
-            [o.metrics for job, o in outcomes if job.number == trial.number and isinstance(o, Done)],
-            [o.reason for job, o in outcomes if job.number == trial.number and not isinstance(o, Done)],
+            [o.metrics for o in _of(trial, outcomes) if isinstance(o, Done)],
+            [o.reason for o in _of(trial, outcomes) if isinstance(o, Failed | Killed)],
         )
         for trial in points.trials
     ]
     return judge(study, verified)
+
+
+def _of(trial: FrozenTrial, outcomes: Sequence[tuple[Job, Outcome]]) -> list[Outcome]:
+    return [outcome for job, outcome in outcomes if job.number == trial.number]
 
 
 def judge(study: Study, points: Sequence[Verified]) -> list[Verified]:
@@ -109,12 +114,13 @@ def _job(study: Study, trial: FrozenTrial, offset: int, folder: Path, workers: i
     place = folder.absolute() / "verify" / f"trial-{trial.number:05}-seed-{seed}"
     recipe = Recipe.model_validate(trial.user_attrs["recipe"])
     other = study.model_copy(update={"seed": seed})
-    return Job(other, trial.number, recipe, place, max(1, cores() // workers), test=True)
+    store = folder.absolute().parent / STORE if study.store else None
+    return Job(other, trial.number, recipe, place, max(1, cores() // workers), store, test=True)
 
 
-def _run(jobs: Sequence[Job], workers: int, say: Say) -> list[tuple[Job, Done | Failed | Killed]]:
+def _run(jobs: Sequence[Job], workers: int, say: Say) -> list[tuple[Job, Outcome]]:
     waiting, running = list(jobs), list[LocalTrial]()
-    outcomes: list[tuple[Job, Done | Failed | Killed]] = []
+    outcomes: list[tuple[Job, Outcome]] = []
     try:
         while waiting or running:
             while waiting and len(running) < workers:
@@ -139,10 +145,11 @@ def _run(jobs: Sequence[Job], workers: int, say: Say) -> list[tuple[Job, Done | 
     return outcomes
 
 
-def _line(job: Job, outcome: Done | Failed | Killed, done: int, total: int) -> str:
+def _line(job: Job, outcome: Outcome, done: int, total: int) -> str:
     if isinstance(outcome, Done):
         quality = on_split(job.study.measured())
         text = ", ".join(f"{m.key} {outcome.metrics[m.key]:.4f}" for m in quality)
     else:
+        assert isinstance(outcome, Failed | Killed)
         text = f"FAILED: {outcome.reason}"
     return f"[{done}/{total}] trial {job.number}, seed {job.study.seed}: {text}"

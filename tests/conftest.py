@@ -22,9 +22,13 @@ def suggest(trial):
         stages.append(Quantize(calibration_images=64))
     return Recipe(model=Model(name="densenet", args=args), stages=tuple(stages))
 """
+# Every trial is trained, and to its end: what is saved and stopped has its own tests.
 TINY_STUDY = """
 task = "digits"
 space = "tiny"
+store = false
+screening = false
+early_stopping = { enabled = false }
 [[objectives]]
 metric = "top1"
 goal = "maximize"

@@ -82,7 +82,7 @@ def test_a_run_that_is_killed_again_and_again_ends_as_an_undisturbed_one(tmp_pat
             break
     assert kills >= 4
     assert states(tmp_path) == [
-        "01-train.pt", "02-prune-channels.pt", "03-teacher.pt", "04-distill.pt",
+        "01-train.pt", "02-prune-channels.pt", "03-train.pt", "04-distill.pt",
         "05-prune-weights-1-2.pt", "06-prune-weights-2-2.pt",
     ]  # fmt: skip
     resumed = weights_of(network)

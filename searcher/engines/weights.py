@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import torch
+from safetensors.torch import load as deserialize
 from safetensors.torch import load_file
 from safetensors.torch import save as serialize
 from torch import Tensor, nn
@@ -35,6 +36,17 @@ def save(model: nn.Module, path: Path) -> None:
 def load(path: Path) -> dict[str, Tensor]:
     """The tensors of a file that `save` has written, by name."""
     return load_file(path)
+
+
+def pack(state: dict[str, Tensor]) -> bytes:
+    """A whole state dict, with what only a training needs, as the bytes of a safetensors file."""
+    # A tensor that has two names is written twice; it is shared again in the model that loads it.
+    return serialize({name: tensor.detach().cpu().clone().contiguous() for name, tensor in state.items()})
+
+
+def unpack(content: bytes) -> dict[str, Tensor]:
+    """What `pack` was given."""
+    return deserialize(content)
 
 
 def initialise(model: nn.Module, path: Path) -> None:

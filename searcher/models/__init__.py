@@ -35,9 +35,7 @@ def build(name: str, args: dict[str, Any], *, in_channels: int, classes: int) ->
     Raises:
         SearcherError: No such family, or arguments that it does not take.
     """
-    family = _imported(name) if ":" in name else MODELS.get(name)
-    if family is None:
-        raise unknown("model", name, MODELS)
+    family = _family(name)
     try:
         model = family(**_taken(family, {"in_channels": in_channels, "classes": classes}), **args)
     except (Exception, SystemExit) as error:
@@ -46,6 +44,22 @@ def build(name: str, args: dict[str, Any], *, in_channels: int, classes: int) ->
     if not isinstance(model, nn.Module):
         raise SearcherError(f"model {name!r}: expected a torch.nn.Module, got {type(model).__name__}")
     return model
+
+
+def code(name: str) -> str:
+    """The text of the file in which a family is written.
+
+    Raises:
+        SearcherError: No such family.
+    """
+    return inspect.getsource(inspect.getmodule(_family(name)) or _family(name))
+
+
+def _family(name: str) -> Family:
+    family = _imported(name) if ":" in name else MODELS.get(name)
+    if family is None:
+        raise unknown("model", name, MODELS)
+    return family
 
 
 def _taken(family: Family, task: dict[str, int]) -> dict[str, int]:

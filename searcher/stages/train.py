@@ -14,6 +14,7 @@ from torch.nn import functional as F
 from searcher.errors import TrialError
 from searcher.recipe import Training
 from searcher.stages.checkpoint import Checkpoint, Checkpoints
+from searcher.store import Store
 from searcher.tasks.classification import Classification
 
 Loss = Callable[[Tensor, Tensor, Tensor], Tensor]
@@ -25,8 +26,12 @@ WARM_UP = 0.1
 class Run:
     """What a stage needs besides the model and its parameters.
 
-    `epochs` is the budget at share 1; `report` takes a stage's name, the epochs done, the epochs in all
-    and the validation accuracy. With `checkpoints` a run that was killed goes on from its last epoch.
+    Attributes:
+        epochs: The budget at share 1.
+        report: Takes a stage's name, the epochs done, the epochs in all and the validation accuracy.
+        checkpoints: With them a run that was killed goes on from its last epoch.
+        store: With it, what was trained once is not trained again.
+        replay: Takes what `report` does, of epochs that an earlier run has trained.
     """
 
     task: Classification
@@ -35,6 +40,8 @@ class Run:
     device: torch.device
     report: Report
     checkpoints: Checkpoints | None = None
+    store: Store | None = None
+    replay: Report = lambda stage, epoch, epochs, accuracy: None
 
     def epochs_of(self, share: float) -> int:
         """The epochs of a stage: at least one where it has any share at all."""
@@ -83,7 +90,10 @@ def fit(
     generator = torch.Generator().manual_seed(run.seed * 2**32 + zlib.crc32(stage.encode()))
     checkpoint = run.checkpoints.next(stage) if run.checkpoints else Checkpoint(None)
     parts: dict[str, Any] = {"model": model, "optimizer": optimizer, "schedule": schedule}
-    for epoch in range(_restore(checkpoint, parts, generator), epochs):
+    accuracies = _restore(checkpoint, parts, generator)
+    for epoch, accuracy in enumerate(accuracies):
+        run.replay(stage, epoch + 1, epochs, accuracy)
+    for epoch in range(len(accuracies), epochs):
         model.train()
         total = torch.zeros((), device=device)
         order = torch.randperm(len(data), generator=generator).to(device)
@@ -105,22 +115,22 @@ def fit(
         if not torch.isfinite(total):
             raise TrialError(f"{stage}: the loss is {float(total)} in epoch {epoch + 1}; try a lower lr")
         with autocast(device):
-            accuracy = task.top1(model, task.validation)
+            accuracies.append(task.top1(model, task.validation))
         states = {name: part.state_dict() for name, part in parts.items()}
-        checkpoint.save(states | {"generator": generator.get_state(), "epoch": epoch + 1})
-        run.report(stage, epoch + 1, epochs, accuracy)
+        checkpoint.save(states | {"generator": generator.get_state(), "accuracies": accuracies})
+        run.report(stage, epoch + 1, epochs, accuracies[-1])
     return model.eval()
 
 
-def _restore(checkpoint: Checkpoint, parts: dict[str, Any], generator: torch.Generator) -> int:
-    """Go back to where a training was; returns the epochs that are done."""
+def _restore(checkpoint: Checkpoint, parts: dict[str, Any], generator: torch.Generator) -> list[float]:
+    """Go back to where a training was; returns the validation accuracy of each epoch that is done."""
     state = checkpoint.load()
-    if state is None:
-        return 0
+    if state is None or "accuracies" not in state:
+        return []
     for name, part in parts.items():
         part.load_state_dict(state[name])
     generator.set_state(state["generator"])
-    return int(state["epoch"])
+    return list(state["accuracies"])
 
 
 def autocast(device: torch.device) -> AbstractContextManager[object]:

@@ -1,0 +1,96 @@
+"""What a search tries next."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import optuna
+from optuna.trial import FrozenTrial, TrialState
+
+from searcher import samplers, storage
+from searcher.check import Space
+from searcher.errors import SearcherError
+from searcher.front import Front, front
+from searcher.prefixes import deciding, depths
+from searcher.recipe import Recipe
+from searcher.study import Study
+
+
+class Asker:
+    """Asks Optuna for trials, and says where their parameters come from.
+
+    A trial's ordinal counts it without the ones that are tried again, and seeds its suggestions, so that a
+    search that was interrupted asks what an undisturbed one would.
+    """
+
+    def __init__(self, study: Study, stored: optuna.Study, space: Space) -> None:
+        self._study, self._stored, self._space = study, stored, space
+        self._known = [*space.known, *stored.user_attrs.get("warm_start", [])]
+
+    def waiting(self) -> optuna.Trial | None:
+        """A trial that was put back, if there is one."""
+        waiting = [t for t in self._trials() if t.state == TrialState.WAITING]
+        return self._ask(waiting[0].user_attrs["ordinal"]) if waiting else None
+
+    def again(self, number: int, reason: dict[str, Any]) -> None:
+        """Put a trial's parameters back, to be asked for as a trial of the same ordinal."""
+        before = self._trials()[number]
+        params = before.system_attrs.get("fixed_params", {}) | before.params
+        attrs = {"ordinal": before.user_attrs["ordinal"], "attempt": before.user_attrs.get("attempt", 0)}
+        self._stored.enqueue_trial(params, user_attrs=attrs | reason)
+
+    def new(self, points: Front) -> optuna.Trial:
+        """A trial of the next known configuration, or one around a trained prefix, or a new one."""
+        trials = self._trials()
+        ordinal = sum(not retried(t) for t in trials)
+        attrs: dict[str, Any] = {"ordinal": ordinal}
+        params: dict[str, Any] = {}
+        if ordinal < len(self._known):
+            params = self._known[ordinal]
+        else:
+            parent = self._parent(ordinal, points)
+            if parent:
+                params = parent[1]
+                attrs["prefix_of"] = parent[0]
+        self._stored.enqueue_trial(params, user_attrs=attrs)
+        return self._ask(ordinal)
+
+    def _parent(self, ordinal: int, points: Front) -> tuple[int, dict[str, Any]] | None:
+        """A trial on the front, and those of its parameters that decide its first stages."""
+        random = np.random.default_rng([self._study.seed, ordinal])
+        with_stages = [t for t in points.trials if depths(_recipe(t))] if self._study.store else []
+        if not with_stages or random.random() >= self._study.sampler.prefix_reuse:
+            return None
+        trial = with_stages[random.integers(len(with_stages))]
+        stages = int(random.integers(1, depths(_recipe(trial)) + 1))
+        kept = deciding(self._space.suggest, trial.params, trial.distributions, stages)
+        return trial.number, kept
+
+    def _ask(self, ordinal: int) -> optuna.Trial:
+        self._stored.sampler = samplers.make(self._study.sampler, self._study.seed, ordinal)
+        return self._stored.ask()
+
+    def _trials(self) -> list[FrozenTrial]:
+        return self._stored.get_trials(deepcopy=False)
+
+
+def known_front(runs: Path, name: str) -> list[dict[str, Any]]:
+    """The parameters of the trials on another stored study's front.
+
+    Raises:
+        SearcherError: No study is stored under that name, or none of its trials is complete.
+    """
+    stored, study = storage.load(runs, storage.resolve(runs, name)[0])
+    complete = stored.get_trials(deepcopy=False, states=[TrialState.COMPLETE])
+    if not complete:
+        raise SearcherError(f"warm_start: {name} has no complete trial in {runs}")
+    return [trial.params for trial in front(study, complete).trials]
+
+
+def retried(trial: FrozenTrial) -> bool:
+    """Whether a trial is one that was tried before: put back, or promoted from its rung."""
+    return "retry_of" in trial.user_attrs or "promoted_from" in trial.user_attrs
+
+
+def _recipe(trial: FrozenTrial) -> Recipe:
+    return Recipe.model_validate(trial.user_attrs["recipe"])

@@ -1,0 +1,82 @@
+"""What an earlier driver has left: trials that ended count, those that were running are told or put back."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import optuna
+from optuna.trial import FrozenTrial, TrialState
+
+from searcher.ask import Asker
+from searcher.recipe import Recipe
+from searcher.rungs import Rungs
+from searcher.state import State
+from searcher.tell import ENDED_EARLY, INFEASIBLE, Teller
+from searcher.trial import stored_outcome
+
+
+def recover(
+    stored: optuna.Study, folder: Path, state: State, asker: Asker, teller: Teller, rungs: Rungs
+) -> None:
+    """Bring a stored study to where a driver can go on, and count what is finished."""
+    for trial in stored.get_trials(deepcopy=False, states=[TrialState.RUNNING]):
+        if trial.user_attrs.get("outcome") in ENDED_EARLY:
+            stored.tell(trial.number, state=TrialState.PRUNED)
+    trials = stored.get_trials(deepcopy=False)
+    promoted = {t.user_attrs.get("promoted_from") for t in trials}
+    state.add([t for t in trials if t.state == TrialState.COMPLETE])
+    for trial in trials:
+        outcome = trial.user_attrs.get("outcome")
+        stopped = trial.state == TrialState.PRUNED and outcome != INFEASIBLE
+        _restore(trial, rungs, stopped and trial.number not in promoted)
+        state.reused += "reused" in trial.user_attrs and trial.state == TrialState.COMPLETE
+        state.failed += trial.state == TrialState.FAIL and outcome == "failed"
+        state.infeasible += outcome == INFEASIBLE
+        state.stopped += stopped and trial.number not in promoted
+        if trial.state == TrialState.RUNNING:
+            _recover_running(trial, stored, folder, state, asker, teller)
+    state.earlier = state.finished
+
+
+def _restore(trial: FrozenTrial, rungs: Rungs, stopped: bool) -> None:
+    points = {
+        int(key.partition(":")[2]): value
+        for key, value in trial.user_attrs.items()
+        if key.startswith("rung:")
+    }
+    if points:
+        rungs.restore(trial.user_attrs["ordinal"], points, stopped)
+
+
+def _recover_running(
+    trial: FrozenTrial, stored: optuna.Study, folder: Path, state: State, asker: Asker, teller: Teller
+) -> None:
+    told = trial.user_attrs
+    recipe = told.get("recipe")
+    done = stored_outcome(place(folder, trial.number), Recipe.model_validate(recipe)) if recipe else None
+    if done:
+        state.add([teller.done(optuna.Trial(stored, trial._trial_id), done)])
+    elif told.get("outcome") == "failed":
+        teller.failed(trial.number, "failed", told["reason"])
+        state.failed += 1
+    else:
+        put_back(asker, teller, stored.get_trials(deepcopy=False), trial.number, "interrupted")
+
+
+def put_back(
+    asker: Asker,
+    teller: Teller,
+    trials: Sequence[FrozenTrial],
+    number: int,
+    reason: str,
+    attempt: int | None = None,
+) -> None:
+    """Enqueue a trial's parameters again, then tell it failed; safe to be cut off in between."""
+    if not any(t.user_attrs.get("retry_of") == number for t in trials):
+        attrs = {"retry_of": number} | ({} if attempt is None else {"attempt": attempt})
+        asker.again(number, attrs)
+    teller.failed(number, "put back", reason)
+
+
+def place(folder: Path, number: int) -> Path:
+    """The folder of a trial in its study's."""
+    return folder / f"trial-{number:05}"

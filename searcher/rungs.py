@@ -1,0 +1,93 @@
+"""Multi-objective early stopping: which trials go on at a rung (MO-ASHA, Schmucker et al. 2021)."""
+
+from collections.abc import Sequence
+
+import numpy as np
+from optuna.study._multi_objective import _fast_non_domination_rank
+
+
+class Rungs:
+    """What trials had reached at each rung, and which of them may go on.
+
+    A trial is known by its ordinal, under which it may be tried several times. A point has what the trial is
+    judged by, all of it to be minimised: its quality now, and what it will cost.
+
+    A trial goes on where it is in the best `1 / reduction_factor` of its rung, by non-dominated rank and,
+    within a rank, by crowding distance; and where nothing that came before dominates it: only what is
+    dominated is known to lag behind.
+    """
+
+    def __init__(self, reduction_factor: int) -> None:
+        self._factor = reduction_factor
+        self._points: dict[int, dict[int, Sequence[float]]] = {}
+        self._gone_on: set[tuple[int, int]] = set()
+
+    def arrive(self, ordinal: int, level: int, point: Sequence[float]) -> bool:
+        """A trial comes to a rung: whether it goes on."""
+        points = self._points.setdefault(level, {})
+        points[ordinal] = tuple(point)
+        if (ordinal, level) in self._gone_on:
+            return True
+        ordinals = list(points)
+        ranks, order = ranking(np.array(list(points.values())))
+        place = ordinals.index(ordinal)
+        goes_on = bool(ranks[place] == 0) or place in order[: len(points) // self._factor]
+        if goes_on:
+            self._gone_on.add((ordinal, level))
+        return goes_on
+
+    def restore(self, ordinal: int, points: dict[int, Sequence[float]], stopped: bool) -> None:
+        """A trial of an earlier run: its point at every rung; where it was stopped, that was at the last."""
+        for level, point in points.items():
+            self._points.setdefault(level, {})[ordinal] = tuple(point)
+            if not stopped or level < max(points):
+                self._gone_on.add((ordinal, level))
+
+    def promotable(self) -> tuple[int, int] | None:
+        """The ordinal and rung of a trial that was stopped and is now among the best, higher rungs first."""
+        for level in sorted(self._points, reverse=True):
+            points = self._points[level]
+            places = len(points) // self._factor
+            waiting = [o for o in points if (o, level) not in self._gone_on]
+            if not places or not waiting:
+                continue
+            ordinals = list(points)
+            _, order = ranking(np.array(list(points.values())))
+            for place in order[:places]:
+                if ordinals[place] in waiting:
+                    return ordinals[place], level
+        return None
+
+    def promote(self, ordinal: int, level: int) -> None:
+        """Let a trial that was stopped at a rung go on from there."""
+        self._gone_on.add((ordinal, level))
+
+
+def ranking(points: np.ndarray) -> tuple[np.ndarray, list[int]]:
+    """The non-dominated rank of every row, and the rows from the best to the worst.
+
+    Args:
+        points: (points, objectives), all to be minimised.
+
+    Returns:
+        The ranks, 0 for what nothing dominates; and the order by rank, then by crowding distance (Deb et
+        al. 2002), the loneliest first.
+    """
+    ranks = _fast_non_domination_rank(points.astype(float))
+    lonely = np.zeros(len(points))
+    for rank in np.unique(ranks):
+        members = np.flatnonzero(ranks == rank)
+        lonely[members] = crowding(points[members])
+    return ranks, [int(i) for i in np.lexsort((-lonely, ranks))]
+
+
+def crowding(points: np.ndarray) -> np.ndarray:
+    """The crowding distance of each row among rows of the same rank; infinite at the ends."""
+    distance = np.zeros(len(points))
+    for column in points.T:
+        order = np.argsort(column, kind="stable")
+        spread = column[order[-1]] - column[order[0]]
+        distance[order[[0, -1]]] = np.inf
+        if spread > 0:
+            distance[order[1:-1]] += (column[order[2:]] - column[order[:-2]]) / spread
+    return distance

@@ -1,0 +1,83 @@
+"""What is known of a recipe before any training: its cost, and whether it was tried before."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from optuna.trial import FrozenTrial, TrialState
+
+from searcher import tasks
+from searcher.costs.op import Op
+from searcher.measure import from_rows, on_split
+from searcher.predict import Prediction, predict
+from searcher.recipe import Recipe
+from searcher.study import Study
+from searcher.trial import Infeasible
+
+
+@dataclass(frozen=True)
+class Screened:
+    """What is known of one recipe.
+
+    Attributes:
+        prediction: The rows that it will execute.
+        predicted: The metrics that these rows give, by key.
+        infeasible: The constraints that it cannot satisfy, where there are any.
+    """
+
+    prediction: Prediction
+    predicted: dict[str, float]
+    infeasible: Infeasible | None
+
+
+class Screen:
+    """Looks at recipes before they are trained."""
+
+    def __init__(self, study: Study) -> None:
+        self._study = study
+        self._entry = tasks.entry(study.task)
+        self._quality = {m.key for m in on_split(study.measured())}
+
+    def look(self, recipe: Recipe) -> Screened:
+        """What is known of a recipe.
+
+        Raises:
+            TrialError: Too few of its channels could be removed.
+            SearcherError: Its model cannot be built, or has no module of a name that is kept out of int8.
+        """
+        prediction = predict(recipe, self._entry.image, self._entry.classes)
+        predicted = self._predicted(prediction.ops) if prediction.ops is not None else {}
+        return Screened(prediction, predicted, self._infeasible(predicted))
+
+    def _predicted(self, ops: list[Op]) -> dict[str, float]:
+        macs = float(sum(op.macs for op in ops))
+        return {"macs": macs} | from_rows(ops, self._study.measured())
+
+    def _infeasible(self, predicted: dict[str, float]) -> Infeasible | None:
+        violated = [
+            f"{constraint}, predicted {predicted[constraint.key]:.6g}"
+            for constraint in self._study.constraints
+            if constraint.key in predicted and constraint.violation(predicted[constraint.key]) > 0
+        ]
+        return Infeasible("; ".join(violated)) if violated and self._study.screening else None
+
+    def point(self, quality: float, predicted: dict[str, float]) -> list[float]:
+        """What a trial is judged by at a rung, all to be minimised: its quality now, its predicted cost.
+
+        Where no objective of cost can be predicted (a latency), the multiply-accumulates stand for it.
+        """
+        cost = [
+            predicted[o.key] * (1 if o.goal == "minimize" else -1)
+            for o in self._study.objectives
+            if o.key in predicted
+        ]
+        signs = [1 if o.goal == "minimize" else -1 for o in self._study.objectives if o.key in self._quality]
+        return [*(sign * quality for sign in signs[:1]), *(cost or [predicted["macs"]])]
+
+
+def tried_before(recipe: Recipe, trials: Sequence[FrozenTrial]) -> FrozenTrial | None:
+    """The trial that had the same recipe, where it was measured or stopped."""
+    wanted: dict[str, Any] = recipe.model_dump(mode="json")
+    ended = (TrialState.COMPLETE, TrialState.PRUNED)
+    same = [t for t in trials if t.state in ended and t.user_attrs.get("recipe") == wanted]
+    return min(same, key=lambda t: t.state != TrialState.COMPLETE, default=None)
