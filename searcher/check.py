@@ -102,6 +102,7 @@ def identify(study: Study) -> dict[str, Any]:
         "metrics code": {m.metric: _digest(inspect.getsource(functions[m.metric])) for m in study.measured()},
         "seed": study.seed,
         "epochs": study.budget.epochs,
+        **({"train images": study.budget.train_images} if study.budget.train_images else {}),
         **conditions,
     }
 

@@ -225,11 +225,12 @@ class _Driver:
     def _tell(self, trial: optuna.Trial, outcome: Outcome) -> None:
         attempt = trial.user_attrs.get("attempt", 0) + 1
         running = self.state.running.get(trial.number)
+        spent = running.progress.cpu_seconds if running else 0.0
+        self.state.cpu_seconds += outcome.cpu_seconds if isinstance(outcome, Done) else spent
         match outcome:
             case Done():
                 self.state.add([self.teller.done(trial, outcome)])
             case Stopped():
-                spent = running.progress.cpu_seconds if running else 0.0
                 reason = f"after {outcome.rung} epochs"
                 self.teller.stopped(trial, reason, cpu_seconds=spent)
                 self.state.stopped += 1

@@ -29,7 +29,8 @@ class Running:
 class State:
     """What a view shows of a search.
 
-    `reused` are among the complete; `infeasible` do not count towards the budget.
+    `reused` are among the complete; `infeasible` do not count towards the budget. `cpu_seconds` is the
+    processor time of the trials that this driver has run.
     """
 
     study: Study
@@ -43,6 +44,7 @@ class State:
     reused: int = 0
     infeasible: int = 0
     earlier: int = 0
+    cpu_seconds: float = 0.0
 
     @property
     def finished(self) -> int:

@@ -66,10 +66,14 @@ class Constraint(Metric):
 
 
 class Budget(_Frozen):
-    """How many trials, and how many epochs a trial's training at share 1 takes."""
+    """How many trials, and how many epochs a trial's training at share 1 takes.
+
+    With `train_images` a trial trains on so many images of the training split, a retraining on all of them.
+    """
 
     trials: int = Field(ge=1)
     epochs: int = Field(ge=1)
+    train_images: int | None = Field(default=None, ge=1)
 
 
 class EarlyStopping(_Frozen):

@@ -136,7 +136,7 @@ def execute(job: Job, connection: Connection, answers: "SimpleQueue[bool]") -> D
     torch.set_num_threads(job.threads)
     diary = _Diary(job, connection, answers)
     diary.report("load", 0, 1, float("nan"))
-    task = tasks.entry(job.study.task).load()
+    task = tasks.entry(job.study.task).load().trained_on(job.study.budget.train_images)
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     store = Store(job.store) if job.store else None
     run = Run(

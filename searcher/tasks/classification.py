@@ -1,7 +1,7 @@
 """Image classification: splits, whole-batch augmentation on the device, top-1 accuracy."""
 
 import hashlib
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 
 import numpy as np
@@ -53,6 +53,12 @@ class Classification:
             for tensor in (split.images, split.labels):
                 digest.update(tensor.contiguous().numpy().data)
         return digest.hexdigest()[:16]
+
+    def trained_on(self, count: int | None) -> "Classification":
+        """The same task with the first so many training images; with all of them where it is None."""
+        if count is None:
+            return self
+        return replace(self, train=Split(self.train.images[:count], self.train.labels[:count]))
 
     @property
     def in_channels(self) -> int:

@@ -1,0 +1,117 @@
+"""One search of a benchmark: by `searcher`, or by a plain Optuna loop that trains every trial to its end.
+
+Both run the same space, task, budget of epochs and seed, one trial at a time on one core, with the same code for
+the stages and the measurement. What is recorded is the processor time spent until each measured trial: of the
+driver and of its trials, without the import of libraries, which happens once.
+"""
+
+import json
+import os
+import signal
+import time
+from pathlib import Path
+from typing import Any
+
+import optuna
+import torch
+
+from searcher import samplers, tasks
+from searcher.check import check_parts
+from searcher.errors import TrialError
+from searcher.launch import start_server
+from searcher.measure import Measurement, measure
+from searcher.pipeline import run_recipe
+from searcher.recipe import Recipe
+from searcher.search import search
+from searcher.stages.train import Run
+from searcher.state import State
+from searcher.study import Sampler, Study
+from searcher.trial import Outcome, cpu_seconds
+
+Trace = list[tuple[float, dict[str, float]]]
+"""The processor seconds spent until a trial was measured, and its metrics."""
+
+
+class Recorder:
+    """A view that draws nothing, writes the trace down, and ends the search when its time is spent."""
+
+    def __init__(self, seconds: float) -> None:
+        self.trace: Trace = []
+        self.counts: list[tuple[int, str]] = []
+        self._seconds = seconds
+        self._begun = cpu_seconds()
+        self._known = 0
+
+    def update(self, state: State) -> None:
+        """End the search when its processor time is spent."""
+        running = sum(r.progress.cpu_seconds for r in state.running.values())
+        if self._spent(state) + running > self._seconds:
+            os.kill(os.getpid(), signal.SIGINT)
+
+    def told(self, state: State, number: int, outcome: Outcome) -> None:
+        """Write down what is new among the measured trials."""
+        self.counts = state.counts
+        for trial in state.complete[self._known :]:
+            self.trace.append((self._spent(state), trial.user_attrs["metrics"]))
+        self._known = len(state.complete)
+
+    def _spent(self, state: State) -> float:
+        return cpu_seconds() - self._begun + state.cpu_seconds
+
+
+def ours(study: Study, runs: Path, seconds: float) -> dict[str, Any]:
+    """Search with `searcher` until the processor time, or the budget of trials, is spent."""
+    start_server()
+    recorder = Recorder(seconds)
+    begun = time.monotonic()
+    try:
+        search(study, runs, 1, recorder)
+    except KeyboardInterrupt:
+        pass
+    return {
+        "trace": recorder.trace,
+        "counts": {name: count for count, name in recorder.counts},
+        "wall_seconds": time.monotonic() - begun,
+    }
+
+
+def plain(study: Study, sampler: str) -> dict[str, Any]:
+    """Search with a plain Optuna loop: every trial from scratch to the end, in this process."""
+    task = tasks.entry(study.task).load().trained_on(study.budget.train_images)
+    suggest = check_parts(study).suggest
+    optuna.logging.set_verbosity(optuna.logging.WARNING)
+    directions = [o.goal for o in study.objectives]
+    stored = optuna.create_study(directions=directions)
+    begun, clock = cpu_seconds(), time.monotonic()
+    trace: Trace = []
+    failed = 0
+    for ordinal in range(study.budget.trials):
+        stored.sampler = samplers.make(Sampler(name=sampler), study.seed, ordinal)  # type: ignore[arg-type]
+        trial = stored.ask()
+        recipe: Recipe = suggest(trial)
+        try:
+            metrics = _measured(recipe, study, task)
+        except TrialError:
+            stored.tell(trial, state=optuna.trial.TrialState.FAIL)
+            failed += 1
+            continue
+        for constraint in study.constraints:
+            trial.set_constraint(str(constraint), constraint.violation(metrics[constraint.key]))
+        stored.tell(trial, [metrics[o.key] for o in study.objectives])
+        trace.append((cpu_seconds() - begun, metrics))
+    counts = {"complete": len(trace), "failed": failed}
+    return {"trace": trace, "counts": counts, "wall_seconds": time.monotonic() - clock}
+
+
+def _measured(recipe: Recipe, study: Study, task: Any) -> dict[str, float]:
+    run = Run(task, study.budget.epochs, study.seed, torch.device("cpu"), lambda *point: None)
+    measurement = Measurement(run_recipe(recipe, run), task, task.validation)
+    return measure(measurement, study.measured())
+
+
+def save(result: dict[str, Any], path: Path) -> None:
+    """Write a search's result in one step."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    part = path.with_suffix(".part")
+    part.write_text(json.dumps(result))
+    part.replace(path)
