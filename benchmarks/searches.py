@@ -1,10 +1,11 @@
 """One search of a benchmark: by `searcher`, or by a plain Optuna loop that trains every trial to its end.
 
-Both run the same space, task, budget of epochs and seed, one trial at a time on one core, with the same code for
-the stages and the measurement. What is recorded is the processor time spent until each measured trial: of the
-driver and of its trials, without the import of libraries, which happens once.
+Both run the same space, task, budget of epochs and seed, one trial at a time on one core, with the same code
+for the stages and the measurement. What is recorded is the processor time spent until each measured trial: of
+the driver and of its trials, without the import of libraries, which happens once.
 """
 
+import contextlib
 import json
 import os
 import signal
@@ -64,10 +65,8 @@ def ours(study: Study, runs: Path, seconds: float) -> dict[str, Any]:
     start_server()
     recorder = Recorder(seconds)
     begun = time.monotonic()
-    try:
+    with contextlib.suppress(KeyboardInterrupt):
         search(study, runs, 1, recorder)
-    except KeyboardInterrupt:
-        pass
     return {
         "trace": recorder.trace,
         "counts": {name: count for count, name in recorder.counts},

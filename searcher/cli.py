@@ -5,7 +5,7 @@ from collections.abc import Callable
 
 import typer
 
-from searcher.commands import data, networks, shipping, studies, views
+from searcher.commands import data, networks, shipping, store, studies, views
 from searcher.errors import SearcherError
 
 COMMANDS: dict[str, Callable[..., None]] = {
@@ -29,6 +29,11 @@ for _name, _command in COMMANDS.items():
 _data = typer.Typer(no_args_is_help=True, help="Data sets on this machine.")
 _data.command("fetch")(data.fetch)
 app.add_typer(_data, name="data")
+
+_store = typer.Typer(no_args_is_help=True, help="What was trained once and is used again.")
+_store.command("ls")(store.ls)
+_store.command("gc")(store.gc)
+app.add_typer(_store, name="store")
 
 
 @app.callback()

@@ -21,15 +21,20 @@ class Front:
 
 
 def front(study: Study, trials: Sequence[FrozenTrial]) -> Front:
-    """The front of complete trials."""
+    """The front of complete trials; of several with the same recipe and the same values the first."""
+    trials = list({_same(t): t for t in reversed(trials)}.values())[::-1]
     feasible = [t for t in trials if violation(study, t) <= 0]
-    chosen = feasible or list(trials)
+    chosen = feasible or trials
     if not chosen:
         return Front([], feasible=False)
     signs = np.array([1 if o.goal == "minimize" else -1 for o in study.objectives])
     best = non_dominated(np.array([t.values for t in chosen]) * signs)
     ordered = sorted((chosen[i] for i in best), key=lambda t: tuple(signs * np.array(t.values)))
     return Front(ordered, feasible=bool(feasible))
+
+
+def _same(trial: FrozenTrial) -> str:
+    return f"{trial.user_attrs.get('recipe', trial.number)} {trial.values}"
 
 
 def non_dominated(costs: np.ndarray) -> list[int]:

@@ -12,6 +12,7 @@ from searcher.measure import from_rows, on_split
 from searcher.predict import Prediction, predict
 from searcher.recipe import Recipe
 from searcher.study import Study
+from searcher.tell import INFEASIBLE
 from searcher.trial import Infeasible
 
 
@@ -79,5 +80,11 @@ def tried_before(recipe: Recipe, trials: Sequence[FrozenTrial]) -> FrozenTrial |
     """The trial that had the same recipe, where it was measured or stopped."""
     wanted: dict[str, Any] = recipe.model_dump(mode="json")
     ended = (TrialState.COMPLETE, TrialState.PRUNED)
-    same = [t for t in trials if t.state in ended and t.user_attrs.get("recipe") == wanted]
+    same = [
+        t
+        for t in trials
+        if t.state in ended
+        and t.user_attrs.get("recipe") == wanted
+        and t.user_attrs.get("outcome") != INFEASIBLE
+    ]
     return min(same, key=lambda t: t.state != TrialState.COMPLETE, default=None)

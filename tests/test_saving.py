@@ -1,0 +1,119 @@
+"""Searches that save: screening, reuse, early stopping and the store, with real processes."""
+
+import os
+import signal
+from pathlib import Path
+
+import pytest
+
+from searcher import storage
+from tests.conftest import Searcher
+from tests.test_search import Driver, driver, trial_processes, trials, until  # noqa: F401
+
+SAVING = ["--set", "store=true", "--set", "screening=true", "--set", "early_stopping.enabled=true"]
+ASKED = ["run", "--study", "tiny", "--workers", "1", *SAVING]
+
+
+def test_what_cannot_be_feasible_is_not_trained(place: Path, searcher: Searcher):
+    (place / "studies" / "small.toml").write_text(
+        'extends = "tiny"\nscreening = true\n'
+        '[[constraints]]\nmetric = "micronet_score"\nvariant = "imt-2022"\nat_most = 0.0004\n'
+    )
+    result = searcher("run", "--study", "small", "--workers", "1")
+    assert result.returncode == 0, result.stderr
+    assert "infeasible: micronet_score:imt-2022 <= 0.0004, predicted " in result.stdout
+    stored = storage.load(place / "runs", "small@digits")[0].trials
+    refused = [t for t in stored if t.user_attrs.get("outcome") == "infeasible"]
+    complete = [t for t in stored if t.state.name == "COMPLETE"]
+    assert refused
+    assert len(complete) == 4
+    assert all(t.state.name == "PRUNED" and max(t.constraints.values()) > 0 for t in refused)
+    folder = place / "runs" / "small@digits"
+    assert not any((folder / f"trial-{t.number:05}").exists() for t in refused)
+
+
+def test_a_constraint_that_nothing_satisfies_ends_the_search(place: Path, searcher: Searcher):
+    (place / "studies" / "none.toml").write_text(
+        'extends = "tiny"\nscreening = true\nmetrics = [{ metric = "params" }]\n'
+        '[[constraints]]\nmetric = "params"\nat_most = 1\n'
+    )
+    result = searcher("run", "--study", "none", "--workers", "1")
+    assert result.returncode == 2
+    assert "cannot satisfy a constraint on cost" in result.stderr
+
+
+def test_the_same_recipe_is_measured_once(place: Path, searcher: Searcher):
+    more = ["--set", "screening=true", "--set", "budget.trials=16"]
+    result = searcher("run", "--study", "tiny", "--workers", "1", *more)
+    assert result.returncode == 0, result.stderr
+    assert "the same recipe as trial " in result.stdout
+    found = trials(place)
+    reused = [t for t in found if "reused" in t.user_attrs]
+    for trial in reused:
+        first = found[trial.user_attrs["reused"]]
+        assert trial.values == first.values
+        assert trial.user_attrs["recipe"] == first.user_attrs["recipe"]
+    recipes = [str(t.user_attrs["recipe"]) for t in found if "reused" not in t.user_attrs]
+    assert len(recipes) == len(set(recipes))
+
+
+def test_what_lags_behind_is_stopped_and_a_killed_search_goes_on(
+    place: Path,
+    searcher: Searcher,
+    driver: Driver,  # noqa: F811
+):
+    asked = [*SAVING, "--set", "budget.trials=12", "--set", "budget.epochs=9", "--workers", "1"]
+    running = driver(*asked)
+    until(lambda: running.poll() is not None or sum(t.state.is_finished() for t in trials(place)) >= 3)
+    assert running.poll() is None, (place / "driver.log").read_text()
+    orphans = trial_processes(running.pid)
+    os.kill(running.pid, signal.SIGKILL)
+    running.wait()
+    until(lambda: not any(Path(f"/proc/{pid}").exists() for pid in orphans), 30)
+    result = searcher("run", "--study", "tiny", *asked)
+    assert result.returncode == 0, result.stdout + result.stderr
+    assert "stopped after " in result.stdout + (place / "driver.log").read_text()
+    found = trials(place)
+    superseded = {t.user_attrs.get("promoted_from") for t in found}
+    counted = [t for t in found if t.state.name in ("COMPLETE", "PRUNED") and t.number not in superseded]
+    assert sorted(t.user_attrs["ordinal"] for t in counted) == list(range(12))
+    assert {t.state.name for t in found} <= {"COMPLETE", "PRUNED", "FAIL"}
+    stopped = [t for t in found if t.state.name == "PRUNED" and "reused" not in t.user_attrs]
+    assert stopped
+    for trial in stopped:
+        curve = (place / "runs" / "tiny@digits" / f"trial-{trial.number:05}" / "curve.csv").read_text()
+        assert any(key.startswith("rung:") for key in trial.user_attrs)
+        assert ",1,9," in curve
+
+
+def test_warm_start_from_another_front(place: Path, searcher: Searcher):
+    assert searcher("run", "--study", "tiny").returncode == 0
+    best = {
+        tuple(sorted(t.params.items())) for t in storage.load(place / "runs", "tiny@digits")[0].best_trials
+    }
+    (place / "studies" / "next.toml").write_text('extends = "tiny"\n[warm_start]\nfrom = "tiny"\n')
+    assert searcher("run", "--study", "next", "--set", "budget.trials=6").returncode == 0
+    stored = storage.load(place / "runs", "next@digits")[0].trials
+    asked = {tuple(sorted(t.params.items())) for t in stored[2 : 2 + len(best)]}
+    assert asked == best
+
+
+@pytest.mark.parametrize("name", ["nothing", "tniy"])
+def test_warm_start_from_what_is_not_stored(place: Path, searcher: Searcher, name: str):
+    result = searcher("run", "--study", "tiny", "--set", f"warm_start.from='{name}'")
+    assert result.returncode == 2
+    assert name in result.stderr
+
+
+def test_the_store_is_listed_and_collected(place: Path, searcher: Searcher):
+    assert searcher(*ASKED, "--set", "budget.trials=2").returncode == 0
+    listed = searcher("store", "ls")
+    assert listed.returncode == 0, listed.stderr
+    assert "densenet k=" in listed.stdout
+    collected = searcher("store", "gc", "--max-size", "0B")
+    assert collected.returncode == 0, collected.stderr
+    assert "dropped " in collected.stdout
+    assert "nothing is stored" in searcher("store", "ls").stdout
+    wrong = searcher("store", "gc", "--max-size", "lots")
+    assert wrong.returncode == 2
+    assert "expected a number" in wrong.stderr
