@@ -113,8 +113,9 @@ class TrialTable:
 
 
 def state(trial: FrozenTrial) -> str:
-    """A trial's state as the tables name it: complete, running, failed, put back, ..."""
-    return str(trial.user_attrs.get("outcome") or trial.state.name.lower())
+    """A trial's state as the tables name it: complete, reused, stopped early, infeasible, failed, ..."""
+    reused = "reused" if "reused" in trial.user_attrs else ""
+    return str(trial.user_attrs.get("outcome") or reused or trial.state.name.lower())
 
 
 def words(trial: FrozenTrial) -> str:
