@@ -73,7 +73,7 @@ def test_check_says_what_a_study_is(searcher: Searcher):
     ("args", "expected"),
     [
         (["run", "--study", "tinny"], "no study named 'tinny'; did you mean tiny?"),
-        (["run", "--study", "tiny", "--set", "budget.trails=3"], "did you mean trials?"),
+        (["run", "--study", "tiny", "--set", "budget.trails=3"], "did you mean trials or train_images?"),
         (["run", "--study", "tiny", "--set", "space=tini"], "no space named 'tini'; did you mean tiny?"),
         (["run", "--study", "tiny", "--set", "task=digit"], "no task named 'digit'; did you mean digits?"),
         (

@@ -66,7 +66,7 @@ def test_all_errors_at_once_with_their_paths(tmp_path: Path):
     assert "budget.trials: input should be a valid integer, got 2.5" in message
     assert "budget.epoch: no such key; did you mean epochs?" in message
     assert "spce: no such key; did you mean space" in message
-    assert "when.digits.budget.trails: no such key; did you mean trials?" in message
+    assert "when.digits.budget.trails: no such key; did you mean trials or train_images?" in message
     assert "when.digts: not a task of this study; did you mean digits?" in message
 
 
