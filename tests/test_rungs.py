@@ -1,5 +1,5 @@
 import numpy as np
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from searcher.rungs import Rungs, crowding, ranking
@@ -22,6 +22,7 @@ def test_ranks_and_crowding_by_hand():
     assert list(crowding(np.array([[0.0, 4.0], [1.0, 2.0], [4.0, 0.0]]))) == [np.inf, 2.0, np.inf]
 
 
+@settings(deadline=None)
 @given(points)
 def test_what_nothing_dominates_goes_on_and_a_worse_twin_never_before_it(pairs):
     rungs = Rungs(3)

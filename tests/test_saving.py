@@ -64,7 +64,7 @@ def test_what_lags_behind_is_stopped_and_a_killed_search_goes_on(
 ):
     asked = [*SAVING, "--set", "budget.trials=12", "--set", "budget.epochs=9", "--workers", "1"]
     running = driver(*asked)
-    until(lambda: running.poll() is not None or sum(t.state.is_finished() for t in trials(place)) >= 3)
+    until(lambda: running.poll() is not None or sum(t.state.is_finished() for t in trials(place)) >= 3, 300)
     assert running.poll() is None, (place / "driver.log").read_text()
     orphans = trial_processes(running.pid)
     os.kill(running.pid, signal.SIGKILL)
