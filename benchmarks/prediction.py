@@ -5,19 +5,15 @@ model alone, without the recipe's pruning and quantization, which the prediction
 `benchmarks/results/prediction.json`; `ratio` is the median of predicted / counted, recipe by recipe.
 """
 
-import json
-import os
-import platform
 import statistics
-import subprocess
 import time
 from collections.abc import Callable, Sequence
-from pathlib import Path
 
 import optuna
 import torch
 
-from searcher import catalog, launch
+from benchmarks.figures import write
+from searcher import catalog
 from searcher.costs.record import record
 from searcher.errors import TrialError
 from searcher.models import build
@@ -73,12 +69,10 @@ def summary(times: Sequence[float]) -> dict[str, float]:
 def main() -> None:
     """Measure both by turns and write the figures."""
     torch.set_num_threads(THREADS)
-    load = os.getloadavg()[0]
     recipes = random_recipes(RECIPES)
     refused = sum(not predicted(recipe) for recipe in recipes)
     counted(recipes[0])
     pairs = [(milliseconds(predicted, recipe), milliseconds(counted, recipe)) for recipe in recipes]
-    commit = subprocess.run(["git", "rev-parse", "--short", "HEAD"], capture_output=True, text=True)
     result = {
         "predicted_ms": summary([ours for ours, _ in pairs]),
         "counted_ms": summary([theirs for _, theirs in pairs]),
@@ -86,14 +80,9 @@ def main() -> None:
         "recipes": len(recipes),
         "recipes_refused": refused,
         "runs": [(round(ours, 2), round(theirs, 2)) for ours, theirs in pairs],
-        "machine": f"{platform.processor() or platform.machine()}, {launch.cores()} cores",
         "threads": THREADS,
-        "load": round(load, 2),
-        "commit": commit.stdout.strip(),
     }
-    text = json.dumps(result, indent=1)
-    (Path(__file__).parent / "results" / "prediction.json").write_text(text + "\n")
-    print(text)
+    write("prediction", result)
 
 
 if __name__ == "__main__":

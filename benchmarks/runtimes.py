@@ -6,11 +6,7 @@ Prints and writes `benchmarks/results/runtimes.json`; `ratio` is int8 in ONNX Ru
 median over the networks.
 """
 
-import json
-import os
-import platform
 import statistics
-import subprocess
 import sys
 import tempfile
 import time
@@ -20,7 +16,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from searcher import launch
+from benchmarks.figures import write
 from searcher.engines import onnx, weights
 from searcher.recipe import Model, Quantize, Recipe
 from searcher.target import Target, resolve
@@ -80,19 +76,11 @@ def main() -> None:
     targets = targets or [Target(recipe.words(), recipe, IMAGE, 10) for recipe in RECIPES]
     networks = {target.title: measured(target) for target in targets}
     ratios = [n["ONNX Runtime int8"]["ms"] / n["torch fp32"]["ms"] for n in networks.values()]
-    commit = subprocess.run(
-        ["git", "rev-parse", "--short", "HEAD"], cwd=Path(__file__).parent, capture_output=True, text=True
-    )
     result = {
         "networks": networks,
         "ratio": round(statistics.median(ratios), 4),
-        "load": round(os.getloadavg()[0], 2),
-        "machine": f"{platform.processor() or platform.machine()}, {launch.cores()} cores",
-        "commit": commit.stdout.strip(),
     }
-    text = json.dumps(result, indent=1)
-    (Path(__file__).parent / "results" / "runtimes.json").write_text(text + "\n")
-    print(text)
+    write("runtimes", result)
 
 
 if __name__ == "__main__":

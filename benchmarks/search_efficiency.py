@@ -37,6 +37,9 @@ OURS = {
     "ours without screening": ["screening=false"],
 }
 QUALITY, COST = "top1", "micronet_score:imt-2022"
+PEER = "syne tune mo-asha"
+BOUND = 0.003
+"""The study's bound on cost."""
 
 
 def main() -> None:
@@ -46,7 +49,9 @@ def main() -> None:
     parser.add_argument("--trials", type=int, default=40)
     parser.add_argument("--only", help="one method, and plain TPE")
     asked = parser.parse_args()
-    methods = [m for m in (*PLAIN, *OURS) if asked.only in (None, m) or m == "tpe"]
+    methods = [m for m in (*PLAIN, *OURS, PEER) if asked.only in (None, m) or m == "tpe"]
+    if PEER in methods:
+        install_peer()
     cores: SimpleQueue[int] = SimpleQueue()
     for core in sorted(os.sched_getaffinity(0)):
         cores.put(core)
@@ -57,6 +62,13 @@ def main() -> None:
     (HERE / "results" / "search_efficiency.json").write_text(json.dumps(result, indent=1) + "\n")
     shown = {key: value for key, value in result.items() if key != "traces"}
     print(json.dumps(shown, indent=1))
+
+
+def install_peer() -> None:
+    """Install Syne Tune beside: what it depends on would displace what is pinned here."""
+    if not (RUNS / "peer").is_dir():
+        pip = [sys.executable, "-m", "pip", "install", "--quiet", "--no-deps", "--target", str(RUNS / "peer")]
+        subprocess.run([*pip, "syne-tune==0.16.0"], check=True)
 
 
 def place(method: str, seed: int) -> Path:
@@ -79,7 +91,11 @@ def run(method: str, seed: int, trials: int, cores: "SimpleQueue[int]") -> None:
             str(seed),
             str(trials),
         ]
-        environment = os.environ | {"SEARCHER_PATH": str(HERE / "content"), "OMP_NUM_THREADS": "1"}
+        environment = os.environ | {
+            "SEARCHER_PATH": str(HERE / "content"),
+            "OMP_NUM_THREADS": "1",
+            "PYTHONPATH": str(RUNS / "peer"),
+        }
         subprocess.run(["taskset", "-c", str(core), *command], env=environment, check=True)
     finally:
         cores.put(core)
@@ -89,7 +105,7 @@ def one(method: str, seed: int, trials: int) -> None:
     """Run one search in this process and keep what came out."""
     import torch
 
-    from benchmarks.searches import ours, plain, save
+    from benchmarks.searches import Trace, ours, plain, save
     from searcher.study import StudyFile
 
     torch.set_num_threads(1)
@@ -100,13 +116,23 @@ def one(method: str, seed: int, trials: int) -> None:
     if method in PLAIN:
         result = plain(study, method)
     else:
-        seconds = json.loads(place("tpe", seed).read_text())["trace"][-1][0]
-        with tempfile.TemporaryDirectory() as runs:
-            result = ours(study, Path(runs), seconds)
+        known = json.loads(place("tpe", seed).read_text())["trace"]
+        goal, seconds = hypervolumes(known)[-1][1], known[-1][0]
+
+        def enough(trace: Trace) -> bool:
+            return hypervolumes(trace)[-1][1] >= goal
+
+        if method == PEER:
+            from benchmarks.peer import Peer
+
+            result = Peer(study).search(seconds, enough)
+        else:
+            with tempfile.TemporaryDirectory() as runs:
+                result = ours(study, Path(runs), seconds, enough)
     save(result | {"load": os.getloadavg()[0]}, place(method, seed))
 
 
-def hypervolumes(trace: list[Any], bound: float) -> list[tuple[float, float]]:
+def hypervolumes(trace: list[Any], bound: float = BOUND) -> list[tuple[float, float]]:
     """The share of the box of quality 0 to 1 and cost 0 to the bound that is dominated, after each trial."""
     points: list[list[float]] = []
     found = []
@@ -118,10 +144,10 @@ def hypervolumes(trace: list[Any], bound: float) -> list[tuple[float, float]]:
     return found
 
 
-def summary(methods: list[str], seeds: int, bound: float = 0.003) -> dict[str, Any]:
+def summary(methods: list[str], seeds: int) -> dict[str, Any]:
     """Seconds to plain TPE's last hypervolume, by method and seed; None where it was not reached."""
     results = {m: [json.loads(place(m, seed).read_text()) for seed in range(seeds)] for m in methods}
-    curves = {m: [hypervolumes(r["trace"], bound) for r in found] for m, found in results.items()}
+    curves = {m: [hypervolumes(r["trace"]) for r in found] for m, found in results.items()}
     goals = [curve[-1][1] for curve in curves["tpe"]]
     totals = [curve[-1][0] for curve in curves["tpe"]]
     reached = {

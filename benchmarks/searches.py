@@ -10,11 +10,13 @@ import json
 import os
 import signal
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import optuna
 import torch
+import torch._dynamo  # which an optimizer's first step would import
 
 from searcher import samplers, tasks
 from searcher.check import check_parts
@@ -24,7 +26,7 @@ from searcher.measure import Measurement, measure
 from searcher.pipeline import run_recipe
 from searcher.recipe import Recipe
 from searcher.search import search
-from searcher.stages.train import Run
+from searcher.stages.train import Report, Run
 from searcher.state import State
 from searcher.study import Sampler, Study
 from searcher.trial import Outcome, cpu_seconds
@@ -34,12 +36,14 @@ Trace = list[tuple[float, dict[str, float]]]
 
 
 class Recorder:
-    """A view that draws nothing, writes the trace down, and ends the search when its time is spent."""
+    """A view that draws nothing, writes the trace down, and ends the search when that is enough, or its
+    time is spent.
+    """
 
-    def __init__(self, seconds: float) -> None:
+    def __init__(self, seconds: float, enough: Callable[[Trace], bool]) -> None:
         self.trace: Trace = []
         self.counts: list[tuple[int, str]] = []
-        self._seconds = seconds
+        self._seconds, self._enough = seconds, enough
         self._begun = cpu_seconds()
         self._known = 0
 
@@ -54,16 +58,19 @@ class Recorder:
         self.counts = state.counts
         for trial in state.complete[self._known :]:
             self.trace.append((self._spent(state), trial.user_attrs["metrics"]))
+        if len(state.complete) > self._known and self._enough(self.trace):
+            os.kill(os.getpid(), signal.SIGINT)
         self._known = len(state.complete)
 
     def _spent(self, state: State) -> float:
         return cpu_seconds() - self._begun + state.cpu_seconds
 
 
-def ours(study: Study, runs: Path, seconds: float) -> dict[str, Any]:
-    """Search with `searcher` until the processor time, or the budget of trials, is spent."""
+def ours(study: Study, runs: Path, seconds: float, enough: Callable[[Trace], bool]) -> dict[str, Any]:
+    """Search with `searcher` until the trace is enough, or the processor time is spent."""
     start_server()
-    recorder = Recorder(seconds)
+    tasks.entry(study.task).load()
+    recorder = Recorder(seconds, enough)
     begun = time.monotonic()
     with contextlib.suppress(KeyboardInterrupt):
         search(study, runs, 1, recorder)
@@ -89,7 +96,7 @@ def plain(study: Study, sampler: str) -> dict[str, Any]:
         trial = stored.ask()
         recipe: Recipe = suggest(trial)
         try:
-            metrics = _measured(recipe, study, task)
+            metrics = measured(recipe, study, task)
         except TrialError:
             stored.tell(trial, state=optuna.trial.TrialState.FAIL)
             failed += 1
@@ -102,8 +109,11 @@ def plain(study: Study, sampler: str) -> dict[str, Any]:
     return {"trace": trace, "counts": counts, "wall_seconds": time.monotonic() - clock}
 
 
-def _measured(recipe: Recipe, study: Study, task: Any) -> dict[str, float]:
-    run = Run(task, study.budget.epochs, study.seed, torch.device("cpu"), lambda *point: None)
+def measured(
+    recipe: Recipe, study: Study, task: Any, report: Report = lambda *point: None
+) -> dict[str, float]:
+    """Run a recipe from scratch in this process and measure what comes out."""
+    run = Run(task, study.budget.epochs, study.seed, torch.device("cpu"), report)
     measurement = Measurement(run_recipe(recipe, run), task, task.validation)
     return measure(measurement, study.measured())
 

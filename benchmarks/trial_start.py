@@ -4,15 +4,13 @@ Both run the same job until its first word, the preloaded one again until its fi
 Prints and writes `benchmarks/results/trial_start.json`; `ratio` is ours / a fresh interpreter's.
 """
 
-import json
 import multiprocessing
-import platform
 import statistics
-import subprocess
 import tempfile
 import time
 from pathlib import Path
 
+from benchmarks.figures import write
 from searcher import launch, trial
 from searcher.recipe import Model, Recipe, Train
 from searcher.study import StudyFile
@@ -65,19 +63,14 @@ def main() -> None:
     word = statistics.median(first for (first, _), _ in pairs)
     epoch = statistics.median(second for (_, second), _ in pairs)
     interpreter = statistics.median(seconds for _, seconds in pairs)
-    commit = subprocess.run(["git", "rev-parse", "--short", "HEAD"], capture_output=True, text=True)
     result = {
         "first_word_s": round(word, 4),
         "first_epoch_s": round(epoch, 4),
         "fresh_interpreter_first_word_s": round(interpreter, 4),
         "ratio": round(word / interpreter, 4),
         "runs": [(round(a, 4), round(b, 4), round(c, 4)) for (a, b), c in pairs],
-        "machine": f"{platform.processor() or platform.machine()}, {launch.cores()} cores",
-        "commit": commit.stdout.strip(),
     }
-    text = json.dumps(result, indent=1)
-    (Path(__file__).parent / "results" / "trial_start.json").write_text(text + "\n")
-    print(text)
+    write("trial_start", result)
 
 
 if __name__ == "__main__":

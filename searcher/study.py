@@ -76,11 +76,15 @@ class Budget(_Frozen):
     train_images: int | None = Field(default=None, ge=1)
 
 
+Compile = Literal["off", "default", "cuda-graphs"]
+"""How a training is compiled: not at all, by `torch.compile`, or by that and CUDA graphs."""
+
+
 class EarlyStopping(_Frozen):
     """When a trial that lags behind is stopped: asynchronous successive halving for several objectives.
 
     The rungs are at `min_epochs`, `min_epochs` · `reduction_factor`, ... epochs of a trial. `min_epochs` is a
-    27th of the budget's epochs, and at least one, where it is not given.
+    ninth of the budget's epochs, and at least one, where it is not given.
     """
 
     enabled: bool = True
@@ -91,7 +95,7 @@ class EarlyStopping(_Frozen):
         """The epochs after which a trial is held against the others; no recipe trains for 100 budgets."""
         if not self.enabled:
             return ()
-        levels = [self.min_epochs or max(1, epochs // 27)]
+        levels = [self.min_epochs or max(1, epochs // 9)]
         while levels[-1] < 100 * epochs:
             levels.append(levels[-1] * self.reduction_factor)
         return tuple(levels)
@@ -131,6 +135,7 @@ class _Common(_Frozen):
     warm_start: WarmStart | None = None
     screening: bool = True
     store: bool = True
+    compile: Compile = "off"
 
 
 class _File(_Common):

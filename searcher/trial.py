@@ -1,5 +1,6 @@
 """A trial's own process: run the recipe, measure the model, say what came out."""
 
+import gc
 import json
 import os
 import threading
@@ -118,6 +119,7 @@ Outcome = Done | Failed | Killed | Stopped | Infeasible | Reused
 
 def main(job: Job, connection: Connection) -> None:
     """The process's entry: everything that happens is sent through the connection."""
+    gc.freeze()  # a collection of all that the libraries hold takes half a second, and unshares the memory
     answers: SimpleQueue[bool] = SimpleQueue()
     threading.Thread(target=_listen, args=(connection, answers), daemon=True).start()
     _log_to(job.folder / "log.txt")
@@ -140,7 +142,14 @@ def execute(job: Job, connection: Connection, answers: "SimpleQueue[bool]") -> D
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     store = Store(job.store) if job.store else None
     run = Run(
-        task, job.study.budget.epochs, job.study.seed, device, diary.report, store=store, replay=diary.report
+        task,
+        job.study.budget.epochs,
+        job.study.seed,
+        device,
+        diary.report,
+        store=store,
+        replay=diary.report,
+        compile=job.study.compile,
     )
     predicted = job.predicted or predict(job.recipe, task.image, task.classes)
     network = run_recipe(job.recipe, run)

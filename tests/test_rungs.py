@@ -11,7 +11,7 @@ points = st.lists(st.tuples(st.integers(0, 9), st.integers(0, 9)), min_size=1, m
 def test_rungs_are_geometric():
     assert EarlyStopping(min_epochs=2).rungs(6)[:4] == (2, 6, 18, 54)
     assert EarlyStopping(enabled=False).rungs(6) == ()
-    assert EarlyStopping().rungs(60)[0] == 2
+    assert EarlyStopping().rungs(60)[0] == 6
 
 
 def test_ranks_and_crowding_by_hand():

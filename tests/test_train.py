@@ -1,4 +1,5 @@
 import math
+from dataclasses import replace
 
 import pytest
 import torch
@@ -8,9 +9,10 @@ from searcher import tasks
 from searcher.errors import TrialError
 from searcher.models import build
 from searcher.recipe import Distill, Model, Train
-from searcher.stages.distill import distill, distillation_loss
-from searcher.stages.train import Run, _beta, _mix, _schedule, fit
+from searcher.stages.distill import distill, distillation_loss, outputs
+from searcher.stages.train import Batch, Run, _beta, _mix, _schedule, autocast, fit
 
+CPU = torch.device("cpu")
 TINY = {"growth_rate": 2, "blocks": [1, 1, 1, 1]}
 
 
@@ -79,14 +81,14 @@ def test_beta_has_the_right_mean_and_variance():
 
 def test_distillation_without_weight_is_cross_entropy():
     logits, labels = torch.randn(8, 10), torch.arange(8)
-    loss = distillation_loss(tiny().eval(), temperature=4, weight=0)
-    assert loss(logits, torch.zeros(8, 1, 8, 8), labels) == F.cross_entropy(logits, labels)
+    loss = distillation_loss(lambda batch: torch.randn(8, 10), temperature=4, weight=0)
+    assert loss(logits, Batch(torch.zeros(8, 1, 8, 8), labels, labels)) == F.cross_entropy(logits, labels)
 
 
 def test_distillation_of_a_perfect_copy_costs_nothing():
     teacher, images = tiny().eval(), torch.randn(8, 1, 8, 8)
-    loss = distillation_loss(teacher, temperature=3, weight=1)
-    value = loss(teacher(images).detach(), images, torch.arange(8))
+    loss = distillation_loss(lambda batch: teacher(batch.images).detach(), temperature=3, weight=1)
+    value = loss(teacher(images).detach(), Batch(images, torch.arange(8), torch.arange(8)))
     assert float(value) == pytest.approx(0, abs=1e-5)
 
 
@@ -94,8 +96,48 @@ def test_distillation_is_the_published_formula():
     teacher, images, logits = tiny().eval(), torch.randn(4, 1, 8, 8), torch.randn(4, 10)
     p = (teacher(images).detach() / 2).softmax(1)
     expected = 4 * sum(float((p[i] * (p[i] / (logits[i] / 2).softmax(0)).log()).sum()) for i in range(4)) / 4
-    loss = distillation_loss(teacher, temperature=2, weight=1)
-    assert math.isclose(float(loss(logits, images, torch.arange(4))), expected, rel_tol=1e-4)
+    loss = distillation_loss(lambda batch: teacher(batch.images).detach(), temperature=2, weight=1)
+    value = loss(logits, Batch(images, torch.arange(4), torch.arange(4)))
+    assert math.isclose(float(value), expected, rel_tol=1e-4)
+
+
+def test_a_teacher_is_asked_once_where_nothing_is_augmented():
+    teacher, task = tiny().eval(), replace(tasks.entry("digits").load(), shift=0)
+    calls = []
+    teacher.register_forward_hook(lambda *_: calls.append(1))
+    teach = outputs(teacher, task, CPU)
+    asked = len(calls)
+    chosen = torch.tensor([5, 700, 3])
+    images = task.normalise(task.train.images[chosen])
+    said = teach(Batch(images, task.train.labels[chosen], chosen))
+    assert len(calls) == asked == math.ceil(len(task.train) / 500)
+    with torch.no_grad(), autocast(CPU):
+        assert torch.allclose(said, teacher(images), atol=0.05)
+
+
+def test_a_teacher_sees_what_the_student_sees_where_images_are_augmented():
+    teacher = tiny().eval()
+    images = torch.randn(4, 1, 8, 8)
+    said = outputs(teacher, tasks.entry("digits").load(), CPU)(
+        Batch(images, torch.arange(4), torch.arange(4))
+    )
+    assert torch.equal(said, teacher(images))
+    assert not said.requires_grad
+
+
+@pytest.mark.slow
+def test_a_compiled_training_learns_what_the_plain_one_does():
+    task = tasks.entry("digits").load()
+    found = []
+    for how in ("off", "default"):
+        torch.manual_seed(0)
+        model = tiny()
+        curve = []
+        run = Run(task, 3, 0, CPU, lambda *point, curve=curve: curve.append(point[3]), compile=how)
+        fit(model, run, Train(), "train")
+        found.append(curve)
+    assert len(found[1]) == 3
+    assert found[1][-1] == pytest.approx(found[0][-1], abs=0.05)
 
 
 def test_distill_trains_the_teacher_first():

@@ -42,6 +42,7 @@ def digest(prefix: Recipe, run: Run) -> str:
         "seed": run.seed,
         "epochs": run.epochs,
         "torch": torch.__version__,
+        "compile": run.compile,
     }
     return hashlib.sha256(json.dumps(depends, sort_keys=True).encode()).hexdigest()[:32]
 

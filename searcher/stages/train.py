@@ -15,11 +15,29 @@ from searcher.errors import TrialError
 from searcher.recipe import Training
 from searcher.stages.checkpoint import Checkpoint, Checkpoints
 from searcher.store import Store
+from searcher.study import Compile
 from searcher.tasks.classification import Classification
 
-Loss = Callable[[Tensor, Tensor, Tensor], Tensor]
 Report = Callable[[str, int, int, float], None]
 WARM_UP = 0.1
+
+
+@dataclass(frozen=True)
+class Batch:
+    """One step's training images.
+
+    Attributes:
+        images: Augmented and normalised, (N, C, H, W).
+        targets: Classes (N,) or, after mixup, probabilities (N, classes).
+        chosen: Which of the training split's images these are, (N,).
+    """
+
+    images: Tensor
+    targets: Tensor
+    chosen: Tensor
+
+
+Loss = Callable[[Tensor, Batch], Tensor]
 
 
 @dataclass(frozen=True)
@@ -32,6 +50,7 @@ class Run:
         checkpoints: With them a run that was killed goes on from its last epoch.
         store: With it, what was trained once is not trained again.
         replay: Takes what `report` does, of epochs that an earlier run has trained.
+        compile: How the training's forward and backward passes are compiled.
     """
 
     task: Classification
@@ -42,15 +61,16 @@ class Run:
     checkpoints: Checkpoints | None = None
     store: Store | None = None
     replay: Report = lambda stage, epoch, epochs, accuracy: None
+    compile: Compile = "off"
 
     def epochs_of(self, share: float) -> int:
         """The epochs of a stage: at least one where it has any share at all."""
         return max(1, round(share * self.epochs)) if share else 0
 
 
-def cross_entropy(logits: Tensor, images: Tensor, targets: Tensor) -> Tensor:
-    """The loss on the labels: classes (N,) or, after mixup, probabilities (N, classes)."""
-    return F.cross_entropy(logits, targets)
+def cross_entropy(logits: Tensor, batch: Batch) -> Tensor:
+    """The loss on the labels."""
+    return F.cross_entropy(logits, batch.targets)
 
 
 def fit(
@@ -71,7 +91,7 @@ def fit(
         run: Task, budget, seed and device.
         training: Optimizer, learning rate, weight decay, batch size, share of the budget.
         stage: The name under which progress is reported.
-        loss: From logits (N, classes), normalised images (N, C, H, W) and targets to a scalar.
+        loss: From logits (N, classes) and the batch to a scalar.
         mixup: Alpha of the Beta distribution from which mixing weights are drawn; 0 is off.
         epochs: Instead of the share's epochs.
         after_step: Called after every step of the optimizer.
@@ -91,6 +111,7 @@ def fit(
     checkpoint = run.checkpoints.next(stage) if run.checkpoints else Checkpoint(None)
     parts: dict[str, Any] = {"model": model, "optimizer": optimizer, "schedule": schedule}
     accuracies = _restore(checkpoint, parts, generator)
+    network = compiled(model, run.compile)
     for epoch, accuracy in enumerate(accuracies):
         run.replay(stage, epoch + 1, epochs, accuracy)
     for epoch in range(len(accuracies), epochs):
@@ -105,7 +126,7 @@ def fit(
             if mixup:
                 images, targets = _mix(images, targets, task.classes, mixup, generator)
             with autocast(device):
-                value = loss(model(images), images, targets)
+                value = loss(network(images), Batch(images, targets, chosen))
             optimizer.zero_grad()
             value.backward()  # type: ignore[no-untyped-call]
             optimizer.step()
@@ -142,6 +163,14 @@ def autocast(device: torch.device) -> AbstractContextManager[object]:
         available = torch.backends.mkldnn.is_available()  # type: ignore[no-untyped-call]
         fast = available and torch.ops.mkldnn._is_mkldnn_bf16_supported()
     return torch.autocast(device.type, torch.bfloat16, enabled=fast)
+
+
+def compiled(model: nn.Module, how: Compile) -> nn.Module:
+    """The model behind `torch.compile`, with CUDA graphs where they are asked for; itself where it is off."""
+    if how == "off":
+        return model
+    mode = "reduce-overhead" if how == "cuda-graphs" else "default"
+    return torch.compile(model, mode=mode)  # type: ignore[return-value]
 
 
 def _optimizer(model: nn.Module, training: Training) -> torch.optim.Optimizer:

@@ -74,6 +74,11 @@ class Classification:
         """One normalised image, (1, C, H, W) float32."""
         return self.normalise(self.train.images[:1])
 
+    @property
+    def augments(self) -> bool:
+        """Whether an image is another one each time that it is trained on."""
+        return bool(self.shift) or self.flip
+
     def normalise(self, images: Tensor) -> Tensor:
         """uint8 images (N, C, H, W) to normalised float32 in channels_last."""
         shape = (1, -1, 1, 1)

@@ -1,0 +1,15 @@
+"""The micronet space without stages: what is left is to build the network, to measure it, and to sleep."""
+
+from optuna import Trial
+
+from searcher import catalog
+from searcher.catalog import roots
+from searcher.recipe import Recipe
+
+_micronet = catalog.load(roots()[-1] / "spaces" / "micronet.py")
+
+
+def suggest(trial: Trial) -> Recipe:
+    """A network of the micronet space; every one of its parameters is drawn."""
+    recipe: Recipe = _micronet.suggest(trial)
+    return Recipe(model=recipe.model, stages=())

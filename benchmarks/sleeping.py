@@ -1,0 +1,68 @@
+"""A study whose trials sleep instead of training: what is left is what the product adds to a trial."""
+
+import os
+import random
+import time
+from pathlib import Path
+
+from searcher import storage
+from searcher.ask import Asker
+from searcher.check import check_parts, identify
+from searcher.front import Front
+from searcher.search import search
+from searcher.state import State
+from searcher.study import Study, StudyFile
+from searcher.tell import Teller
+from searcher.trial import Done, Outcome
+
+CONTENT = Path(__file__).parent / "content"
+
+
+class Clock:
+    """A view that writes down when each trial was told."""
+
+    def __init__(self) -> None:
+        self.told_at: list[float] = []
+        self.driver_cpu: list[float] = []
+
+    def update(self, state: State) -> None:
+        """Nothing is drawn."""
+
+    def told(self, state: State, number: int, outcome: Outcome) -> None:
+        """A trial ended."""
+        assert isinstance(outcome, Done), outcome
+        self.told_at.append(time.monotonic())
+        self.driver_cpu.append(time.process_time())
+
+
+def study(trials: int, seconds: float) -> Study:
+    """The sleeping study, of so many trials that sleep for so long."""
+    os.environ["SEARCHER_PATH"] = str(CONTENT)
+    os.environ["SEARCHER_SLEEP"] = str(seconds)
+    # Two trials of the same recipe would not both sleep.
+    return StudyFile("sleeping", [f"budget.trials={trials}", "screening=false"]).study("digits")
+
+
+def remember(asked: Study, runs: Path, count: int) -> None:
+    """Store so many complete trials, drawn at random, with made-up values and the attributes of real ones."""
+    space = check_parts(asked)
+    storage.make_runs(runs)
+    stored = storage.create_or_load(runs, asked, identify(asked))
+    stored.set_user_attr("warm_start", [])
+    (runs / asked.stored_name).mkdir()
+    drawn = asked.model_copy(update={"sampler": asked.sampler.model_copy(update={"name": "random"})})
+    asker, teller = Asker(drawn, stored, space), Teller(asked, stored)
+    numbers = random.Random(0)
+    for _ in range(count):
+        trial = asker.new(Front([], feasible=False))
+        recipe = space.suggest(trial)
+        trial.set_user_attr("recipe", recipe.model_dump(mode="json"))
+        values = {o.key: numbers.random() for o in asked.objectives}
+        teller.done(trial, Done(values | {"slept": 0.0}, 60.0, 60.0))
+
+
+def searched(asked: Study, runs: Path, workers: int) -> Clock:
+    """Run the study; when each trial was told."""
+    clock = Clock()
+    search(asked, runs, workers, clock)
+    return clock
