@@ -5,20 +5,18 @@ dominate at the end is the goal. The others spend as much, or as many trials. Ev
 of its own, held to one core. `ratio` is the median over the seeds of ours / plain TPE, in processor seconds;
 a search that never gets there counts as 1.
 
-    python -m benchmarks.search_efficiency [--seeds 5] [--trials 40] [--only METHOD]
+    python -m benchmarks.search_efficiency [--seeds 5] [--trials 30] [--only METHOD] [--task cifar10]
 
 Searches that are done are kept under `benchmarks/runs` and not repeated. Writes
-`benchmarks/results/search_efficiency.json`.
+`benchmarks/results/search_efficiency.json`, or `search_efficiency_TASK.json` for another task than digits.
 """
 
 import argparse
 import json
 import os
-import platform
 import statistics
 import subprocess
 import sys
-import tempfile
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from queue import SimpleQueue
@@ -26,6 +24,8 @@ from typing import Any
 
 import numpy as np
 from optuna._hypervolume import compute_hypervolume
+
+from benchmarks.figures import write
 
 HERE = Path(__file__).parent
 RUNS = HERE / "runs"
@@ -38,6 +38,7 @@ OURS = {
 }
 QUALITY, COST = "top1", "micronet_score:imt-2022"
 PEER = "syne tune mo-asha"
+METHODS = ("tpe", "ours", "nsga2", "random", PEER, *list(OURS)[1:])
 BOUND = 0.003
 """The study's bound on cost."""
 
@@ -46,22 +47,21 @@ def main() -> None:
     """Run every search that was not run yet, then write the figures."""
     parser = argparse.ArgumentParser()
     parser.add_argument("--seeds", type=int, default=5)
-    parser.add_argument("--trials", type=int, default=40)
+    parser.add_argument("--trials", type=int, default=30)
+    parser.add_argument("--task", default="digits")
     parser.add_argument("--only", help="one method, and plain TPE")
     asked = parser.parse_args()
-    methods = [m for m in (*PLAIN, *OURS, PEER) if asked.only in (None, m) or m == "tpe"]
+    methods = [m for m in METHODS if asked.only in (None, m) or m == "tpe"]
     if PEER in methods:
         install_peer()
     cores: SimpleQueue[int] = SimpleQueue()
     for core in sorted(os.sched_getaffinity(0)):
         cores.put(core)
     with ThreadPoolExecutor(len(os.sched_getaffinity(0))) as pool:
-        jobs = [(m, seed, asked.trials, cores) for m in methods for seed in range(asked.seeds)]
+        jobs = [(m, seed, asked.trials, asked.task, cores) for m in methods for seed in range(asked.seeds)]
         list(pool.map(lambda job: run(*job), jobs))
-    result = summary(methods, asked.seeds)
-    (HERE / "results" / "search_efficiency.json").write_text(json.dumps(result, indent=1) + "\n")
-    shown = {key: value for key, value in result.items() if key != "traces"}
-    print(json.dumps(shown, indent=1))
+    other = "" if asked.task == "digits" else f"_{asked.task}"
+    write(f"search_efficiency{other}", summary(methods, asked.seeds, asked.task))
 
 
 def install_peer() -> None:
@@ -71,25 +71,25 @@ def install_peer() -> None:
         subprocess.run([*pip, "syne-tune==0.16.0"], check=True)
 
 
-def place(method: str, seed: int) -> Path:
+def place(method: str, seed: int, task: str) -> Path:
     """Where a search's result is kept."""
-    return RUNS / f"{method.replace(' ', '-')}-{seed}.json"
+    return RUNS / f"{task}-{method.replace(' ', '-')}-{seed}.json"
 
 
-def run(method: str, seed: int, trials: int, cores: "SimpleQueue[int]") -> None:
+def run(method: str, seed: int, trials: int, task: str, cores: "SimpleQueue[int]") -> None:
     """One search, in a process that is held to a core."""
-    if place(method, seed).is_file():
+    if place(method, seed, task).is_file():
         return
     core = cores.get()
     try:
         command = [
             sys.executable,
             "-m",
-            "benchmarks.search_efficiency",
-            "--one",
+            "benchmarks.one_search",
             method,
             str(seed),
             str(trials),
+            task,
         ]
         environment = os.environ | {
             "SEARCHER_PATH": str(HERE / "content"),
@@ -99,37 +99,6 @@ def run(method: str, seed: int, trials: int, cores: "SimpleQueue[int]") -> None:
         subprocess.run(["taskset", "-c", str(core), *command], env=environment, check=True)
     finally:
         cores.put(core)
-
-
-def one(method: str, seed: int, trials: int) -> None:
-    """Run one search in this process and keep what came out."""
-    import torch
-
-    from benchmarks.searches import Trace, ours, plain, save
-    from searcher.study import StudyFile
-
-    torch.set_num_threads(1)
-    # As many trials as the processor time allows: what is stopped early is a trial as well.
-    count = trials if method in PLAIN else 50 * trials
-    sets = [f"seed={seed}", f"budget.trials={count}", *OURS.get(method, [])]
-    study = StudyFile("small", sets).study("digits")
-    if method in PLAIN:
-        result = plain(study, method)
-    else:
-        known = json.loads(place("tpe", seed).read_text())["trace"]
-        goal, seconds = hypervolumes(known)[-1][1], known[-1][0]
-
-        def enough(trace: Trace) -> bool:
-            return hypervolumes(trace)[-1][1] >= goal
-
-        if method == PEER:
-            from benchmarks.peer import Peer
-
-            result = Peer(study).search(seconds, enough)
-        else:
-            with tempfile.TemporaryDirectory() as runs:
-                result = ours(study, Path(runs), seconds, enough)
-    save(result | {"load": os.getloadavg()[0]}, place(method, seed))
 
 
 def hypervolumes(trace: list[Any], bound: float = BOUND) -> list[tuple[float, float]]:
@@ -144,9 +113,9 @@ def hypervolumes(trace: list[Any], bound: float = BOUND) -> list[tuple[float, fl
     return found
 
 
-def summary(methods: list[str], seeds: int) -> dict[str, Any]:
+def summary(methods: list[str], seeds: int, task: str) -> dict[str, Any]:
     """Seconds to plain TPE's last hypervolume, by method and seed; None where it was not reached."""
-    results = {m: [json.loads(place(m, seed).read_text()) for seed in range(seeds)] for m in methods}
+    results = {m: [json.loads(place(m, s, task).read_text()) for s in range(seeds)] for m in methods}
     curves = {m: [hypervolumes(r["trace"]) for r in found] for m, found in results.items()}
     goals = [curve[-1][1] for curve in curves["tpe"]]
     totals = [curve[-1][0] for curve in curves["tpe"]]
@@ -155,28 +124,40 @@ def summary(methods: list[str], seeds: int) -> dict[str, Any]:
         for m, found in curves.items()
     }
     ratios = {
-        m: [None if t is None else round(t / total, 4) for t, total in zip(times, totals, strict=True)]
+        m: [None if t is None else t / total for t, total in zip(times, totals, strict=True)]
         for m, times in reached.items()
     }
-    commit = subprocess.run(["git", "rev-parse", "--short", "HEAD"], capture_output=True, text=True)
-    own = [1.0 if r is None else r for r in ratios.get("ours", [])]
+    last = {m: [curve[-1][1] for curve in found] for m, found in curves.items()}
     return {
-        "ratio": round(statistics.median(own), 4) if own else None,
-        "ratios": ratios,
-        "seconds": reached,
-        "plain_tpe_seconds": totals,
-        "plain_tpe_hypervolume": goals,
-        "last_hypervolume": {m: [curve[-1][1] for curve in found] for m, found in curves.items()},
-        "counts": {m: [r["counts"] for r in found] for m, found in results.items()},
-        "load": {m: [round(r["load"], 2) for r in found] for m, found in results.items()},
-        "machine": f"{platform.processor() or platform.machine()}, {os.cpu_count()} cores",
-        "commit": commit.stdout.strip(),
+        "ratio": _median(ratios.get("ours", [])),
+        "share_of_plain_TPE's_seconds_until_its_hypervolume": {
+            m: {"median": _median(r)} | _by_seed(r) for m, r in ratios.items()
+        },
+        "seconds_until_plain_TPE's_hypervolume": {m: _by_seed(r) for m, r in reached.items()},
+        "last_hypervolume": {m: _by_seed(r) for m, r in last.items()},
+        "trials": {m: _by_seed([_counts(r["counts"]) for r in found]) for m, found in results.items()},
+        "wall_seconds": {m: _by_seed([r["wall_seconds"] for r in found]) for m, found in results.items()},
+        "loads": {m: _by_seed([r["load"] for r in found]) for m, found in results.items()},
         "traces": curves,
+        "axes": {
+            "title": f"Dominated hypervolume on {task}, {seeds} seeds",
+            "across": "processor seconds",
+            "up": f"share of the box of top-1 0 to 1 and score 0 to {BOUND}",
+        },
     }
+
+
+def _median(shares: list[float | None]) -> float | None:
+    return statistics.median(1.0 if s is None else s for s in shares) if shares else None
+
+
+def _by_seed(values: list[Any]) -> dict[str, Any]:
+    return {f"seed {seed}": value for seed, value in enumerate(values)}
+
+
+def _counts(counts: dict[str, int]) -> str:
+    return ", ".join(f"{count} {name}" for name, count in counts.items())
 
 
 if __name__ == "__main__":
-    if sys.argv[1:2] == ["--one"]:
-        one(sys.argv[2], int(sys.argv[3]), int(sys.argv[4]))
-    else:
-        main()
+    main()

@@ -15,6 +15,9 @@ from searcher.prefixes import deciding, depths
 from searcher.recipe import Recipe
 from searcher.study import Study
 
+FEWEST = 10
+"""Complete trials from which on the front is worth staying near."""
+
 
 class Asker:
     """Asks Optuna for trials, and says where their parameters come from.
@@ -48,7 +51,8 @@ class Asker:
         if ordinal < len(self._known):
             params = self._known[ordinal]
         else:
-            parent = self._parent(ordinal, points)
+            complete = sum(t.state == TrialState.COMPLETE for t in trials)
+            parent = self._parent(ordinal, points) if complete >= FEWEST else None
             if parent:
                 params = parent[1]
                 attrs["prefix_of"] = parent[0]

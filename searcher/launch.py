@@ -15,6 +15,7 @@ from searcher.trial import Job, Killed, Outcome, Progress
 # What a trial would import late; an optimizer's first step, for one, imports torch._dynamo.
 PRELOADED = [
     "searcher.trial",
+    "searcher.cli",  # of which the command is made: a process imports its parent's main module again
     "searcher.engines.nni",
     "searcher.engines.torch_pruning",
     "sklearn.datasets",

@@ -10,7 +10,8 @@ from searcher import tasks
 from searcher.costs.op import Op
 from searcher.measure import from_rows, on_split
 from searcher.predict import Prediction, predict
-from searcher.recipe import Recipe
+from searcher.recipe import Quantize, Recipe
+from searcher.stages.train import epochs_of
 from searcher.study import Study
 from searcher.tell import INFEASIBLE
 from searcher.trial import Infeasible
@@ -37,6 +38,7 @@ class Screen:
     def __init__(self, study: Study) -> None:
         self._study = study
         self._entry = tasks.entry(study.task)
+        self._so_far: dict[str, dict[str, float]] = {}
         self._quality = {m.key for m in on_split(study.measured())}
 
     def look(self, recipe: Recipe) -> Screened:
@@ -63,7 +65,7 @@ class Screen:
         return Infeasible("; ".join(violated)) if violated and self._study.screening else None
 
     def point(self, quality: float, predicted: dict[str, float]) -> list[float]:
-        """What a trial is judged by at a rung, all to be minimised: its quality now, its predicted cost.
+        """What a trial is judged by at a rung, all to be minimised: its quality, and its cost.
 
         Where no objective of cost can be predicted (a latency), the multiply-accumulates stand for it.
         """
@@ -74,6 +76,23 @@ class Screen:
         ]
         signs = [1 if o.goal == "minimize" else -1 for o in self._study.objectives if o.key in self._quality]
         return [*(sign * quality for sign in signs[:1]), *(cost or [predicted["macs"]])]
+
+    def so_far(self, recipe: Recipe, epochs: int) -> dict[str, float]:
+        """The predicted cost of what a trial has made of a recipe when it has trained so many epochs.
+
+        A quality that is not pruned yet says nothing of a cost that is: of two trials with one trained
+        network, that which will be pruned less is not the worse one. int8 is left out for the same reason.
+        """
+        stages = [stage for stage in recipe.stages if not isinstance(stage, Quantize)]
+        trained = 0
+        for count, stage in enumerate(stages, 1):
+            trained += epochs_of(stage.share, self._study.budget.epochs)
+            if trained >= epochs:
+                stages = stages[:count]
+        made = recipe.model_copy(update={"stages": tuple(stages)})
+        if made.digest() not in self._so_far:
+            self._so_far[made.digest()] = self.look(made).predicted
+        return self._so_far[made.digest()]
 
 
 def tried_before(recipe: Recipe, trials: Sequence[FrozenTrial]) -> FrozenTrial | None:

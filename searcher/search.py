@@ -185,6 +185,7 @@ class _Driver:
         folder.mkdir()
         recipe.save(folder / "recipe.toml")
         known = bool(screened.predicted)
+        trial.set_user_attr("predicted", screened.predicted)
         job = Job(
             self.study,
             trial.number,
@@ -213,7 +214,8 @@ class _Driver:
     def _goes_on(self, running: Running, event: Progress) -> bool:
         """Let a trial at a rung go on, or stop it."""
         trial = running.trial
-        point = self.screen.point(event.accuracy, running.predicted)
+        made = self.screen.so_far(running.process.job.recipe, event.rung)
+        point = self.screen.point(event.accuracy, made)
         trial.set_user_attr(f"rung:{event.rung}", point)
         if self.rungs.arrive(trial.user_attrs["ordinal"], event.rung, point):
             running.process.go_on()

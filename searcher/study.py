@@ -84,7 +84,7 @@ class EarlyStopping(_Frozen):
     """When a trial that lags behind is stopped: asynchronous successive halving for several objectives.
 
     The rungs are at `min_epochs`, `min_epochs` · `reduction_factor`, ... epochs of a trial. `min_epochs` is a
-    ninth of the budget's epochs, and at least one, where it is not given.
+    third of the budget's epochs, and at least one, where it is not given.
     """
 
     enabled: bool = True
@@ -95,7 +95,7 @@ class EarlyStopping(_Frozen):
         """The epochs after which a trial is held against the others; no recipe trains for 100 budgets."""
         if not self.enabled:
             return ()
-        levels = [self.min_epochs or max(1, epochs // 9)]
+        levels = [self.min_epochs or max(1, epochs // 3)]
         while levels[-1] < 100 * epochs:
             levels.append(levels[-1] * self.reduction_factor)
         return tuple(levels)
@@ -105,12 +105,12 @@ class Sampler(_Frozen):
     """What suggests the next recipe: a sampler of Optuna's with its own options.
 
     `prefix_reuse` is the share of trials that keep the first stages of a trial on the front, which are
-    trained already, and draw the rest.
+    trained already, and draw the rest; from the tenth complete trial on.
     """
 
     name: Literal["tpe", "nsga2", "gp", "random"] = "tpe"
     options: dict[str, Any] = Field(default_factory=dict)
-    prefix_reuse: float = Field(default=0.5, ge=0, le=1)
+    prefix_reuse: float = Field(default=0.25, ge=0, le=1)
 
 
 class WarmStart(_Frozen):

@@ -64,8 +64,13 @@ class Run:
     compile: Compile = "off"
 
     def epochs_of(self, share: float) -> int:
-        """The epochs of a stage: at least one where it has any share at all."""
-        return max(1, round(share * self.epochs)) if share else 0
+        """The epochs of a stage of that share."""
+        return epochs_of(share, self.epochs)
+
+
+def epochs_of(share: float, budget: int) -> int:
+    """The epochs of a stage: at least one where it has any share at all."""
+    return max(1, round(share * budget)) if share else 0
 
 
 def cross_entropy(logits: Tensor, batch: Batch) -> Tensor:
