@@ -2,8 +2,10 @@ import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from searcher.recipe import Model, PruneChannels, PruneWeights, Quantize, Recipe, Train
 from searcher.rungs import Rungs, crowding, ranking
-from searcher.study import EarlyStopping
+from searcher.screen import Screen
+from searcher.study import EarlyStopping, StudyFile
 
 points = st.lists(st.tuples(st.integers(0, 9), st.integers(0, 9)), min_size=1, max_size=30)
 
@@ -11,7 +13,22 @@ points = st.lists(st.tuples(st.integers(0, 9), st.integers(0, 9)), min_size=1, m
 def test_rungs_are_geometric():
     assert EarlyStopping(min_epochs=2).rungs(6)[:4] == (2, 6, 18, 54)
     assert EarlyStopping(enabled=False).rungs(6) == ()
-    assert EarlyStopping().rungs(60)[0] == 6
+    assert EarlyStopping().rungs(60)[0] == 20
+
+
+def test_a_trial_at_a_rung_has_the_cost_of_what_it_has_made():
+    study = StudyFile("micronet", ["budget.epochs=6"]).study("digits")
+    model = Model(name="densenet", args={"growth_rate": 4, "blocks": [1, 1, 1, 1]})
+    stages = (Train(), PruneChannels(ratio=0.5, share=0.5), PruneWeights(sparsity=0.5, share=0.5), Quantize())
+    whole, screen = Recipe(model=model, stages=stages), Screen(study)
+
+    def cost(count: int) -> float:
+        prefix = whole.model_copy(update={"stages": stages[:count]})
+        return screen.look(prefix).predicted["micronet_score:imt-2022"]
+
+    seen = [screen.so_far(whole, epochs)["micronet_score:imt-2022"] for epochs in (1, 6, 7, 9, 10, 12, 99)]
+    assert seen == [cost(1)] * 2 + [cost(2)] * 2 + [cost(3)] * 3
+    assert cost(1) > cost(2) > cost(3) > cost(4)
 
 
 def test_ranks_and_crowding_by_hand():
