@@ -30,7 +30,7 @@ from searcher.launch import cores
 from searcher.recipe import Train
 from searcher.stages.train import Run, autocast, fit
 from searcher.study import Compile
-from searcher.tasks.classification import Classification, Split
+from searcher.tasks.task import Split, Task
 
 NETWORKS: dict[str, tuple[str, dict[str, Any]]] = {
     "DenseNet k=4": ("densenet", {"growth_rate": 4}),
@@ -44,7 +44,7 @@ DEVICE = torch.device("cuda" if torch.cuda.is_available() else "cpu")
 class PerImage(Dataset[tuple[Tensor, int]]):
     """CIFAR-10 images, each transformed on its own."""
 
-    def __init__(self, split: Split, task: Classification) -> None:
+    def __init__(self, split: Split, task: Task) -> None:
         self.images, self.labels = split.images, split.labels
         self.mean = torch.tensor(task.mean).view(-1, 1, 1)
         self.std = torch.tensor(task.std).view(-1, 1, 1)
@@ -63,7 +63,7 @@ class PerImage(Dataset[tuple[Tensor, int]]):
         return (image.float() / 255 - self.mean) / self.std, int(self.labels[index])
 
 
-def plain(model: nn.Module, task: Classification, epochs: int) -> None:
+def plain(model: nn.Module, task: Task, epochs: int) -> None:
     """The tutorial's loop."""
     model.to(DEVICE).train()
     loader = DataLoader(
@@ -78,7 +78,7 @@ def plain(model: nn.Module, task: Classification, epochs: int) -> None:
             optimizer.step()
 
 
-def ours(model: nn.Module, task: Classification, epochs: int, compile: Compile) -> None:
+def ours(model: nn.Module, task: Task, epochs: int, compile: Compile) -> None:
     """The product's loop."""
     fit(model, Run(task, epochs, 0, DEVICE, lambda *_: None, compile=compile), TRAINING, "train")
 

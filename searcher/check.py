@@ -18,7 +18,7 @@ from searcher.models import build
 from searcher.predict import predict
 from searcher.recipe import Model, Recipe
 from searcher.study import Study
-from searcher.tasks.classification import Classification
+from searcher.tasks.task import Task
 
 
 @dataclass(frozen=True)
@@ -114,7 +114,7 @@ def _digest(code: str) -> str:
     return hashlib.sha256("\n".join(kept).encode()).hexdigest()[:16]
 
 
-def _predicted(recipe: Recipe, task: Classification) -> list[str]:
+def _predicted(recipe: Recipe, task: Task) -> list[str]:
     try:
         prediction = predict(recipe, task.image, task.classes)
     except TrialError as error:

@@ -16,7 +16,7 @@ from searcher.errors import SearcherError, TrialError
 from searcher.pipeline import Network
 from searcher.recipe_file import RecipeFile
 from searcher.retrain import Result, compare, retrain, states
-from searcher.tasks.classification import Classification
+from searcher.tasks.task import Task
 from searcher.training_view import TrainingView
 
 METRICS = "metrics.json"
@@ -89,7 +89,7 @@ def _finished(folder: Path, file: RecipeFile, seeds: int, epochs: int | None) ->
     return replace(stored, result=replace(result, lines=compare(file, result.seeds)))
 
 
-def _write_models(folder: Path, network: Network, task: Classification) -> dict[str, Agreement]:
+def _write_models(folder: Path, network: Network, task: Task) -> dict[str, Agreement]:
     """The files, and each ONNX file held against the network that it was made of."""
     weights.save(network.executed, folder / "model.safetensors")
     example, notes = task.example(), onnx.preprocessing(task)

@@ -17,7 +17,7 @@ from searcher.engines import weights
 from searcher.errors import SearcherError, TrialError, unknown
 from searcher.pipeline import Network
 from searcher.study import Metric
-from searcher.tasks.classification import Classification, Split
+from searcher.tasks.task import Split, Task
 
 
 @dataclass(frozen=True)
@@ -27,7 +27,7 @@ class Measurement:
     """
 
     network: Network
-    task: Classification
+    task: Task
     split: Split
     deployment: Deployment = field(default_factory=Deployment)
 

@@ -23,7 +23,7 @@ from searcher.reconcile import reconcile
 from searcher.stages.checkpoint import Checkpoints
 from searcher.stages.train import Run
 from searcher.study import Metric
-from searcher.tasks.classification import Classification
+from searcher.tasks.task import Task
 
 Report = Callable[[int, str, int, int, float], None]
 """Takes the seed, the stage, the epochs done, the epochs in all and the validation accuracy."""
@@ -80,7 +80,7 @@ class Result:
 
 def retrain(
     file: RecipeFile, folder: Path, seeds: int, epochs: int | None, report: Report
-) -> tuple[Result, Network, Classification]:
+) -> tuple[Result, Network, Task]:
     """Train a recipe with so many seeds; a run that was killed goes on from its last epoch.
 
     Args:
@@ -105,7 +105,7 @@ def retrain(
     return Result(file.recipe.digest(), budget, done, compare(file, done)), network, task
 
 
-def load_task(file: RecipeFile) -> Classification:
+def load_task(file: RecipeFile) -> Task:
     """The task of a recipe file.
 
     Raises:
@@ -144,7 +144,7 @@ class _Seed:
     def __init__(
         self,
         file: RecipeFile,
-        task: Classification,
+        task: Task,
         folder: Path,
         seed: int,
         epochs: int | None,

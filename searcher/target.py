@@ -18,7 +18,8 @@ from searcher.recipe import Distill, Model, Recipe, Stage, Train, Training
 from searcher.recipe_file import read_toml
 from searcher.stages.train import Run
 from searcher.study import StudyFile
-from searcher.tasks.classification import Classification, Split
+from searcher.tasks.classification import Classification
+from searcher.tasks.task import Split
 from searcher.trial import COST
 from searcher.validation import validated
 

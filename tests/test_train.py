@@ -10,7 +10,8 @@ from searcher.errors import TrialError
 from searcher.models import build
 from searcher.recipe import Distill, Model, Train
 from searcher.stages.distill import distill, distillation_loss, outputs
-from searcher.stages.train import Batch, Run, _beta, _mix, _schedule, autocast, fit
+from searcher.stages.train import Run, _beta, _mix, _schedule, autocast, fit
+from searcher.tasks.task import Batch
 
 CPU = torch.device("cpu")
 TINY = {"growth_rate": 2, "blocks": [1, 1, 1, 1]}
@@ -81,13 +82,17 @@ def test_beta_has_the_right_mean_and_variance():
 
 def test_distillation_without_weight_is_cross_entropy():
     logits, labels = torch.randn(8, 10), torch.arange(8)
-    loss = distillation_loss(lambda batch: torch.randn(8, 10), temperature=4, weight=0)
+    loss = distillation_loss(
+        tasks.entry("digits").load(), lambda batch: torch.randn(8, 10), temperature=4, weight=0
+    )
     assert loss(logits, Batch(torch.zeros(8, 1, 8, 8), labels, labels)) == F.cross_entropy(logits, labels)
 
 
 def test_distillation_of_a_perfect_copy_costs_nothing():
     teacher, images = tiny().eval(), torch.randn(8, 1, 8, 8)
-    loss = distillation_loss(lambda batch: teacher(batch.images).detach(), temperature=3, weight=1)
+    loss = distillation_loss(
+        tasks.entry("digits").load(), lambda batch: teacher(batch.images).detach(), temperature=3, weight=1
+    )
     value = loss(teacher(images).detach(), Batch(images, torch.arange(8), torch.arange(8)))
     assert float(value) == pytest.approx(0, abs=1e-5)
 
@@ -96,7 +101,9 @@ def test_distillation_is_the_published_formula():
     teacher, images, logits = tiny().eval(), torch.randn(4, 1, 8, 8), torch.randn(4, 10)
     p = (teacher(images).detach() / 2).softmax(1)
     expected = 4 * sum(float((p[i] * (p[i] / (logits[i] / 2).softmax(0)).log()).sum()) for i in range(4)) / 4
-    loss = distillation_loss(lambda batch: teacher(batch.images).detach(), temperature=2, weight=1)
+    loss = distillation_loss(
+        tasks.entry("digits").load(), lambda batch: teacher(batch.images).detach(), temperature=2, weight=1
+    )
     value = loss(logits, Batch(images, torch.arange(4), torch.arange(4)))
     assert math.isclose(float(value), expected, rel_tol=1e-4)
 

@@ -22,7 +22,7 @@ from searcher.engines.fx import Prepared, reference
 from searcher.engines.kept_out import excluded
 from searcher.engines.onnx_graph import Graph
 from searcher.errors import TrialError
-from searcher.tasks.classification import Classification, Split
+from searcher.tasks.task import Split, Task
 
 OPSET = 20
 """The version of the ONNX operators in the files."""
@@ -79,7 +79,7 @@ def export_int8(
     _write(coded, path, notes)
 
 
-def preprocessing(task: Classification) -> dict[str, str]:
+def preprocessing(task: Task) -> dict[str, str]:
     """How a task's images become a network's input, (image / scale - mean) / std, as notes in JSON."""
     figures = {"mean": task.mean, "std": task.std, "scale": task.scale}
     return {key: json.dumps(value) for key, value in figures.items()}
@@ -155,7 +155,7 @@ class Agreement:
 
 
 @torch.no_grad()
-def agreement(executed: nn.Module, runtime: Runtime, task: Classification, split: Split) -> Agreement:
+def agreement(executed: nn.Module, runtime: Runtime, task: Task, split: Split) -> Agreement:
     """Run both on every image of a split."""
     batches = torch.split(split.images, 500)
     ours, theirs = (

@@ -2,16 +2,16 @@
 
 from collections.abc import Callable
 from dataclasses import replace
+from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
 
 from searcher.recipe import Distill, Recipe
 from searcher.stages.kept import kept
 from searcher.stages.start import start
-from searcher.stages.train import Batch, Loss, Run, autocast, fit
-from searcher.tasks.classification import Classification
+from searcher.stages.train import Loss, Run, autocast, fit
+from searcher.tasks.task import Batch, Task
 
 TEACHER = "teacher"
 """The stage under which the training of a teacher is reported."""
@@ -20,7 +20,9 @@ TEACHER = "teacher"
 def distill(model: nn.Module, stage: Distill, run: Run) -> nn.Module:
     """Train the teacher, then the model on the labels and on the teacher's outputs."""
     teacher = _teacher(stage, run).to(run.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
-    loss = distillation_loss(outputs(teacher, run.task, run.device), stage.temperature, stage.weight)
+    loss = distillation_loss(
+        run.task, outputs(teacher, run.task, run.device), stage.temperature, stage.weight
+    )
     return fit(model, run, stage, "distill", loss=loss)
 
 
@@ -42,23 +44,25 @@ def _teacher(stage: Distill, run: Run) -> nn.Module:
     return kept(Recipe(model=stage.teacher, stages=(stage.teacher_training,)), own, make)
 
 
-def distillation_loss(teach: Callable[[Batch], Tensor], temperature: float, weight: float) -> Loss:
-    """(1 - weight) · cross entropy + weight · T² · KL(teacher || student), both softened by T."""
+def distillation_loss(task: Task, teach: Callable[[Batch], Any], temperature: float, weight: float) -> Loss:
+    """(1 - weight) · the task's loss + weight · the divergence from the teacher, both softened by T."""
 
-    def loss(logits: Tensor, batch: Batch) -> Tensor:
-        soft = F.log_softmax(teach(batch).float() / temperature, 1)
-        student = F.log_softmax(logits.float() / temperature, 1)
-        divergence = F.kl_div(student, soft, reduction="batchmean", log_target=True)
-        return (1 - weight) * F.cross_entropy(logits, batch.targets) + weight * temperature**2 * divergence
+    def loss(outputs: Any, batch: Batch) -> Tensor:
+        divergence = task.divergence(outputs, teach(batch), temperature)
+        return (1 - weight) * task.loss(outputs, batch) + weight * divergence
 
     return loss
 
 
-def outputs(teacher: nn.Module, task: Classification, device: torch.device) -> Callable[[Batch], Tensor]:
+def outputs(teacher: nn.Module, task: Task, device: torch.device) -> Callable[[Batch], Any]:
     """What the teacher says of a batch: computed for every image once where no augmentation changes them."""
     if task.augments:
         return torch.no_grad()(lambda batch: teacher(batch.images))
     images = torch.split(task.train.images, 500)
     with torch.no_grad(), autocast(device):
-        every = torch.cat([teacher(task.normalise(part.to(device))) for part in images])
-    return lambda batch: every[batch.chosen]
+        said = [teacher(task.normalise(part.to(device))) for part in images]
+    if isinstance(said[0], Tensor):
+        every = torch.cat(said)
+        return lambda batch: every[batch.chosen]
+    levels = [torch.cat(level) for level in zip(*said, strict=True)]
+    return lambda batch: tuple(level[batch.chosen] for level in levels)

@@ -19,7 +19,7 @@ from searcher.stages.checkpoint import Checkpoints
 from searcher.stages.start import start
 from searcher.stages.train import Run
 from searcher.store import Stored
-from searcher.tasks.classification import Classification
+from searcher.tasks.task import Task
 
 VERSIONS = {"train": 1, "distill": 1, "prune_channels": 1, "prune_weights": 1}
 """Of the code of each stage: a new number where it makes another model than before."""
@@ -129,7 +129,7 @@ def _replay(points: Sequence[Sequence[Any]], run: Run) -> None:
         run.replay(stage, epoch, epochs, accuracy)
 
 
-def rebuild(model: Model, task: Classification, found: Stored) -> nn.Module:
+def rebuild(model: Model, task: Task, found: Stored) -> nn.Module:
     """A stored model: its family's, with the shapes, the attributes and the weights that were stored."""
     state = weights.unpack(found.content)
     network = start(model.model_copy(update={"weights": None}), task)
@@ -147,7 +147,7 @@ def rebuild(model: Model, task: Classification, found: Stored) -> nn.Module:
     return network.eval()
 
 
-def _attributes(network: nn.Module, model: Model, task: Classification) -> dict[str, dict[str, int]]:
+def _attributes(network: nn.Module, model: Model, task: Task) -> dict[str, dict[str, int]]:
     """The whole numbers among the modules' attributes (channels, groups, ...) that are not the family's."""
     with torch.device("meta"):
         whole = start(model.model_copy(update={"weights": None}), task)

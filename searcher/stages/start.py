@@ -7,10 +7,10 @@ from torch import nn
 from searcher.engines import weights
 from searcher.models import build
 from searcher.recipe import Model
-from searcher.tasks.classification import Classification
+from searcher.tasks.task import Task
 
 
-def start(model: Model, task: Classification) -> nn.Module:
+def start(model: Model, task: Task) -> nn.Module:
     """Build a model for a task, and load its weights where it names a file.
 
     Raises:

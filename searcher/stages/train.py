@@ -16,28 +16,13 @@ from searcher.recipe import Training
 from searcher.stages.checkpoint import Checkpoint, Checkpoints
 from searcher.store import Store
 from searcher.study import Compile
-from searcher.tasks.classification import Classification
+from searcher.tasks.task import Batch, Task
 
 Report = Callable[[str, int, int, float], None]
 WARM_UP = 0.1
 
 
-@dataclass(frozen=True)
-class Batch:
-    """One step's training images.
-
-    Attributes:
-        images: Augmented and normalised, (N, C, H, W).
-        targets: Classes (N,) or, after mixup, probabilities (N, classes).
-        chosen: Which of the training split's images these are, (N,).
-    """
-
-    images: Tensor
-    targets: Tensor
-    chosen: Tensor
-
-
-Loss = Callable[[Tensor, Batch], Tensor]
+Loss = Callable[[Any, Batch], Tensor]
 
 
 @dataclass(frozen=True)
@@ -46,14 +31,14 @@ class Run:
 
     Attributes:
         epochs: The budget at share 1.
-        report: Takes a stage's name, the epochs done, the epochs in all and the validation accuracy.
+        report: Takes a stage's name, the epochs done and in all, the quality on the validation split.
         checkpoints: With them a run that was killed goes on from its last epoch.
         store: With it, what was trained once is not trained again.
         replay: Takes what `report` does, of epochs that an earlier run has trained.
         compile: How the training's forward and backward passes are compiled.
     """
 
-    task: Classification
+    task: Task
     epochs: int
     seed: int
     device: torch.device
@@ -73,18 +58,13 @@ def epochs_of(share: float, budget: int) -> int:
     return max(1, round(share * budget)) if share else 0
 
 
-def cross_entropy(logits: Tensor, batch: Batch) -> Tensor:
-    """The loss on the labels."""
-    return F.cross_entropy(logits, batch.targets)
-
-
 def fit(
     model: nn.Module,
     run: Run,
     training: Training,
     stage: str,
     *,
-    loss: Loss = cross_entropy,
+    loss: Loss | None = None,
     mixup: float = 0.0,
     epochs: int | None = None,
     after_step: Callable[[], None] = lambda: None,
@@ -96,15 +76,17 @@ def fit(
         run: Task, budget, seed and device.
         training: Optimizer, learning rate, weight decay, batch size, share of the budget.
         stage: The name under which progress is reported.
-        loss: From logits (N, classes) and the batch to a scalar.
+        loss: From the model's outputs and the batch to a scalar; the task's own where it is not given.
         mixup: Alpha of the Beta distribution from which mixing weights are drawn; 0 is off.
         epochs: Instead of the share's epochs.
         after_step: Called after every step of the optimizer.
 
     Raises:
-        TrialError: The loss is no longer a finite number.
+        TrialError: The loss is no longer a finite number, or mixup is asked of a task without classes.
     """
     task, device = run.task, run.device
+    if mixup and task.train.labels.ndim != 1:
+        raise TrialError(f"{stage}: mixup mixes classes of images, which task {task.name} has not")
     epochs = run.epochs_of(training.share) if epochs is None else epochs
     model.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
     data = task.train.to(device)
@@ -126,12 +108,12 @@ def fit(
         for chosen in torch.split(order, training.batch_size):
             if len(chosen) == 1 < len(data):
                 continue  # batch norm has no variance of a single image of one pixel
-            images = task.normalise(task.augment(data.images[chosen], generator))
-            targets = data.labels[chosen]
+            images, targets = task.augment(data.images[chosen], data.labels[chosen], generator)
+            images = task.normalise(images)
             if mixup:
                 images, targets = _mix(images, targets, task.classes, mixup, generator)
             with autocast(device):
-                value = loss(network(images), Batch(images, targets, chosen))
+                value = (loss or task.loss)(network(images), Batch(images, targets, chosen))
             optimizer.zero_grad()
             value.backward()  # type: ignore[no-untyped-call]
             optimizer.step()
@@ -141,7 +123,7 @@ def fit(
         if not torch.isfinite(total):
             raise TrialError(f"{stage}: the loss is {float(total)} in epoch {epoch + 1}; try a lower lr")
         with autocast(device):
-            accuracies.append(task.top1(model, task.validation))
+            accuracies.append(task.quality(model, task.validation))
         states = {name: part.state_dict() for name, part in parts.items()}
         checkpoint.save(states | {"generator": generator.get_state(), "accuracies": accuracies})
         run.report(stage, epoch + 1, epochs, accuracies[-1])

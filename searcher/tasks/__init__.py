@@ -6,8 +6,8 @@ from pathlib import Path
 
 from searcher.errors import SearcherError, unknown
 from searcher.tasks import cifar10 as _cifar10
-from searcher.tasks.classification import Classification
 from searcher.tasks.digits import digits
+from searcher.tasks.task import Task
 
 
 @dataclass(frozen=True)
@@ -17,7 +17,7 @@ class Entry:
     `image` has the sizes of an image, channels first: what a network costs is known without the data.
     """
 
-    load: Callable[[], Classification]
+    load: Callable[[], Task]
     image: tuple[int, ...]
     classes: int
     available: Callable[[], bool] = lambda: True

@@ -1,93 +1,45 @@
 """Image classification: splits, whole-batch augmentation on the device, top-1 accuracy."""
 
-import hashlib
-from dataclasses import dataclass, replace
-from functools import cached_property
+from dataclasses import dataclass
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-
-@dataclass(frozen=True)
-class Split:
-    """Images (N, C, H, W) uint8 and their labels (N,) int64."""
-
-    images: Tensor
-    labels: Tensor
-
-    def __len__(self) -> int:
-        return len(self.labels)
-
-    def to(self, device: torch.device) -> "Split":
-        """The same split with its tensors on a device."""
-        return Split(self.images.to(device), self.labels.to(device))
+from searcher.tasks.task import Batch, Split, Task, device_of
 
 
 @dataclass(frozen=True)
-class Classification:
-    """Disjoint train, validation and test splits of one data set.
+class Classification(Task):
+    """Images of one class each; a split's labels are their numbers, (N,) int64.
 
-    `mean` and `std` normalise a channel in units of 1 = `scale`; `shift` is the largest random
-    translation in pixels, `flip` whether images may be mirrored.
+    `shift` is the largest random translation in pixels, `flip` whether images may be mirrored.
     """
 
-    name: str
-    classes: int
-    train: Split
-    validation: Split
-    test: Split
-    mean: tuple[float, ...]
-    std: tuple[float, ...]
-    scale: float
     shift: int
     flip: bool
-
-    @cached_property
-    def fingerprint(self) -> str:
-        """A digest of every image and label in every split, in order; 16 hex digits."""
-        digest = hashlib.sha256(self.name.encode())
-        for split in (self.train, self.validation, self.test):
-            digest.update(str(len(split)).encode())
-            for tensor in (split.images, split.labels):
-                digest.update(tensor.contiguous().numpy().data)
-        return digest.hexdigest()[:16]
-
-    def trained_on(self, count: int | None) -> "Classification":
-        """The same task with the first so many training images; with all of them where it is None."""
-        if count is None:
-            return self
-        return replace(self, train=Split(self.train.images[:count], self.train.labels[:count]))
-
-    @property
-    def in_channels(self) -> int:
-        """Channels of an image."""
-        return self.train.images.shape[1]
-
-    @property
-    def image(self) -> tuple[int, ...]:
-        """The sizes of an image: channels, height and width."""
-        return tuple(self.train.images.shape[1:])
-
-    def example(self) -> Tensor:
-        """One normalised image, (1, C, H, W) float32."""
-        return self.normalise(self.train.images[:1])
 
     @property
     def augments(self) -> bool:
         """Whether an image is another one each time that it is trained on."""
         return bool(self.shift) or self.flip
 
-    def normalise(self, images: Tensor) -> Tensor:
-        """uint8 images (N, C, H, W) to normalised float32 in channels_last."""
-        shape = (1, -1, 1, 1)
-        mean = torch.tensor(self.mean, device=images.device).view(shape)
-        std = torch.tensor(self.std, device=images.device).view(shape)
-        scaled = images.to(torch.float32) / self.scale
-        return ((scaled - mean) / std).contiguous(memory_format=torch.channels_last)
+    def loss(self, outputs: Tensor, batch: Batch) -> Tensor:
+        """The cross entropy of logits (N, classes)."""
+        return F.cross_entropy(outputs, batch.targets)
 
-    def augment(self, images: Tensor, generator: torch.Generator) -> Tensor:
+    def divergence(self, outputs: Tensor, taught: Tensor, temperature: float) -> Tensor:
+        """The KL divergence of the student's classes from the teacher's, times the temperature squared."""
+        soft = F.log_softmax(taught.float() / temperature, 1)
+        student = F.log_softmax(outputs.float() / temperature, 1)
+        return temperature**2 * F.kl_div(student, soft, reduction="batchmean", log_target=True)
+
+    def quality(self, model: nn.Module, split: Split) -> float:
+        """Top-1 accuracy."""
+        return self.top1(model, split)
+
+    def augment(self, images: Tensor, labels: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor]:
         """A random translation, padded with zeros, and a random mirroring of each image (N, C, H, W)."""
         n, _, height, width = images.shape
         device = images.device
@@ -101,13 +53,13 @@ class Classification:
             mirrored = torch.rand((n, 1, 1), generator=generator).to(device) < 0.5
             columns = torch.where(mirrored, width - 1 - columns, columns)
         every = torch.arange(n, device=device)[:, None, None]
-        return padded.permute(0, 2, 3, 1)[every, rows, left + columns].permute(0, 3, 1, 2)
+        return padded.permute(0, 2, 3, 1)[every, rows, left + columns].permute(0, 3, 1, 2), labels
 
     @torch.no_grad()
     def top1(self, model: nn.Module, split: Split, batch_size: int = 500) -> float:
         """The share of a split's images whose largest logit is their label's; between 0 and 1."""
         model.eval()
-        device = _device(model)
+        device = device_of(model)
         right = 0
         batches = zip(
             torch.split(split.images, batch_size), torch.split(split.labels, batch_size), strict=True
@@ -116,12 +68,6 @@ class Classification:
             logits = model(self.normalise(images.to(device)))
             right += int((logits.argmax(1) == labels.to(device)).sum())
         return right / len(split)
-
-
-def _device(model: nn.Module) -> torch.device:
-    for parameter in model.parameters():
-        return parameter.device
-    return torch.device("cpu")
 
 
 def carve(images: np.ndarray, labels: np.ndarray, sizes: tuple[int, ...], seed: int) -> list[Split]:

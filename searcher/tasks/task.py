@@ -1,0 +1,125 @@
+"""What every task has: splits, normalisation, and what a training and a measurement ask of it."""
+
+import hashlib
+from abc import ABC, abstractmethod
+from dataclasses import dataclass, replace
+from functools import cached_property
+from typing import Any, Self
+
+import torch
+from torch import Tensor, nn
+
+
+@dataclass(frozen=True)
+class Split:
+    """Images (N, C, H, W) uint8 and what is known of each (N, ...): of a class, its number."""
+
+    images: Tensor
+    labels: Tensor
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+    def to(self, device: torch.device) -> Self:
+        """The same split with its tensors on a device."""
+        return replace(self, images=self.images.to(device), labels=self.labels.to(device))
+
+    def first(self, count: int) -> Self:
+        """The split's first so many images."""
+        return replace(self, images=self.images[:count], labels=self.labels[:count])
+
+
+@dataclass(frozen=True)
+class Batch:
+    """One step's training images.
+
+    Attributes:
+        images: Augmented and normalised, (N, C, H, W).
+        targets: Labels (N, ...) as the split has them; for classes after mixup, probabilities (N, classes).
+        chosen: Which of the training split's images these are, (N,).
+    """
+
+    images: Tensor
+    targets: Tensor
+    chosen: Tensor
+
+
+@dataclass(frozen=True)
+class Task(ABC):
+    """Disjoint train, validation and test splits of one data set.
+
+    `mean` and `std` normalise a channel in units of 1 = `scale`.
+    """
+
+    name: str
+    classes: int
+    train: Split
+    validation: Split
+    test: Split
+    mean: tuple[float, ...]
+    std: tuple[float, ...]
+    scale: float
+
+    @cached_property
+    def fingerprint(self) -> str:
+        """A digest of every image and label in every split, in order; 16 hex digits."""
+        digest = hashlib.sha256(self.name.encode())
+        for split in (self.train, self.validation, self.test):
+            digest.update(str(len(split)).encode())
+            for tensor in (split.images, split.labels):
+                digest.update(tensor.contiguous().numpy().data)
+        return digest.hexdigest()[:16]
+
+    def trained_on(self, count: int | None) -> Self:
+        """The same task with the first so many training images; with all of them where it is None."""
+        return self if count is None else replace(self, train=self.train.first(count))
+
+    @property
+    def in_channels(self) -> int:
+        """Channels of an image."""
+        return self.train.images.shape[1]
+
+    @property
+    def image(self) -> tuple[int, ...]:
+        """The sizes of an image: channels, height and width."""
+        return tuple(self.train.images.shape[1:])
+
+    def example(self) -> Tensor:
+        """One normalised image, (1, C, H, W) float32."""
+        return self.normalise(self.train.images[:1])
+
+    def normalise(self, images: Tensor) -> Tensor:
+        """Images (N, C, H, W) in units of 1 = `scale` to normalised float32 in channels_last."""
+        shape = (1, -1, 1, 1)
+        mean = torch.tensor(self.mean, device=images.device).view(shape)
+        std = torch.tensor(self.std, device=images.device).view(shape)
+        scaled = images.to(torch.float32) / self.scale
+        return ((scaled - mean) / std).contiguous(memory_format=torch.channels_last)
+
+    @property
+    @abstractmethod
+    def augments(self) -> bool:
+        """Whether an image is another one each time that it is trained on."""
+
+    @abstractmethod
+    def augment(self, images: Tensor, labels: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor]:
+        """A whole batch changed at random, images (N, C, H, W) with their labels."""
+
+    @abstractmethod
+    def loss(self, outputs: Any, batch: Batch) -> Tensor:
+        """What a training minimises, a scalar, of a model's outputs for a batch."""
+
+    @abstractmethod
+    def divergence(self, outputs: Any, taught: Any, temperature: float) -> Tensor:
+        """How far a student's outputs are from a teacher's, a scalar, both softened by a temperature."""
+
+    @abstractmethod
+    def quality(self, model: nn.Module, split: Split) -> float:
+        """The figure that a training reports after each epoch, between 0 and 1."""
+
+
+def device_of(model: nn.Module) -> torch.device:
+    """Where a model's first parameter is; the CPU where it has none."""
+    for parameter in model.parameters():
+        return parameter.device
+    return torch.device("cpu")
