@@ -11,15 +11,23 @@ from torch import nn
 
 from searcher.errors import SearcherError, unknown
 from searcher.models.densenet import densenet
+from searcher.models.mobilenet import mobilenet_v1, mobilenet_v2
 from searcher.models.resnet import resnet18, resnet20, resnet56
+from searcher.models.ssd import ssd_mobilenet_v1, ssd_mobilenet_v2
+from searcher.models.yolo import yolo
 
 Family = Callable[..., nn.Module]
 
 MODELS: dict[str, Family] = {
     "densenet": densenet,
+    "mobilenet_v1": mobilenet_v1,
+    "mobilenet_v2": mobilenet_v2,
     "resnet18": resnet18,
     "resnet20": resnet20,
     "resnet56": resnet56,
+    "ssd_mobilenet_v1": ssd_mobilenet_v1,
+    "ssd_mobilenet_v2": ssd_mobilenet_v2,
+    "yolo": yolo,
 }
 
 

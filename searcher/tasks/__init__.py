@@ -6,6 +6,7 @@ from pathlib import Path
 
 from searcher.errors import SearcherError, unknown
 from searcher.tasks import cifar10 as _cifar10
+from searcher.tasks.digit_scenes import digit_scenes
 from searcher.tasks.digits import digits
 from searcher.tasks.task import Task
 
@@ -35,6 +36,7 @@ TASKS = {
         _cifar10.FETCH,
     ),
     "digits": Entry(digits, (1, 8, 8), 10),
+    "digit-scenes": Entry(digit_scenes, (1, 64, 64), 10),
 }
 
 

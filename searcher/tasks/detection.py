@@ -1,0 +1,140 @@
+"""Object detection: images with boxes, whole-batch augmentation with them, and COCO's average precision."""
+
+import math
+from dataclasses import dataclass
+from typing import Any, Self
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from searcher.tasks import boxes as geometry
+from searcher.tasks import heads
+from searcher.tasks.average_precision import Evaluation, Found, Truth, evaluate
+from searcher.tasks.task import Batch, Split, Task, device_of
+
+CANDIDATES, DETECTIONS, OVERLAP, LEAST = 300, 100, 0.5, 0.01
+"""Boxes of an image that suppress each other, that are reported, the IoU for it, and the lowest score."""
+
+SEEN = 0.4
+"""The share of a box that must be left in an image that is moved or enlarged."""
+
+
+@dataclass(frozen=True)
+class Scenes(Split):
+    """Images of one size (N, C, H, W) uint8 and their objects (N, M, 5) float32.
+
+    An object is its class, or -1 where there is none, and its box in shares of the image. `truth` has what is
+    annotated of the images as they were before they got this size, which is what detections are held against;
+    `ids` are the images' in it, (N,).
+    """
+
+    ids: Tensor
+    truth: Truth
+
+    def first(self, count: int) -> Self:
+        """The split's first so many images."""
+        return type(self)(self.images[:count], self.labels[:count], self.ids[:count], self.truth)
+
+
+@dataclass(frozen=True)
+class Detection(Task):
+    """Images with objects of several classes in boxes.
+
+    `flip` is whether images may be mirrored, `zoom` how much larger or smaller they may get, as a share, with
+    a translation of as much, `light` how much brighter or darker.
+    """
+
+    names: tuple[str, ...]
+    flip: bool
+    zoom: float
+    light: float
+
+    @property
+    def augments(self) -> bool:
+        """Whether an image is another one each time that it is trained on."""
+        return self.flip or bool(self.zoom) or bool(self.light)
+
+    def augment(self, images: Tensor, labels: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor]:
+        """Images mirrored, enlarged, moved and lit at random, (N, C, H, W) in float32, with their boxes."""
+        n, device = len(images), images.device
+
+        def draw(low: float, high: float, *sizes: int) -> Tensor:
+            return (low + (high - low) * torch.rand((n, *sizes), generator=generator)).to(device)
+
+        size = 1 + draw(-self.zoom, self.zoom, 1)
+        move = draw(-self.zoom, self.zoom, 2)
+        sign = torch.where(draw(0, 1, 1) < 0.5, -1.0, 1.0) if self.flip else torch.ones(n, 1, device=device)
+        # Where each place of the new image is in the old one, from -1 to 1: old = size · sign · new + move.
+        matrix = torch.zeros(n, 2, 3, device=device)
+        matrix[:, 0, 0], matrix[:, 1, 1] = (size * sign)[:, 0], size[:, 0]
+        matrix[:, :, 2] = move
+        grid = F.affine_grid(matrix, list(images.shape), align_corners=False)
+        light = (1 + draw(-self.light, self.light, 1, 1, 1)) * images.to(torch.float32)
+        moved = F.grid_sample(light, grid, align_corners=False).clamp(0, self.scale)
+        corners = labels[..., 1:5].reshape(n, -1, 2) * 2 - 1
+        factor = torch.cat([size * sign, size], 1)[:, None]
+        corners = (((corners - move[:, None]) / factor + 1) / 2).reshape(n, -1, 4)
+        low = torch.minimum(corners[..., :2], corners[..., 2:])
+        whole = torch.cat([low, torch.maximum(corners[..., :2], corners[..., 2:])], -1)
+        seen = whole.clamp(0, 1)
+        kept = geometry.area(seen) >= SEEN * geometry.area(whole).clamp(min=1e-9)
+        classes = torch.where(kept, labels[..., 0], -1.0)
+        return moved, torch.cat([classes[..., None], seen], -1)
+
+    def loss(self, outputs: Any, batch: Batch) -> Tensor:
+        """That of the detector's kind: of boxes a priori, or of a grid."""
+        return heads.loss(outputs, batch.targets, self.classes)
+
+    def divergence(self, outputs: Any, taught: Any, temperature: float) -> Tensor:
+        """KL divergence of the classes, and distance of the boxes where the teacher sees an object."""
+        student, teacher = heads.flatten(outputs, self.classes), heads.flatten(taught, self.classes)
+        soft = F.log_softmax(teacher[..., 4:] / temperature, -1)
+        own = F.log_softmax(student[..., 4:] / temperature, -1)
+        kinds = F.kl_div(own, soft, reduction="none", log_target=True).sum(-1)
+        sure = heads.decode(taught, self.classes)[1].amax(-1)
+        places = F.smooth_l1_loss(student[..., :4], teacher[..., :4], reduction="none").sum(-1)
+        weight = sure.sum().clamp(min=1)
+        return ((temperature**2 * kinds + places) * sure).sum() / weight + temperature**2 * kinds.mean()
+
+    def quality(self, model: nn.Module, split: Split) -> float:
+        """AP50: average precision at an IoU of a half, the mean over the classes."""
+        found = self.evaluate(model, split).map50
+        return 0.0 if math.isnan(found) else found
+
+    def evaluate(self, model: nn.Module, split: Split) -> Evaluation:
+        """COCO's figures of a model's detections."""
+        assert isinstance(split, Scenes)
+        return evaluate(split.truth, split.ids.tolist(), self.detect(model, split))
+
+    @torch.no_grad()
+    def detect(self, model: nn.Module, split: Split, batch_size: int = 32) -> list[Found]:
+        """A model's detections on every image of a split, in the pixels of the image as it was annotated."""
+        assert isinstance(split, Scenes)
+        model.eval()
+        device, found = device_of(model), []
+        for start in range(0, len(split), batch_size):
+            images = split.images[start : start + batch_size].to(device)
+            boxes, scores = heads.decode(model(self.normalise(images)), self.classes)
+            for place in range(len(images)):
+                image = int(split.ids[start + place])
+                found += _found(boxes[place].cpu(), scores[place].cpu(), image, split.truth)
+        return found
+
+
+def _found(boxes: Tensor, scores: Tensor, image: int, truth: Truth) -> list[Found]:
+    """The detections of one image, from its boxes (B, 4) and their scores (B, classes)."""
+    count = scores.shape[1]
+    best, place = scores.flatten().sort(descending=True, stable=True)
+    kept = place[:CANDIDATES][best[:CANDIDATES] > LEAST]
+    row, kind = kept // count, kept % count
+    own, score = boxes[row].clamp(0, 1), scores[row, kind]
+    stays = geometry.nms(own, score, kind, OVERLAP)[:DETECTIONS]
+    width, height = truth.sizes[image]
+    pixels = own[stays].double() * torch.tensor([width, height, width, height])
+    return [
+        Found(image, truth.categories[k], (x1, y1, x2 - x1, y2 - y1), s)
+        for k, s, (x1, y1, x2, y2) in zip(
+            kind[stays].tolist(), score[stays].tolist(), pixels.tolist(), strict=True
+        )
+    ]
