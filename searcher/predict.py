@@ -132,9 +132,10 @@ class _Recipe:
         self.ops = quantized(self.modules, self.ops, self.outline.called, stage.exclude)
 
     def _width(self) -> int:
-        """The output channels of all convolutions, also of those that are not executed."""
+        """The output channels of all convolutions but those returned, also of those that are not executed."""
         executed = {op.name: op.output[1] for op in self.ops if op.kind == "conv"}
-        convolutions = ((n, m) for n, m in self.modules.items() if isinstance(m, nn.Conv2d))
+        kept = self.outline.returned
+        convolutions = ((n, m) for n, m in self.modules.items() if isinstance(m, nn.Conv2d) and n not in kept)
         return sum(executed.get(name, module.out_channels) for name, module in convolutions)
 
 

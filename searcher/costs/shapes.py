@@ -1,5 +1,6 @@
 """What a network will cost, from shapes alone: its forward is called with sizes in the place of tensors."""
 
+import copy
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -25,11 +26,13 @@ class Outline:
         ops: The operations that it will execute, and a row for each parameter that none uses.
         channels: How its channels depend on each other.
         called: The function of torch that each operation was called by, by its position.
+        returned: The names of the convolutions whose channels the network returns, and no engine removes.
     """
 
     ops: list[Op]
     channels: Channels
     called: Mapping[int, Any]
+    returned: tuple[str, ...] = ()
 
 
 def outline(model: nn.Module, sizes: Sizes, kept: Mapping[int, int] | None = None) -> Outline:
@@ -46,8 +49,25 @@ def outline(model: nn.Module, sizes: Sizes, kept: Mapping[int, int] | None = Non
     walker = Walker(model, kept or {})
     with in_parts(model), walker.scope.entered(model), walker.recorder:
         returned = model(Shape(walker, sizes, whole(sizes[1] if len(sizes) > 1 else 0)))
-    ops = mark_folds(walker.ops, {x.producer for x in shapes_in(returned)})
-    return Outline(ops + walker.recorder.unused(), walker.channels, walker.called)
+    outputs = list(shapes_in(returned))
+    ops = mark_folds(walker.ops, {x.producer for x in outputs})
+    walker.channels.fix(*(x.origin for x in outputs))
+    names = {id(module): name for name, module in model.named_modules()}
+    makers = [source for x in outputs for source, _ in x.origin.parts if isinstance(source, int)]
+    return Outline(
+        ops + walker.recorder.unused(),
+        walker.channels,
+        walker.called,
+        tuple(dict.fromkeys(names[id(walker.layers[maker])] for maker in makers)),
+    )
+
+
+def returned(model: nn.Module, sizes: Sizes) -> tuple[str, ...]:
+    """The names of the convolutions whose channels a network returns; none where it cannot be followed."""
+    try:
+        return outline(copy.deepcopy(model).to("meta"), sizes).returned
+    except Exception:  # its forward wants values
+        return ()
 
 
 class Walker:

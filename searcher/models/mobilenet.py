@@ -46,20 +46,18 @@ class Separable(nn.Sequential):
 
 
 class InvertedResidual(nn.Module):
-    """Expansion, depthwise convolution, projection; a shortcut where the shape stays."""
+    """Expansion, depthwise convolution, projection, and a shortcut around them."""
 
-    def __init__(self, inputs: int, outputs: int, stride: int, expansion: int) -> None:
+    def __init__(self, channels: int, expansion: int) -> None:
         super().__init__()
-        hidden = inputs * expansion
-        self.expand = ConvBN(inputs, hidden, 1) if expansion > 1 else nn.Identity()
-        self.depthwise = ConvBN(hidden, hidden, 3, stride, groups=hidden)
-        self.project = ConvBN(hidden, outputs, 1, relu=False)
-        self.shortcut = stride == 1 and inputs == outputs
+        hidden = channels * expansion
+        self.expand = ConvBN(channels, hidden, 1)
+        self.depthwise = ConvBN(hidden, hidden, 3, groups=hidden)
+        self.project = ConvBN(hidden, channels, 1, relu=False)
 
     def forward(self, images: Tensor) -> Tensor:
-        """(N, inputs, H, W) to (N, outputs, H / stride, W / stride)."""
-        out = self.project(self.depthwise(self.expand(images)))
-        return images + out if self.shortcut else out  # type: ignore[no-any-return]
+        """(N, channels, H, W) to the same shape."""
+        return images + self.project(self.depthwise(self.expand(images)))  # type: ignore[no-any-return]
 
 
 def v1_layers(in_channels: int, width: float) -> list[tuple[nn.Module, int, int]]:
@@ -73,14 +71,24 @@ def v1_layers(in_channels: int, width: float) -> list[tuple[nn.Module, int, int]
 
 
 def v2_layers(in_channels: int, width: float) -> list[tuple[nn.Module, int, int]]:
-    """The layers of a MobileNetV2, each with its output channels and the stride to there."""
+    """The layers of a MobileNetV2, each with its output channels and the stride to there.
+
+    A block without a shortcut is two: its expansion, which SSDLite takes for its map, and the rest.
+    """
     channels, stride = scaled(32, width), 2
     layers: list[tuple[nn.Module, int, int]] = [(ConvBN(in_channels, channels, 3, 2), channels, stride)]
     for expansion, asked, repeats, first in _V2:
         for repeat in range(repeats):
             before, channels, step = channels, scaled(asked, width), first if repeat == 0 else 1
+            if step == 1 and before == channels and expansion > 1:
+                layers.append((InvertedResidual(channels, expansion), channels, stride))
+                continue
+            hidden = before * expansion
+            if expansion > 1:
+                layers.append((ConvBN(before, hidden, 1), hidden, stride))
             stride *= step
-            layers.append((InvertedResidual(before, channels, step, expansion), channels, stride))
+            reduced = ConvBN(hidden, hidden, 3, step, groups=hidden), ConvBN(hidden, channels, 1, relu=False)
+            layers.append((nn.Sequential(*reduced), channels, stride))
     last = scaled(1280, max(width, 1.0))
     return [*layers, (ConvBN(channels, last, 1), last, stride)]
 

@@ -3,6 +3,7 @@
 import torch
 from torch import nn
 
+from searcher.costs.shapes import returned
 from searcher.errors import TrialError
 from searcher.recipe import PruneChannels, PruneWeights
 from searcher.stages.train import Run, fit
@@ -11,12 +12,13 @@ from searcher.stages.train import Run, fit
 
 
 def prune_channels(model: nn.Module, stage: PruneChannels, run: Run) -> nn.Module:
-    """Remove a ratio of the channels, then finetune."""
+    """Remove a ratio of the channels but those that the network returns, then finetune."""
     from searcher.engines import nni, torch_pruning
 
     engines = {"torch-pruning": torch_pruning.prune_channels, "nni": nni.prune_channels}
     example = run.task.example()
-    small = engines[stage.engine](model.cpu(), example, stage.ratio, stage.criterion)
+    keep = returned(model, tuple(example.shape))
+    small = engines[stage.engine](model.cpu(), example, stage.ratio, stage.criterion, keep)
     return fit(small, run, stage, "prune channels")
 
 
