@@ -13,5 +13,15 @@ def top1(measurement: Measurement) -> float:
     return task.top1(measurement.network.executed, measurement.split)
 
 
-QUALITY = {"top1": top1}
+def average_precision(measurement: Measurement) -> float:
+    """AP of the executed model's detections on the split, as COCO has it; between 0 and 1."""
+    return measurement.detections.map
+
+
+def average_precision_50(measurement: Measurement) -> float:
+    """AP of the executed model's detections at an IoU of a half; between 0 and 1."""
+    return measurement.detections.map50
+
+
+QUALITY = {"top1": top1, "map": average_precision, "map50": average_precision_50}
 METRICS = QUALITY

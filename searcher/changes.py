@@ -16,6 +16,8 @@ class _Figure:
 
 _FIGURES = {
     "top1": _Figure("top-1 accuracy", "%", "points"),
+    "map": _Figure("average precision", "%", "points"),
+    "map50": _Figure("average precision at IoU 0.5", "%", "points"),
     "size_mb": _Figure("size of the file", "MB", "factor"),
     "fps": _Figure("images a second", "", "factor"),
     "latency_ms": _Figure("latency, mean", "ms", "factor"),

@@ -13,7 +13,7 @@ from searcher import catalog, samplers, tasks
 from searcher.costs.latency import check_device
 from searcher.costs.op import not_counted
 from searcher.errors import SearcherError, TrialError
-from searcher.measure import check_metrics, metric_functions, timed
+from searcher.measure import check_metrics, check_quality, metric_functions, timed
 from searcher.models import build
 from searcher.predict import predict
 from searcher.recipe import Model, Recipe
@@ -38,6 +38,7 @@ def check_parts(study: Study) -> Space:
         SearcherError: A part is missing or does not fit.
     """
     check_metrics(study.measured())
+    check_quality(study.measured(), study.task, tasks.entry(study.task).kind.metrics)
     if timed(study.measured()):
         check_device(study.deployment)
     samplers.make(study.sampler, study.seed, 0)

@@ -17,6 +17,9 @@ from searcher.engines import weights
 from searcher.errors import SearcherError, TrialError, unknown
 from searcher.pipeline import Network
 from searcher.study import Metric
+from searcher.tasks.average_precision import Evaluation
+from searcher.tasks.classification import Classification
+from searcher.tasks.detection import Detection
 from searcher.tasks.task import Split, Task
 
 
@@ -41,6 +44,17 @@ class Measurement:
         """Latency and memory of the executed model; it is run once for all the metrics."""
         return run_inference(self.network.executed, self.task.example(), self.deployment)
 
+    @cached_property
+    def detections(self) -> Evaluation:
+        """COCO's figures of the executed model on the split; it is run once for all the metrics.
+
+        Raises:
+            TrialError: The task has no boxes.
+        """
+        if not isinstance(self.task, Detection):
+            raise TrialError(f"average precision is a figure of boxes, which task {self.task.name} has not")
+        return self.task.evaluate(self.network.executed, self.split)
+
     @property
     def circumstances(self) -> dict[str, Any]:
         """The conditions and the machine of the inference; empty where no metric has asked for one."""
@@ -51,6 +65,9 @@ class Measurement:
         """The size of the file of what is deployed, in 10^6 bytes."""
         return weights.size_mb(self.network.executed)
 
+
+BUILT_IN = (*Classification.metrics, *Detection.metrics)
+"""Figures of quality that belong to one kind of task; a user's own may belong to all."""
 
 MetricFunction = Callable[..., float]
 
@@ -109,6 +126,17 @@ def from_rows(ops: list[Op], metrics: Sequence[Metric]) -> dict[str, float]:
 
 def _options(metric: Metric) -> dict[str, str]:
     return {"variant": metric.variant} if metric.variant else {}
+
+
+def check_quality(metrics: Sequence[Metric], task: str, known: Sequence[str]) -> None:
+    """Refuse a figure of quality that a task has not.
+
+    Raises:
+        SearcherError: Names the metric and what the task has.
+    """
+    for metric in on_split(metrics):
+        if metric.metric not in known and metric.metric in BUILT_IN:
+            raise SearcherError(f"task {task} has no metric {metric.metric}: it has {', '.join(known)}")
 
 
 def check_metrics(metrics: Sequence[Metric]) -> None:

@@ -13,6 +13,7 @@ from optuna.trial import FrozenTrial
 from searcher.curve import Point
 from searcher.front import front, violation
 from searcher.indicators import Importances
+from searcher.measure import BUILT_IN
 from searcher.report import number, words
 from searcher.study import Constraint, Metric, Objective, Study
 
@@ -207,7 +208,7 @@ def _title(text: str) -> dict[str, object]:
 
 def title_of(metric: Metric) -> str:
     """A metric as a reader knows it: what quality is read on, and a score's variant."""
-    return f"{metric.key} (validation)" if metric.metric == "top1" else metric.key
+    return f"{metric.key} (validation)" if metric.metric in BUILT_IN else metric.key
 
 
 def _bound(chart: go.Figure, constraint: Constraint, axis: str) -> None:

@@ -90,7 +90,7 @@ class PruneChannels(Training):
 
     kind: Literal["prune_channels"] = "prune_channels"
     ratio: float = Field(gt=0, lt=1)
-    criterion: Literal["l1", "l2", "fpgm"] = "l1"
+    criterion: Literal["l1", "l2", "fpgm", "random", "activation"] = "l1"
     engine: Literal["torch-pruning", "nni"] = "torch-pruning"
 
     def words(self) -> str:

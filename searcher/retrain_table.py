@@ -42,8 +42,10 @@ def change_rows(seed: Retrained) -> Rows:
 
 def agreement_rows(files: Mapping[str, Agreement]) -> Rows:
     """Each ONNX file against the network that it was made of, on the test split."""
-    return ("file", "top-1 of the network", "top-1 of the file", "equal predictions"), [
-        (name, f"{a.top1_fx:.4f}", f"{a.top1_onnx:.4f}", f"{a.equal_share:.2%}") for name, a in files.items()
+    figure = next((a.metric for a in files.values()), "")
+    return ("file", f"{figure} of the network", f"{figure} of the file", "equal predictions"), [
+        (name, f"{a.quality:.4f}", f"{a.quality_onnx:.4f}", f"{a.equal_share:.2%}")
+        for name, a in files.items()
     ]
 
 

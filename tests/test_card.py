@@ -12,7 +12,7 @@ from searcher.recipe_file import Expected, RecipeFile
 from searcher.retrain import Result, Retrained, compare
 from tests.test_retrain import made
 
-FILES = {"model.onnx": Agreement(top1_fx=0.9, top1_onnx=0.9, equal_share=1.0)}
+FILES = {"model.onnx": Agreement("top-1", 0.9, 0.9, 1.0)}
 
 
 @pytest.fixture

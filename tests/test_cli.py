@@ -93,7 +93,7 @@ def test_check_says_what_a_study_is(searcher: Searcher):
         ),
         (["show", "tiny"], "nothing is stored in runs yet; searcher run --study tiny begins"),
         (["dashboard"], "nothing is stored in runs yet"),
-        (["data", "fetch", "digits"], "needs no download"),
+        (["data", "fetch", "digits"], "comes with the installation"),
         (["data", "fetch", "cifar"], "did you mean cifar10?"),
     ],
 )

@@ -51,13 +51,13 @@ def test_from_search_to_onnx_runtime(searcher: Searcher, exported: Path, place: 
     assert found["result"]["seeds"][0]["validation"] == pytest.approx(metrics)
     assert metrics["top1"] > 0.5
     agreement = found["onnx"]["model.int8.onnx"]
-    assert abs(agreement["top1_onnx"] - agreement["top1_fx"]) <= 0.002 + 1e-9
+    assert abs(agreement["quality_onnx"] - agreement["quality"]) <= 0.002 + 1e-9
     assert agreement["equal_share"] >= 0.98
     task = tasks.entry("digits").load()
     session = onnxruntime.InferenceSession(folder / "model.int8.onnx")
     (logits,) = session.run(None, {"images": task.normalise(task.test.images).contiguous().numpy()})
     right = (torch.from_numpy(logits).argmax(1) == task.test.labels).double().mean()
-    assert float(right) == agreement["top1_onnx"]
+    assert float(right) == agreement["quality_onnx"]
     assert load_file(folder / "model.safetensors")["stem.weight"].dtype == torch.int8
     card = (folder / "README.md").read_text()
     assert "| top1 |" in card

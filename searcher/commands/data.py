@@ -15,5 +15,6 @@ def fetch(
 
     task = tasks.entry(name)
     if task.fetch is None:
-        raise SearcherError(f"task {name} needs no download: its data comes with the installation")
+        reason = f"cannot be downloaded: {task.how}" if task.how else "comes with the installation"
+        raise SearcherError(f"the data of task {name} {reason}")
     typer.echo(f"{name} is in {task.fetch()}")

@@ -1,10 +1,15 @@
 """What the engines for structured pruning share: what is kept whole, and whether enough was removed."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from typing import Any
 
-from torch import nn
+import torch
+from torch import Tensor, nn
 
 from searcher.errors import TrialError, unknown
+
+FOLLOWING = (nn.BatchNorm2d, nn.ReLU, nn.ReLU6, nn.SiLU, nn.Hardswish)
+"""Modules that belong to the convolution before them."""
 
 MIN_SHARE = 0.25
 """The least share of the asked ratio that must be removed for the result to count as pruned."""
@@ -21,6 +26,52 @@ def kept_modules(net: nn.Module, keep: Sequence[str]) -> dict[str, nn.Module]:
         if name not in modules:
             raise unknown("module", name, modules)
     return {n: m for n, m in modules.items() if any(f"{n}.".startswith(f"{name}.") for name in keep)}
+
+
+SCORED = ("random", "activation")
+"""Criteria that are not of the weights: a score for every channel is given to the engine."""
+
+
+def scores(model: nn.Module, criterion: str, batches: Iterable[Tensor], seed: int) -> dict[str, Tensor]:
+    """The importance of every output channel of every convolution, (channels,), by the module's name.
+
+    Args:
+        model: The network, on the CPU.
+        criterion: ``random``: at random; ``activation``: the mean magnitude of what follows from the channel,
+            behind the batch norm and the activation that the convolution is followed by.
+        batches: Images (N, C, H, W), for ``activation``.
+        seed: For ``random``.
+    """
+    convolutions = {n: m for n, m in model.named_modules() if isinstance(m, nn.Conv2d)}
+    if criterion == "random":
+        generator = torch.Generator().manual_seed(seed)
+        return {n: torch.rand(m.out_channels, generator=generator) for n, m in convolutions.items()}
+    sums = {name: torch.zeros(m.out_channels) for name, m in convolutions.items()}
+    last: list[str] = []
+    now: dict[str, Tensor] = {}
+
+    def seen(name: str, module: nn.Module, output: Any) -> None:
+        if name in convolutions:
+            last[:] = [name]
+        elif not (last and isinstance(module, FOLLOWING) and len(sums[last[0]]) == output.shape[1]):
+            return
+        # What follows takes the place of what was there before.
+        now[last[0]] = output.detach().abs().mean((0, 2, 3))
+
+    leaves = [(n, m) for n, m in model.named_modules() if not any(True for _ in m.children())]
+    hooks = [m.register_forward_hook(lambda m, _, out, n=n: seen(n, m, out)) for n, m in leaves]
+    try:
+        with torch.no_grad():
+            for images in batches:
+                now.clear()
+                last.clear()
+                model.eval()(images)
+                for name, value in now.items():
+                    sums[name] += value
+    finally:
+        for hook in hooks:
+            hook.remove()
+    return sums
 
 
 def check_removed(engine: str, removed: float, ratio: float) -> None:

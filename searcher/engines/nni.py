@@ -7,7 +7,7 @@ import io
 import logging
 import math
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import torch
@@ -36,7 +36,12 @@ MAX_SPARSITY = 0.98
 
 
 def prune_channels(
-    model: nn.Module, example: Tensor, ratio: float, criterion: str, keep: Sequence[str] = ()
+    model: nn.Module,
+    example: Tensor,
+    ratio: float,
+    criterion: str,
+    keep: Sequence[str] = (),
+    scores: Mapping[str, Tensor] | None = None,
 ) -> nn.Module:
     """Structured pruning by the contract of `searcher.engines.torch_pruning.prune_channels`.
 
@@ -44,7 +49,7 @@ def prune_channels(
         SearcherError: No such criterion, or no module of a name in ``keep``.
         TrialError: Less than a quarter of the ratio could be removed, or NNI cannot prune this network.
     """
-    if criterion not in CRITERIA:
+    if criterion not in CRITERIA and scores is None:
         raise unknown("criterion", criterion, CRITERIA)
     net = copy.deepcopy(model).eval().requires_grad_(True)
     kept = set(kept_modules(net, keep))
@@ -52,7 +57,8 @@ def prune_channels(
     with refused("NNI", "prune"):
         config = _config(net, example, ratio, kept)
         if config:
-            pruner = CRITERIA[criterion](net, config)
+            judged = net if scores is None else _with_scores(net, scores)
+            pruner = CRITERIA[criterion if scores is None else "l1"](judged, config)
             masks = pruner.compress()[1]
             pruner.unwrap_model()
             net = _shrink(net, example, masks)
@@ -122,6 +128,16 @@ def _check_sparsity(masks: dict[str, Tensor], sparsity: float) -> None:
             f"NNI was asked for a global sparsity of {sparsity:.1%} and one threshold gives {reached:.1%}: "
             "too many weights have the same magnitude"
         )
+
+
+@torch.no_grad()
+def _with_scores(net: nn.Module, scores: Mapping[str, Tensor]) -> nn.Module:
+    """A copy in which the L1 norm of every filter is its channel's score."""
+    judged = copy.deepcopy(net)
+    for name, conv in _convs(judged).items():
+        each = scores[name] / conv.weight[0].numel()
+        conv.weight.copy_(each.view(-1, 1, 1, 1).expand_as(conv.weight))
+    return judged
 
 
 def _convs(net: nn.Module) -> dict[str, nn.Conv2d]:

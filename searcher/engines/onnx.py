@@ -133,10 +133,11 @@ class Runtime(nn.Module):
             options.add_session_config_entry("session.x64quantprecision", "1")
         self._session = onnxruntime.InferenceSession(path, options, providers=_PROVIDERS)
 
-    def forward(self, images: Tensor) -> Tensor:
-        """Float32 images (N, C, H, W) to logits (N, classes)."""
-        (logits,) = self._session.run(None, {INPUT: images.detach().cpu().contiguous().numpy()})
-        return torch.from_numpy(logits)
+    def forward(self, images: Tensor) -> Tensor | tuple[Tensor, ...]:
+        """Float32 images (N, C, H, W) to what the network returns, a tensor or a tuple of them."""
+        found = self._session.run(None, {INPUT: images.detach().cpu().contiguous().numpy()})
+        outputs = tuple(torch.from_numpy(one) for one in found)
+        return outputs[0] if len(outputs) == 1 else outputs
 
 
 @dataclass(frozen=True)
@@ -144,30 +145,23 @@ class Agreement:
     """An ONNX file against the network that it was made of.
 
     Attributes:
-        top1_fx: Top-1 accuracy of the network, between 0 and 1.
-        top1_onnx: Top-1 accuracy of the file.
-        equal_share: The share of images for which both predict the same class.
+        metric: What the quality is: the task's own figure.
+        quality: Of the network, between 0 and 1.
+        quality_onnx: Of the file.
+        equal_share: The share of its predictions in which the file is at one with the network.
     """
 
-    top1_fx: float
-    top1_onnx: float
+    metric: str
+    quality: float
+    quality_onnx: float
     equal_share: float
 
 
 @torch.no_grad()
 def agreement(executed: nn.Module, runtime: Runtime, task: Task, split: Split) -> Agreement:
     """Run both on every image of a split."""
-    batches = torch.split(split.images, 500)
-    ours, theirs = (
-        torch.cat([model(task.normalise(images)).argmax(1) for images in batches])
-        for model in (executed.eval(), runtime)
-    )
-    labels = split.labels
-    return Agreement(_share(ours == labels), _share(theirs == labels), _share(ours == theirs))
-
-
-def _share(equal: Tensor) -> float:
-    return float(equal.double().mean())
+    own, theirs = (task.quality(model, split) for model in (executed, runtime))
+    return Agreement(task.figure, own, theirs, task.agreement(executed, runtime, split))
 
 
 def _exported(model: nn.Module, example: Tensor, paths: Mapping[str, str]) -> ModelProto:
@@ -181,7 +175,7 @@ def _exported(model: nn.Module, example: Tensor, paths: Mapping[str, str]) -> Mo
                 dynamo=True,
                 dynamic_shapes=({0: torch.export.Dim("batch")},),
                 input_names=[INPUT],
-                output_names=[OUTPUT],
+                output_names=_names(model, images),
                 opset_version=OPSET,
                 optimize=False,  # it would fold batch norms into weights that are then no bfloat16 numbers
                 verbose=False,
@@ -195,6 +189,13 @@ def _exported(model: nn.Module, example: Tensor, paths: Mapping[str, str]) -> Mo
     proto = rewriter.rewrite(proto, _NO_ZERO_BIAS)
     Graph(proto).name_layers(paths)
     return proto
+
+
+@torch.no_grad()
+def _names(model: nn.Module, images: Tensor) -> list[str]:
+    """Of the outputs: one alone are logits, several a detector's maps."""
+    outputs = model(images)
+    return [OUTPUT] if isinstance(outputs, Tensor) else [f"map{place}" for place in range(len(outputs))]
 
 
 def _with_codes(proto: ModelProto) -> ModelProto:

@@ -2,7 +2,7 @@
 
 import copy
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import torch
@@ -40,6 +40,20 @@ def geometric_median(group: Any) -> Tensor:
     return scores
 
 
+def _given(net: nn.Module, scores: Mapping[str, Tensor]) -> Callable[[Any], Tensor]:
+    """An importance from given scores: of coupled channels the sum."""
+    by_layer = {module: scores[name] for name, module in net.named_modules() if name in scores}
+
+    def importance(group: Any) -> Tensor:
+        total = torch.zeros(len(group[0].idxs))
+        for item in group:
+            if isinstance(item.dep.layer, nn.Conv2d) and _writes(item):
+                total[torch.tensor(item.root_idxs)] += by_layer[item.dep.layer][item.idxs]
+        return total
+
+    return importance
+
+
 CRITERIA: dict[str, Callable[[Any], Tensor]] = {
     "l1": tp.importance.GroupMagnitudeImportance(p=1),
     "l2": tp.importance.GroupMagnitudeImportance(p=2),
@@ -48,7 +62,12 @@ CRITERIA: dict[str, Callable[[Any], Tensor]] = {
 
 
 def prune_channels(
-    model: nn.Module, example: Tensor, ratio: float, criterion: str, keep: Sequence[str] = ()
+    model: nn.Module,
+    example: Tensor,
+    ratio: float,
+    criterion: str,
+    keep: Sequence[str] = (),
+    scores: Mapping[str, Tensor] | None = None,
 ) -> nn.Module:
     """Remove the least important output channels of every convolution; the tensors get smaller.
 
@@ -62,6 +81,7 @@ def prune_channels(
         ratio: Share of the channels to remove, between 0 and 1.
         criterion: A key of `CRITERIA`.
         keep: Dotted names of modules whose output channels stay, with all that is inside them.
+        scores: Instead of a criterion of the weights, the importance of every convolution's channels.
 
     Returns:
         A smaller copy in eval mode, of the same module types, all its parameters trainable.
@@ -71,13 +91,14 @@ def prune_channels(
         TrialError: Less than a quarter of the ratio could be removed, or torch-pruning cannot prune this
             network.
     """
-    if criterion not in CRITERIA:
+    if criterion not in CRITERIA and scores is None:
         raise unknown("criterion", criterion, CRITERIA)
     net = copy.deepcopy(model).eval().requires_grad_(True)
     kept = set(kept_modules(net, keep).values())
     before = _channels(net, kept)
     with refused("torch-pruning", "prune"):
-        _prune(net, example, ratio, CRITERIA[criterion], kept)
+        importance = CRITERIA[criterion] if scores is None else _given(net, scores)
+        _prune(net, example, ratio, importance, kept)
     check_removed("torch-pruning", 1 - _channels(net, kept) / max(before, 1), ratio)
     return net
 

@@ -4,9 +4,13 @@ import torch
 from torch import nn
 
 from searcher.costs.shapes import returned
+from searcher.engines.channels import SCORED, scores
 from searcher.errors import TrialError
 from searcher.recipe import PruneChannels, PruneWeights
 from searcher.stages.train import Run, fit
+
+CALIBRATION = 256
+"""Training images on which a criterion of the activations looks."""
 
 # The engines are imported where they are used: NNI takes a second that the driver has no use for.
 
@@ -18,7 +22,12 @@ def prune_channels(model: nn.Module, stage: PruneChannels, run: Run) -> nn.Modul
     engines = {"torch-pruning": torch_pruning.prune_channels, "nni": nni.prune_channels}
     example = run.task.example()
     keep = returned(model, tuple(example.shape))
-    small = engines[stage.engine](model.cpu(), example, stage.ratio, stage.criterion, keep)
+    given = None
+    if stage.criterion in SCORED:
+        images = torch.split(run.task.train.images[:CALIBRATION], 64)
+        batches = (run.task.normalise(part) for part in images)
+        given = scores(model.cpu(), stage.criterion, batches, run.seed)
+    small = engines[stage.engine](model.cpu(), example, stage.ratio, stage.criterion, keep, given)
     return fit(small, run, stage, "prune channels")
 
 

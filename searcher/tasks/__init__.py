@@ -6,6 +6,9 @@ from pathlib import Path
 
 from searcher.errors import SearcherError, unknown
 from searcher.tasks import cifar10 as _cifar10
+from searcher.tasks import folders
+from searcher.tasks.classification import Classification
+from searcher.tasks.detection import Detection
 from searcher.tasks.digit_scenes import digit_scenes
 from searcher.tasks.digits import digits
 from searcher.tasks.task import Task
@@ -13,7 +16,8 @@ from searcher.tasks.task import Task
 
 @dataclass(frozen=True)
 class Entry:
-    """How a task is loaded, whether its data is here, and how its data is fetched where it can be.
+    """How a task is loaded, whether its data is here, how its data is fetched where it can be,
+    and how to get it in words.
 
     `image` has the sizes of an image, channels first: what a network costs is known without the data.
     """
@@ -21,9 +25,22 @@ class Entry:
     load: Callable[[], Task]
     image: tuple[int, ...]
     classes: int
+    kind: type[Task] = Classification
     available: Callable[[], bool] = lambda: True
     fetch: Callable[[], Path] | None = None
-    fetch_command: str = ""
+    how: str = ""
+
+
+def _folder(name: str, side: int, classes: int) -> Entry:
+    """A data set for detection in a folder of that name, of square images."""
+    return Entry(
+        lambda: folders.load(name, side),
+        (3, side, side),
+        classes,
+        Detection,
+        lambda: folders.find(name) is not None,
+        how=f"put {name}/ with images/ and instances.json (or VOC's) into ./data or $SEARCHER_DATA",
+    )
 
 
 TASKS = {
@@ -31,12 +48,16 @@ TASKS = {
         _cifar10.cifar10,
         (3, 32, 32),
         10,
+        Classification,
         lambda: _cifar10.locate() is not None,
         _cifar10.fetch,
-        _cifar10.FETCH,
+        f"get it with: {_cifar10.FETCH}",
     ),
     "digits": Entry(digits, (1, 8, 8), 10),
-    "digit-scenes": Entry(digit_scenes, (1, 64, 64), 10),
+    "coco128": _folder("coco128", 320, 80),
+    "digit-scenes": Entry(digit_scenes, (1, 64, 64), 10, Detection),
+    "pennfudan": _folder("pennfudan", 192, 1),
+    "voc": _folder("voc", 320, 20),
 }
 
 
@@ -63,7 +84,7 @@ def choose(names: Sequence[str]) -> tuple[str, str]:
         if candidate.available():
             passed = ", ".join(f"{other} is not on this machine ({how})" for other, how in absent)
             return name, f"task {name}: {passed}" if passed else ""
-        absent.append((name, f"get it with: {candidate.fetch_command}"))
+        absent.append((name, candidate.how))
     raise SearcherError(
         "; ".join(f"the data of task {name} is not on this machine, {how}" for name, how in absent)
     )

@@ -1,6 +1,5 @@
 """CIFAR-10 (Krizhevsky 2009) in its official binary layout: a label byte, then 3,072 pixels in CHW order."""
 
-import os
 import tarfile
 from pathlib import Path
 
@@ -8,6 +7,7 @@ import numpy as np
 import pooch
 
 from searcher.errors import SearcherError
+from searcher.tasks import places
 from searcher.tasks.classification import Classification, as_split, carve
 
 FOLDER = "cifar-10-batches-bin"
@@ -19,18 +19,9 @@ _IMAGES = 10_000
 _FILES = [*(f"data_batch_{i}.bin" for i in range(1, 6)), "test_batch.bin"]
 
 
-def cache() -> Path:
-    """The user's cache folder, where `fetch` puts data sets."""
-    return Path(pooch.os_cache("searcher"))
-
-
 def locate() -> Path | None:
-    """The folder with the binary files: in $SEARCHER_DATA, ./data or the user's cache; else None."""
-    given = os.environ.get("SEARCHER_DATA")
-    for root in [*([Path(given)] if given else []), Path("data"), cache()]:
-        if (root / FOLDER).is_dir():
-            return root / FOLDER
-    return None
+    """The folder with the binary files; None where it is not on this machine."""
+    return places.find(FOLDER)
 
 
 def cifar10() -> Classification:
@@ -43,7 +34,9 @@ def cifar10() -> Classification:
     """
     folder = locate()
     if folder is None:
-        raise SearcherError(f"no {FOLDER} in $SEARCHER_DATA, ./data or {cache()}; get it with: {FETCH}")
+        raise SearcherError(
+            f"no {FOLDER} in $SEARCHER_DATA, ./data or {places.cache()}; get it with: {FETCH}"
+        )
     parts = [_read(folder / name) for name in _FILES]
     images = np.concatenate([images for images, _ in parts[:5]])
     labels = np.concatenate([labels for _, labels in parts[:5]])
@@ -86,15 +79,15 @@ def fetch(url: str = _URL, known_hash: str = _MD5) -> Path:
     """
     try:
         archive = pooch.retrieve(
-            url, known_hash, fname="cifar-10-binary.tar.gz", path=cache(), progressbar=True
+            url, known_hash, fname="cifar-10-binary.tar.gz", path=places.cache(), progressbar=True
         )
         with tarfile.open(archive) as tar:
-            tar.extractall(cache(), filter="data")
+            tar.extractall(places.cache(), filter="data")
     except (OSError, tarfile.TarError) as error:
         instead = f"or put {FOLDER} into ./data or $SEARCHER_DATA by hand"
         raise SearcherError(f"{url}: {type(error).__name__}; try again, {instead}") from error
     except ValueError as error:  # pooch's word for another checksum
         raise SearcherError(f"{url}: {error}") from error
     for name in _FILES:
-        _read(cache() / FOLDER / name)
-    return cache() / FOLDER
+        _read(places.cache() / FOLDER / name)
+    return places.cache() / FOLDER

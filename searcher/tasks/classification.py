@@ -1,6 +1,7 @@
 """Image classification: splits, whole-batch augmentation on the device, top-1 accuracy."""
 
 from dataclasses import dataclass
+from typing import ClassVar
 
 import numpy as np
 import torch
@@ -16,6 +17,9 @@ class Classification(Task):
 
     `shift` is the largest random translation in pixels, `flip` whether images may be mirrored.
     """
+
+    figure: ClassVar[str] = "top-1"
+    metrics: ClassVar[tuple[str, ...]] = ("top1",)
 
     shift: int
     flip: bool
@@ -54,6 +58,13 @@ class Classification(Task):
             columns = torch.where(mirrored, width - 1 - columns, columns)
         every = torch.arange(n, device=device)[:, None, None]
         return padded.permute(0, 2, 3, 1)[every, rows, left + columns].permute(0, 3, 1, 2), labels
+
+    @torch.no_grad()
+    def agreement(self, one: nn.Module, other: nn.Module, split: Split) -> float:
+        """The share of images for which both predict the same class."""
+        batches = [self.normalise(images) for images in torch.split(split.images, 500)]
+        ours, theirs = (torch.cat([m(images).argmax(1) for images in batches]) for m in (one.eval(), other))
+        return float((ours == theirs).double().mean())
 
     @torch.no_grad()
     def top1(self, model: nn.Module, split: Split, batch_size: int = 500) -> float:

@@ -2,7 +2,7 @@
 
 import math
 from dataclasses import dataclass
-from typing import Any, Self
+from typing import Any, ClassVar, Self
 
 import torch
 from torch import Tensor, nn
@@ -15,6 +15,9 @@ from searcher.tasks.task import Batch, Split, Task, device_of
 
 CANDIDATES, DETECTIONS, OVERLAP, LEAST = 300, 100, 0.5, 0.01
 """Boxes of an image that suppress each other, that are reported, the IoU for it, and the lowest score."""
+
+SURE = 0.3
+"""The score of a detection that a reader is shown, and that another model must have too."""
 
 SEEN = 0.4
 """The share of a box that must be left in an image that is moved or enlarged."""
@@ -44,6 +47,9 @@ class Detection(Task):
     `flip` is whether images may be mirrored, `zoom` how much larger or smaller they may get, as a share, with
     a translation of as much, `light` how much brighter or darker.
     """
+
+    figure: ClassVar[str] = "AP50"
+    metrics: ClassVar[tuple[str, ...]] = ("map", "map50")
 
     names: tuple[str, ...]
     flip: bool
@@ -102,6 +108,14 @@ class Detection(Task):
         found = self.evaluate(model, split).map50
         return 0.0 if math.isnan(found) else found
 
+    def agreement(self, one: nn.Module, other: nn.Module, split: Split) -> float:
+        """The share of one model's surer detections that another has too: its class, an IoU of a half."""
+        sure = [found for found in self.detect(one, split) if found.score >= SURE]
+        theirs = self.detect(other, split)
+        places = {place: [f for f in theirs if (f.image, f.category) == place] for place in _places(sure)}
+        met = [_overlaps(found, places[found.image, found.category]) for found in sure]
+        return sum(met) / len(met) if met else 1.0
+
     def evaluate(self, model: nn.Module, split: Split) -> Evaluation:
         """COCO's figures of a model's detections."""
         assert isinstance(split, Scenes)
@@ -120,6 +134,18 @@ class Detection(Task):
                 image = int(split.ids[start + place])
                 found += _found(boxes[place].cpu(), scores[place].cpu(), image, split.truth)
         return found
+
+
+def _places(found: list[Found]) -> set[tuple[int, int]]:
+    return {(one.image, one.category) for one in found}
+
+
+def _overlaps(one: Found, others: list[Found]) -> bool:
+    if not others:
+        return False
+    boxes = torch.tensor([one.box, *(other.box for other in others)])
+    corners = torch.cat([boxes[:, :2], boxes[:, :2] + boxes[:, 2:]], 1)
+    return bool(geometry.iou(corners[:1], corners[1:]).max() >= OVERLAP)
 
 
 def _found(boxes: Tensor, scores: Tensor, image: int, truth: Truth) -> list[Found]:

@@ -4,7 +4,7 @@ import hashlib
 from abc import ABC, abstractmethod
 from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import Any, Self
+from typing import Any, ClassVar, Self
 
 import torch
 from torch import Tensor, nn
@@ -96,6 +96,12 @@ class Task(ABC):
         scaled = images.to(torch.float32) / self.scale
         return ((scaled - mean) / std).contiguous(memory_format=torch.channels_last)
 
+    figure: ClassVar[str]
+    """What `quality` is, for a reader."""
+
+    metrics: ClassVar[tuple[str, ...]]
+    """The names in `objectives/` of the figures that are read on a split."""
+
     @property
     @abstractmethod
     def augments(self) -> bool:
@@ -116,6 +122,10 @@ class Task(ABC):
     @abstractmethod
     def quality(self, model: nn.Module, split: Split) -> float:
         """The figure that a training reports after each epoch, between 0 and 1."""
+
+    @abstractmethod
+    def agreement(self, one: nn.Module, other: nn.Module, split: Split) -> float:
+        """The share of one model's predictions on a split in which another is at one with it."""
 
 
 def device_of(model: nn.Module) -> torch.device:

@@ -330,9 +330,9 @@ def test_agreement_counts_what_both_predict():
     digits = tasks.entry("digits").load()
     threes = float((digits.test.labels == 3).double().mean())
     found = agreement(Always([3]), Always([3, 10 - 1, 3, 3]), digits, digits.test)
-    assert found.top1_fx == pytest.approx(threes)
+    assert found.quality == pytest.approx(threes)
     assert found.equal_share == 0.75
-    assert found.top1_onnx < 1
+    assert found.quality_onnx < 1
 
 
 def test_a_search_imports_none_of_it():
@@ -360,8 +360,8 @@ def test_a_trained_densenet_agrees_on_digits(exclude: dict[str, int], tmp_path: 
     found = agreement(fx.convert(model, prepared), runtime, task, task.test)
     print(exclude, found)
     assert found.equal_share >= 0.99
-    assert found.top1_onnx == pytest.approx(found.top1_fx, abs=0.01)
-    assert task.top1(runtime, task.test) == found.top1_onnx
+    assert found.quality_onnx == pytest.approx(found.quality, abs=0.01)
+    assert task.top1(runtime, task.test) == found.quality_onnx
 
 
 @pytest.mark.slow
@@ -373,4 +373,4 @@ def test_the_published_resnet20_keeps_its_accuracy(real_data: Path, tmp_path: Pa
     found: Agreement = agreement(fx.convert(model, prepared), Runtime(path, threads=2), task, task.test)
     print(found)
     assert found.equal_share >= 0.99
-    assert found.top1_onnx == pytest.approx(0.9173, abs=0.005)
+    assert found.quality_onnx == pytest.approx(0.9173, abs=0.005)
