@@ -17,6 +17,7 @@ from torch.ao.quantization.quantize_fx import (
     convert_fx,
     prepare_fx,
 )
+from torch.nn import functional as F
 
 from searcher.costs.op import Op
 from searcher.costs.record import record
@@ -191,9 +192,49 @@ def _prepare(model: nn.Module, image: Tensor) -> torch.fx.GraphModule:
     mapping = QConfigMapping().set_global(qconfig).set_object_type(KeptOut, None)
     custom = PrepareCustomConfig().set_non_traceable_module_classes([KeptOut])
     try:
-        return prepare_fx(model, mapping, (image,), prepare_custom_config=custom)
+        graph: torch.fx.GraphModule = prepare_fx(model, mapping, (image,), prepare_custom_config=custom)
+        _share_observers(graph)
+        return graph
     except torch.fx.proxy.TraceError as error:
         raise TrialError(f"quantize: {type(model).__name__} cannot be traced: {error}") from error
+
+
+def _share_observers(graph: torch.fx.GraphModule) -> None:
+    """One observer for all that meets in a concatenation, also through what keeps the scale of its input.
+
+    torch joins int8 tensors by the scale of the first, and saturates the others. FX gives the inputs of one
+    concatenation the same observer, but a tensor that two of them read keeps that of the last.
+    """
+    named = dict(graph.named_modules(remove_duplicate=False))
+    same: dict[int, Any] = {}
+
+    def root(observer: Any) -> Any:
+        while id(observer) in same:
+            observer = same[id(observer)]
+        return observer
+
+    for node in graph.graph.nodes:
+        inputs = node.args[0] if node.target is torch.cat else node.all_input_nodes
+        if node.target is torch.cat or _keeps_scale(node, named):
+            found = [n for n in (*inputs, *node.users) if _observes(n, named)]
+            for other in found[1:]:
+                first, second = root(named[str(found[0].target)]), root(named[str(other.target)])
+                if first is not second:
+                    same[id(second)] = first
+    for name, module in named.items():
+        if id(module) in same:
+            graph.set_submodule(name, root(module))
+
+
+def _keeps_scale(node: torch.fx.Node, named: Mapping[str, nn.Module]) -> bool:
+    """Whether an int8 tensor leaves as it came, but for its height and width."""
+    if node.op == "call_module":
+        return isinstance(named[str(node.target)], nn.MaxPool2d | nn.Upsample)
+    return node.target in (F.interpolate, F.max_pool2d)
+
+
+def _observes(node: torch.fx.Node, named: Mapping[str, nn.Module]) -> bool:
+    return node.op == "call_module" and isinstance(named[str(node.target)], MinMaxObserver)
 
 
 @torch.no_grad()

@@ -84,7 +84,9 @@ def evaluate(truth: Truth, images: Sequence[int], found: Sequence[Found]) -> Eva
 
     with contextlib.redirect_stdout(io.StringIO()):
         coco = COCO()
-        coco.dataset = truth.instances
+        # It adds keys of its own to every annotation.
+        own = [dict(one) for one in truth.instances["annotations"]]
+        coco.dataset = {**truth.instances, "annotations": own}
         coco.createIndex()
         detected = COCO()
         detected.dataset = {
