@@ -1,10 +1,10 @@
 """What a trial takes besides training, measuring and quantizing, late in a long search.
 
 A study with 1,000 trials in its history runs 20 more, one at a time; each builds its network, is measured,
-sleeps for a second and is told. What a trial takes longer than its sleep is the overhead: asking the sampler,
-predicting the cost, storing, starting the process, loading the data, building; and, though it is not
-overhead, counting the operations and reading the accuracy. `ratio` is the median as a share of a trial of 60
-seconds. The bytes on disk are of those 20 trials: rows of the data base and the files of the folders.
+sleeps for a second and is told. What passes between two results, less what the later trial was measured and
+slept, is the overhead: asking the sampler, predicting the cost, storing, starting the process, loading the
+data, building the network. `ratio` is the median as a share of a trial of 60 seconds. The bytes are of
+those 20 trials, in the data base and in their folders.
 
     python -m benchmarks.overhead [--history 1000] [--trials 20]
 
@@ -26,7 +26,7 @@ TRIAL = 60.0
 def main() -> None:
     """Measure with a short and a long history, and write the figures."""
     # A trial imports what its driver imported as the main module, so here that is little.
-    from benchmarks.sleeping import remember, searched, study
+    from benchmarks.sleeping import measuring, remember, searched, study
 
     parser = argparse.ArgumentParser()
     parser.add_argument("--history", type=int, default=1000)
@@ -41,7 +41,12 @@ def main() -> None:
             before = _bytes(runs)
             clock = searched(asked_study, runs, 1)
             found[history] = {
-                "overhead_s": [b - a - SLEEP for a, b in itertools.pairwise(clock.told_at)],
+                "overhead_s": [
+                    b - a - measuring(asked_study, runs, number)
+                    for (a, b), number in zip(
+                        itertools.pairwise(clock.told_at), clock.numbers[1:], strict=True
+                    )
+                ],
                 "driver_cpu_s": [b - a for a, b in itertools.pairwise(clock.driver_cpu)],
                 "bytes_a_trial": (_bytes(runs) - before) / asked.trials,
                 "bytes_of_history": before / history,

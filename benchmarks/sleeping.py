@@ -1,5 +1,6 @@
 """A study whose trials sleep instead of training: what is left is what the product adds to a trial."""
 
+import json
 import os
 import random
 import time
@@ -8,12 +9,13 @@ from pathlib import Path
 from searcher import storage
 from searcher.ask import Asker
 from searcher.check import check_parts, identify
+from searcher.curve import CURVE, read
 from searcher.front import Front
 from searcher.search import search
 from searcher.state import State
 from searcher.study import Study, StudyFile
 from searcher.tell import Teller
-from searcher.trial import Done, Outcome
+from searcher.trial import RESULT, Done, Outcome
 
 CONTENT = Path(__file__).parent / "content"
 
@@ -24,6 +26,7 @@ class Clock:
     def __init__(self) -> None:
         self.told_at: list[float] = []
         self.driver_cpu: list[float] = []
+        self.numbers: list[int] = []
 
     def update(self, state: State) -> None:
         """Nothing is drawn."""
@@ -33,6 +36,7 @@ class Clock:
         assert isinstance(outcome, Done), outcome
         self.told_at.append(time.monotonic())
         self.driver_cpu.append(time.process_time())
+        self.numbers.append(number)
 
 
 def study(trials: int, seconds: float) -> Study:
@@ -66,3 +70,10 @@ def searched(asked: Study, runs: Path, workers: int) -> Clock:
     clock = Clock()
     search(asked, runs, workers, clock)
     return clock
+
+
+def measuring(asked: Study, runs: Path, number: int) -> float:
+    """How long a trial was measured, its sleep with it, in seconds."""
+    folder = runs / asked.stored_name / f"trial-{number:05}"
+    begun = [p.seconds for p in read(folder / CURVE) if p.stage == "measure"]
+    return float(json.loads((folder / RESULT).read_text())["seconds"]) - begun[-1]

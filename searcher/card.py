@@ -1,6 +1,6 @@
 """What a reader is told of a retrained model: a card in Markdown, and a page."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from math import isnan
 from pathlib import Path
 
@@ -57,6 +57,7 @@ def model_page(
     files: Mapping[str, Agreement],
     folder: Path,
     curves: Mapping[str, list[Point]],
+    pictures: Sequence[Markup] = (),
 ) -> str:
     """The page, self-contained."""
     every = [*sections(result, files), ("Files", _sizes(folder))]
@@ -65,6 +66,9 @@ def model_page(
         missed = ", ".join(line.key for line in result.lines if not line.met)
         warning = page.paragraph(f"{missed}: further from what was expected than the tolerance.", "warning")
         parts[0] = page.Section(parts[0].title, [warning, *parts[0].body])
+    if pictures:
+        note = "The first images of the test split; what is annotated is dashed."
+        parts.append(page.Section("Detections before and after", pictures, note))
     drawn = {name: points for name, points in curves.items() if any(not isnan(p.accuracy) for p in points)}
     if drawn:
         parts.append(page.Section("Training", [page.figure(curve_figure(drawn))]))

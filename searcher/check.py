@@ -136,6 +136,7 @@ def describe(study: Study, space: Space) -> list[str]:
     return [
         f"study {study.stored_name} is fine",
         f"data fingerprint {task.fingerprint}",
+        *(f"  left out: {count} × {reason}" for reason, count in task.dropped.items()),
         f"space {study.space}: {len(space.known)} known configurations, {len(drawn.params)} parameters drawn",
         f"  e.g. {recipe.words()}",
         *(f"  {line}" for line in _predicted(recipe, task)),

@@ -10,6 +10,7 @@ from searcher.errors import SearcherError
 
 COMMANDS: dict[str, Callable[..., None]] = {
     "run": studies.run,
+    "sweep": studies.sweep,
     "show": views.show,
     "report": views.report,
     "dashboard": views.dashboard,

@@ -16,6 +16,7 @@ from searcher.errors import SearcherError, TrialError
 from searcher.pipeline import Network
 from searcher.recipe_file import RecipeFile
 from searcher.retrain import Result, compare, retrain, states
+from searcher.scenes import pictures
 from searcher.tasks.task import Task
 from searcher.training_view import TrainingView
 
@@ -67,7 +68,7 @@ def retrain_into(
         delivery = Delivery(result, _write_models(folder, network, task), _sizes(folder))
     except TrialError as error:
         raise SearcherError(f"the model cannot be exported: {error}") from error
-    _describe(file, delivery, folder)
+    _describe(file, delivery, folder, task)
     part = folder / f"{METRICS}.part"
     part.write_bytes(_DELIVERY.dump_json(delivery, indent=1))
     part.replace(folder / METRICS)
@@ -110,10 +111,12 @@ def _sizes(folder: Path) -> dict[str, int]:
     return {path.name: path.stat().st_size for path in sorted(folder.glob("model*"))}
 
 
-def _describe(file: RecipeFile, delivery: Delivery, folder: Path) -> None:
+def _describe(file: RecipeFile, delivery: Delivery, folder: Path, task: Task) -> None:
     told = (file, delivery.result, delivery.onnx, folder)
     (folder / "README.md").write_text(card.model_card(*told), encoding="utf-8")
-    page.write(folder / "report.html", card.model_page(*told, _curves(delivery.result, folder / CHECKPOINTS)))
+    curves = _curves(delivery.result, folder / CHECKPOINTS)
+    shown = pictures(task, delivery.result.seeds[0].detected)
+    page.write(folder / "report.html", card.model_page(*told, curves, shown))
 
 
 def _curves(result: Result, checkpoints: Path) -> dict[str, list[Point]]:

@@ -134,6 +134,11 @@ def columns(pieces: Sequence[Markup]) -> Markup:
     return _part("columns", pieces)
 
 
+def gallery(caption: str, pieces: Sequence[Markup]) -> Markup:
+    """Pictures in as many columns as fit, with a caption."""
+    return _part("gallery", caption, pieces)
+
+
 def folded(title: str, pieces: Sequence[Markup]) -> Markup:
     """Pieces that are hidden until their title is clicked."""
     return _part("folded", title, pieces)

@@ -5,8 +5,9 @@ import json
 import statistics
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import nn
@@ -20,9 +21,11 @@ from searcher.pipeline import Network, run_recipe
 from searcher.predict import predict
 from searcher.recipe_file import RecipeFile
 from searcher.reconcile import reconcile
+from searcher.scenes import detected
 from searcher.stages.checkpoint import Checkpoints
 from searcher.stages.train import Run
 from searcher.study import Metric
+from searcher.tasks.detection import Detection
 from searcher.tasks.task import Task
 
 Report = Callable[[int, str, int, int, float], None]
@@ -42,6 +45,7 @@ class Retrained:
         test: The metrics of quality on the test split, which nothing else has seen.
         before: Figures of the model before it was pruned and quantized; empty where it is neither.
         after: The same of the finished model.
+        detected: Of a detector, what both models find in a few images of the test split.
     """
 
     seed: int
@@ -49,6 +53,7 @@ class Retrained:
     test: dict[str, float]
     before: dict[str, float]
     after: dict[str, float]
+    detected: dict[str, list[list[Any]]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -159,6 +164,7 @@ class _Seed:
         self.say = report
         self.curve, self.started = self._going_on()
         self.before: dict[str, float] = {}
+        self.detected: dict[str, list[list[Any]]] = {}
 
     def _going_on(self) -> tuple[Curve, float]:
         """The curve with the points of an earlier run, and when its clock would have begun."""
@@ -195,7 +201,9 @@ class _Seed:
         validation = measure(measurement, metrics)
         test = measure(Measurement(network, self.task, self.task.test), on_split(metrics))
         after = self._figures(network) if self.before else {}
-        done = Retrained(self.seed, validation, test, self.before, after)
+        seen = self.detected | {"after": detected(self.task, network.executed)}
+        shown = seen if isinstance(self.task, Detection) else {}
+        done = Retrained(self.seed, validation, test, self.before, after, shown)
         part = path.with_suffix(".part")
         part.write_text(json.dumps(asdict(done)))
         part.replace(path)
@@ -208,6 +216,7 @@ class _Seed:
         if self.seed == self.file.provenance.seed:
             whole = copy.deepcopy(model).cpu().eval()
             self.before = self._figures(Network(whole, whole))
+            self.detected = {"before": detected(self.task, whole)}
 
     def _figures(self, network: Network) -> dict[str, float]:
         scores = [m for m in self.file.metrics() if m.variant]

@@ -26,3 +26,7 @@ def suggest(trial: Trial) -> Recipe:
         kept_out = trial.suggest_categorical("exclude_heads", [False, True])
         stages.append(Quantize(calibration_images=images, exclude={"heads": 32} if kept_out else {}))
     return Recipe(model=model, stages=tuple(stages))
+
+
+# The network as it is, from which a sweep of one stage begins.
+ENQUEUE = [{"width": 1.0, "finest": 16, "prune_weights": False, "int8": False}]

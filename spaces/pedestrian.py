@@ -40,3 +40,15 @@ def _steps(trial: Trial) -> list[Stage]:
         "share": 0.5 / steps,
     }
     return [PruneChannels.model_validate(choices) for _ in range(steps)]
+
+
+# The network as it is, from which a sweep of one stage begins.
+ENQUEUE = [
+    {
+        "family": "ssd_mobilenet_v2",
+        "width": 0.5,
+        "finest": 16,
+        "prune_channels": False,
+        "int8": False,
+    }
+]

@@ -1,17 +1,21 @@
 """Commands on one network, whether or not a search has found it: `cost` and `measure`."""
 
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
 from searcher.commands.common import RUNS, RunsDir, write_csv
 from searcher.errors import SearcherError, TrialError
 
+if TYPE_CHECKING:
+    from searcher.deployment import Deployment
+
 Target = Annotated[
     str,
     typer.Argument(
-        help="A recipe's file, STUDY#TRIAL, a study (for its reference), or pkg.mod:function.",
+        help="A recipe's file, STUDY#TRIAL, a study (for its reference), or pkg.mod:function; to measure, "
+        "an ONNX file as well.",
     ),
 ]
 InputSizes = Annotated[
@@ -73,6 +77,9 @@ def measure(
 
     asked = Deployment(batch=batch, threads=threads, device=device, warmup=warmup, runs=runs)
     check_device(asked)
+    if target.endswith(".onnx"):
+        _measure_onnx(Path(target), asked)
+        return
     found = resolve(target, runs_dir, input_sizes, classes)
     executed = found.network().executed
     try:
@@ -82,3 +89,22 @@ def measure(
     console = Console()
     console.print(found.title, soft_wrap=True, highlight=False)
     console.print(cost_table.inference_table(inference, weights.size_mb(executed)))
+
+
+def _measure_onnx(path: Path, asked: "Deployment") -> None:
+    from rich.console import Console
+
+    from searcher import cost_table
+    from searcher.costs.latency import run_onnx
+
+    if not path.is_file():
+        raise SearcherError(f"no file {path}")
+    if asked.device != "cpu":
+        raise SearcherError("--device: an ONNX file is measured on the processor")
+    try:
+        inference = run_onnx(path, asked)
+    except TrialError as error:
+        raise SearcherError(f"{path}: {error}") from error
+    console = Console()
+    console.print(f"{path}, by ONNX Runtime", soft_wrap=True, highlight=False)
+    console.print(cost_table.inference_table(inference, path.stat().st_size / 1e6))

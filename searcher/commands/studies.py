@@ -6,7 +6,15 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from searcher.commands.common import RUNS, Overrides, RunsDir, StudyName, chosen, stopped_by_ctrl_c
+from searcher.commands.common import (
+    RUNS,
+    Overrides,
+    RunsDir,
+    StudyName,
+    chosen,
+    stopped_by_ctrl_c,
+    write_csv,
+)
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -67,6 +75,43 @@ def _tell(study: "Study", state: "State", runs_dir: Path, console: "Console") ->
     counts = ", ".join(f"{count} {name}" for count, name in state.counts)
     text = f"{counts}: {study.stored_name} in {runs_dir}"
     console.print(text, highlight=False)
+
+
+def sweep(
+    study: StudyName,
+    stage: Annotated[
+        list[str],
+        typer.Option(
+            metavar="STAGE.PARAMETER=VALUES", help="e.g. prune.sparsity=0,0.02,...,0.5; may repeat."
+        ),
+    ],
+    recipe: Annotated[
+        Path | None, typer.Option(help="Begin with this recipe file, not with the space's first known one.")
+    ] = None,
+    override: Overrides = None,
+    csv: Annotated[Path | None, typer.Option(metavar="FILE", help="Write the rows as CSV.")] = None,
+    runs_dir: RunsDir = RUNS,
+) -> None:
+    """One recipe with several values of a stage's parameter, and the table of what comes out."""
+    from rich.console import Console
+
+    from searcher import recipe_file, sweep_table
+    from searcher import sweep as sweeping
+
+    console = Console(soft_wrap=not sys.stdout.isatty())
+    searched = chosen(study, override)
+    settings = [sweeping.parse(text) for text in stage]
+    first = recipe_file.load(recipe).recipe if recipe else sweeping.base(searched)
+    wanted = sweeping.recipes(first, settings)
+
+    def told(row: sweeping.Row) -> None:
+        console.print(sweep_table.line(row, searched), highlight=False)
+
+    with stopped_by_ctrl_c("the same command goes on; what is done is kept"):
+        rows = sweeping.sweep(searched, wanted, runs_dir, told)
+    console.print(sweep_table.table(rows, searched, settings))
+    if csv:
+        write_csv(sweep_table.frame(rows, searched), csv)
 
 
 def check(study: StudyName, override: Overrides = None) -> None:

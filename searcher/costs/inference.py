@@ -25,7 +25,12 @@ _ENGINE = "onednn"
 _DEPRECATED = "`torch.jit.load` is deprecated"
 
 
-def main(conditions: dict[str, Any], path: str) -> dict[str, Any]:
+Conditions = dict[str, Any]
+Load = Callable[[str, Conditions], Callable[[], object]]
+"""From a file and the conditions to a run of a batch."""
+
+
+def main(conditions: Conditions, path: str, load: Load) -> dict[str, Any]:
     """Load a model, run it once to see what memory it takes, then time it.
 
     Returns:
@@ -41,7 +46,7 @@ def main(conditions: dict[str, Any], path: str) -> dict[str, Any]:
         torch.backends.quantized.engine = _ENGINE
     before = _memory_mb("VmRSS")
     with torch.inference_mode():
-        run = _load(path, conditions["batch"], conditions["device"])
+        run = load(path, conditions)
         _timed(run, cuda)
         peak = _memory_mb("VmHWM")
         cuda_mb = torch.cuda.max_memory_allocated() / 1e6 if cuda else None
@@ -64,11 +69,13 @@ def batch_of(image: Tensor, batch: int) -> Tensor:
     return torch.cat([image] * batch)
 
 
-def _load(path: str, batch: int, device: str) -> Callable[[], object]:
+def load_script(path: str, conditions: Conditions) -> Callable[[], object]:
+    """A run of a TorchScript file on the image that it carries."""
+    device = conditions["device"]
     files: dict[str, Any] = {IMAGE: ""}
     model = torch.jit.load(path, map_location=device, _extra_files=files)  # type: ignore[no-untyped-call]
     image = torch.load(io.BytesIO(files[IMAGE]), weights_only=True)
-    images = batch_of(image, batch).to(device)
+    images = batch_of(image, conditions["batch"]).to(device)
     return lambda: model(images)
 
 
@@ -89,13 +96,17 @@ def _memory_mb(key: str) -> float:
     return int(next(line for line in lines if line.startswith(f"{key}:")).split()[1]) * 1024 / 1e6
 
 
-def _end_with_parent() -> None:
-    """End this process when its parent's end of the standard input closes."""
-    os.read(0, 1)
-    os._exit(1)
+def end_with_parent() -> None:
+    """From now on, end this process when its parent's end of the standard input closes."""
+
+    def wait() -> None:
+        os.read(0, 1)
+        os._exit(1)
+
+    threading.Thread(target=wait, daemon=True).start()
 
 
 if __name__ == "__main__":
-    threading.Thread(target=_end_with_parent, daemon=True).start()
+    end_with_parent()
     warnings.filterwarnings("ignore", message=_DEPRECATED, category=DeprecationWarning)
-    print(json.dumps(main(json.loads(sys.argv[1]), sys.argv[2])))
+    print(json.dumps(main(json.loads(sys.argv[1]), sys.argv[2], load_script)))

@@ -26,6 +26,8 @@ from searcher.errors import SearcherError, TrialError
 TIMEOUT = 900.0
 """Seconds after which a measurement is given up."""
 
+ONNX_PROGRAM = "searcher.engines.onnx_inference"
+
 _DEPRECATED = ("`torch.jit.trace` is deprecated", "`torch.jit.trace_method` is deprecated")
 
 
@@ -108,7 +110,21 @@ def run_inference(model: nn.Module, example: Tensor, conditions: Deployment) -> 
     check_device(conditions)
     load = os.getloadavg()[0]
     with _script_file(model, example[:1], conditions.batch) as file:
-        report = _report(file, conditions)
+        return _inference(_report(inference.__name__, file, conditions), conditions, load)
+
+
+def run_onnx(path: Path, conditions: Deployment) -> Inference:
+    """Run an ONNX file by ONNX Runtime in a clean process of its own, on noise, and measure it.
+
+    Raises:
+        TrialError: Its process failed.
+    """
+    load = os.getloadavg()[0]
+    with path.open("rb") as file:
+        return _inference(_report(ONNX_PROGRAM, file.fileno(), conditions), conditions, load)
+
+
+def _inference(report: dict[str, Any], conditions: Deployment, load: float) -> Inference:
     latencies = report["latencies_ms"]
     gpu_mb = report["cuda_mb"]
     return Inference(
@@ -162,9 +178,9 @@ def _path(descriptor: int) -> str:
     return f"/proc/self/fd/{descriptor}"
 
 
-def _report(file: int, conditions: Deployment) -> dict[str, Any]:
-    """What the clean process has printed."""
-    program = [sys.executable, "-P", "-m", inference.__name__, conditions.model_dump_json(), _path(file)]
+def _report(module: str, file: int, conditions: Deployment) -> dict[str, Any]:
+    """What the clean process has printed, which runs a module's program."""
+    program = [sys.executable, "-P", "-m", module, conditions.model_dump_json(), _path(file)]
     with _leash() as leash:
         try:
             ended = subprocess.run(

@@ -133,6 +133,11 @@ class Runtime(nn.Module):
             options.add_session_config_entry("session.x64quantprecision", "1")
         self._session = onnxruntime.InferenceSession(path, options, providers=_PROVIDERS)
 
+    @property
+    def image(self) -> tuple[int, ...]:
+        """The sizes of an image that the file takes: channels, height and width."""
+        return tuple(int(size) for size in self._session.get_inputs()[0].shape[1:])
+
     def forward(self, images: Tensor) -> Tensor | tuple[Tensor, ...]:
         """Float32 images (N, C, H, W) to what the network returns, a tensor or a tuple of them."""
         found = self._session.run(None, {INPUT: images.detach().cpu().contiguous().numpy()})

@@ -1,6 +1,7 @@
 """Object detection: images with boxes, whole-batch augmentation with them, and COCO's average precision."""
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar, Self
 
@@ -55,6 +56,12 @@ class Detection(Task):
     flip: bool
     zoom: float
     light: float
+
+    @property
+    def dropped(self) -> Mapping[str, int]:
+        """What of the annotations and images was left out, by reason."""
+        assert isinstance(self.train, Scenes)
+        return self.train.truth.dropped
 
     @property
     def augments(self) -> bool:

@@ -2,6 +2,7 @@
 
 import hashlib
 from abc import ABC, abstractmethod
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any, ClassVar, Self
@@ -69,6 +70,11 @@ class Task(ABC):
             for tensor in (split.images, split.labels):
                 digest.update(tensor.contiguous().numpy().data)
         return digest.hexdigest()[:16]
+
+    @property
+    def dropped(self) -> Mapping[str, int]:
+        """What of the data was left out, by reason."""
+        return {}
 
     def trained_on(self, count: int | None) -> Self:
         """The same task with the first so many training images; with all of them where it is None."""

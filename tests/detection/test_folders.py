@@ -80,7 +80,7 @@ def test_images_that_are_broken_or_absent_are_counted(folder: Path):
     assert found.ids.tolist() == [1, 2]
     assert dropped == {"image that cannot be read": 1, "image that is not there": 1}
     task = detection(folder, "bars", 16)
-    assert sum(task.train.truth.dropped.values()) == 2
+    assert sum(task.dropped.values()) == 2
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,26 @@
+"""The program of a clean process: one ONNX file, run and timed by ONNX Runtime.
+
+``python -m searcher.engines.onnx_inference CONDITIONS FILE``, as `searcher.costs.inference` has it.
+"""
+
+import json
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import torch
+
+from searcher.costs import inference
+from searcher.engines.onnx import Runtime
+
+
+def load(path: str, conditions: inference.Conditions) -> Callable[[], object]:
+    """A run of the file on a batch of images of noise."""
+    runtime = Runtime(Path(path), int(conditions["threads"]))
+    images = torch.randn(int(conditions["batch"]), *runtime.image, generator=torch.Generator().manual_seed(0))
+    return lambda: runtime(images)
+
+
+if __name__ == "__main__":
+    inference.end_with_parent()
+    print(json.dumps(inference.main(json.loads(sys.argv[1]), sys.argv[2], load)))

@@ -1,0 +1,37 @@
+"""A sweep as lines and as a table."""
+
+from collections.abc import Sequence
+
+import pandas as pd
+from rich.table import Table
+
+from searcher.report import number
+from searcher.study import Study
+from searcher.sweep import Row, Setting, cells
+from searcher.trial import Done
+
+
+def line(row: Row, study: Study) -> str:
+    """What came of one recipe."""
+    if not isinstance(row.outcome, Done):
+        return f"{row.value}: {getattr(row.outcome, 'reason', 'failed')}"
+    figures = ", ".join(f"{o.key} {number(row.outcome.metrics[o.key])}" for o in study.objectives)
+    return f"{row.value}: {figures}, {row.outcome.seconds:.0f} s"
+
+
+def table(rows: Sequence[Row], study: Study, settings: Sequence[Setting]) -> Table:
+    """A row a value, a column a metric."""
+    swept = next((s for s in settings if len(s.values) > 1), settings[0])
+    shown = Table(title=f"{study.stored_name}, {swept.name}", title_justify="left", box=None)
+    keys = [m.key for m in study.measured()]
+    for name in (swept.parameter, *keys):
+        shown.add_column(name, justify="right")
+    for row in cells(rows, study):
+        values = ("–" if row[key] is None else number(row[key]) for key in keys)
+        shown.add_row(str(row["value"]), *values)
+    return shown
+
+
+def frame(rows: Sequence[Row], study: Study) -> pd.DataFrame:
+    """The same as a table of numbers, with each recipe in words."""
+    return pd.DataFrame(cells(rows, study)).assign(recipe=[row.recipe.words() for row in rows])
