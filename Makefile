@@ -26,3 +26,8 @@ bench: install
 	$(BIN)/python -m benchmarks.trial_start
 	$(BIN)/python -m benchmarks.prediction
 	$(BIN)/python -m benchmarks.runtimes
+	$(BIN)/python -m benchmarks.overhead
+	$(BIN)/python -m benchmarks.scale
+	$(BIN)/python -m benchmarks.training_throughput
+	$(BIN)/python -m benchmarks.search_efficiency
+	$(BIN)/python -m benchmarks.page

@@ -8,6 +8,7 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
+import onnxruntime
 import torch
 
 from searcher.costs import inference
@@ -23,4 +24,5 @@ def load(path: str, conditions: inference.Conditions) -> Callable[[], object]:
 
 if __name__ == "__main__":
     inference.end_with_parent()
-    print(json.dumps(inference.main(json.loads(sys.argv[1]), sys.argv[2], load)))
+    report = inference.main(json.loads(sys.argv[1]), sys.argv[2], load)
+    print(json.dumps(report | {"engine": f"onnxruntime {onnxruntime.__version__}"}))

@@ -94,6 +94,19 @@ def test_files_that_deploy(family: tuple[str, dict[str, Any]], tmp_path: Path):
     assert found.quality_onnx == pytest.approx(found.quality, abs=0.02)
 
 
+def test_an_onnx_file_is_measured(place: Path, searcher: Searcher):
+    network = models.build(YOLO[0], YOLO[1], in_channels=1, classes=10).eval()
+    onnx.export_float(network, torch.randn(1, 1, 64, 64), place / "net.onnx")
+    result = searcher("measure", "net.onnx", "--batch", "4", "--runs", "5")
+    assert result.returncode == 0, result.stderr
+    assert "net.onnx, by ONNX Runtime" in result.stdout
+    assert "batch 4" in result.stdout
+    assert "onnxruntime" in result.stdout
+    missing = searcher("measure", "not.onnx")
+    assert missing.returncode == 2
+    assert "no file not.onnx" in missing.stderr
+
+
 def test_int8_maps_are_those_of_the_float_network():
     """A tensor that two concatenations read must not keep a scale of its own: torch would saturate it."""
     running = run(64)
