@@ -17,6 +17,7 @@ import os
 import statistics
 import subprocess
 import sys
+from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from queue import SimpleQueue
@@ -65,10 +66,10 @@ def main() -> None:
 
 
 def install_peer() -> None:
-    """Install Syne Tune beside: what it depends on would displace what is pinned here."""
+    """Install Syne Tune beside, with what it imports alone: the rest would displace what is pinned here."""
     if not (RUNS / "peer").is_dir():
         pip = [sys.executable, "-m", "pip", "install", "--quiet", "--no-deps", "--target", str(RUNS / "peer")]
-        subprocess.run([*pip, "syne-tune==0.16.0"], check=True)
+        subprocess.run([*pip, "syne-tune==0.16.0", "dill"], check=True)
 
 
 def place(method: str, seed: int, task: str) -> Path:
@@ -115,44 +116,42 @@ def hypervolumes(trace: list[Any], bound: float = BOUND) -> list[tuple[float, fl
 
 def summary(methods: list[str], seeds: int, task: str) -> dict[str, Any]:
     """Seconds to plain TPE's last hypervolume, by method and seed; None where it was not reached."""
-    results = {m: [json.loads(place(m, s, task).read_text()) for s in range(seeds)] for m in methods}
-    curves = {m: [hypervolumes(r["trace"]) for r in found] for m, found in results.items()}
-    goals = [curve[-1][1] for curve in curves["tpe"]]
-    totals = [curve[-1][0] for curve in curves["tpe"]]
+    results = {m: _results(m, seeds, task) for m in methods}
+    curves = {m: {s: hypervolumes(r["trace"]) for s, r in found.items()} for m, found in results.items()}
+    goals = {seed: curve[-1][1] for seed, curve in curves["tpe"].items()}
+    totals = {seed: curve[-1][0] for seed, curve in curves["tpe"].items()}
     reached = {
-        m: [next((t for t, v in curve if v >= goal), None) for curve, goal in zip(found, goals, strict=True)]
+        m: {s: next((t for t, v in curve if v >= goals[s]), None) for s, curve in found.items()}
         for m, found in curves.items()
     }
-    ratios = {
-        m: [None if t is None else t / total for t, total in zip(times, totals, strict=True)]
-        for m, times in reached.items()
-    }
-    last = {m: [curve[-1][1] for curve in found] for m, found in curves.items()}
+    ratios = {m: {s: t and t / totals[s] for s, t in times.items()} for m, times in reached.items()}
     return {
-        "ratio": _median(ratios.get("ours", [])),
+        "ratio": _median(ratios.get("ours", {})),
         "share_of_plain_TPE's_seconds_until_its_hypervolume": {
-            m: {"median": _median(r)} | _by_seed(r) for m, r in ratios.items()
+            m: {"median": _median(r)} | r for m, r in ratios.items()
         },
-        "seconds_until_plain_TPE's_hypervolume": {m: _by_seed(r) for m, r in reached.items()},
-        "last_hypervolume": {m: _by_seed(r) for m, r in last.items()},
-        "trials": {m: _by_seed([_counts(r["counts"]) for r in found]) for m, found in results.items()},
-        "wall_seconds": {m: _by_seed([r["wall_seconds"] for r in found]) for m, found in results.items()},
-        "loads": {m: _by_seed([r["load"] for r in found]) for m, found in results.items()},
-        "traces": curves,
+        "seconds_until_plain_TPE's_hypervolume": reached,
+        "last_hypervolume": {m: {s: c[-1][1] for s, c in found.items()} for m, found in curves.items()},
+        "seconds": {m: {s: c[-1][0] for s, c in found.items()} for m, found in curves.items()},
+        "trials": {m: {s: _counts(r["counts"]) for s, r in found.items()} for m, found in results.items()},
+        "loads": {m: {s: r["load"] for s, r in found.items()} for m, found in results.items()},
+        "traces": {m: list(found.values()) for m, found in curves.items()},
         "axes": {
-            "title": f"Dominated hypervolume on {task}, {seeds} seeds",
+            "title": f"Dominated hypervolume on {task}, a curve a seed",
             "across": "processor seconds",
             "up": f"share of the box of top-1 0 to 1 and score 0 to {BOUND}",
         },
     }
 
 
-def _median(shares: list[float | None]) -> float | None:
-    return statistics.median(1.0 if s is None else s for s in shares) if shares else None
+def _results(method: str, seeds: int, task: str) -> dict[str, Any]:
+    places = {f"seed {seed}": place(method, seed, task) for seed in range(seeds)}
+    return {name: json.loads(path.read_text()) for name, path in places.items() if path.is_file()}
 
 
-def _by_seed(values: list[Any]) -> dict[str, Any]:
-    return {f"seed {seed}": value for seed, value in enumerate(values)}
+def _median(shares: Mapping[str, float | None]) -> float | None:
+    """Where it was not reached it counts as 1."""
+    return statistics.median(1.0 if s is None else s for s in shares.values()) if shares else None
 
 
 def _counts(counts: dict[str, int]) -> str:

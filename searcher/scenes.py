@@ -10,20 +10,20 @@ from markupsafe import Markup, escape
 
 from searcher import page
 from searcher.tasks.average_precision import Found
-from searcher.tasks.detection import SURE, Detection, Scenes
+from searcher.tasks.detection import Detection, Scenes, surest
 from searcher.tasks.task import Task
 
 SHOWN = 4
 """Images of the test split that are shown."""
 
-_SIDE = 280
+_SIDE = 250
 
 
 def detected(task: Task, model: Any) -> list[list[Any]]:
     """What a model finds in the first images of the test split, to be stored."""
     if not isinstance(task, Detection):
         return []
-    return [list(found) for found in task.detect(model, task.test.first(SHOWN)) if found.score >= SURE]
+    return [list(found) for found in surest(task.detect(model, task.test.first(SHOWN)))]
 
 
 def pictures(task: Task, models: Mapping[str, Sequence[Sequence[Any]]]) -> list[Markup]:
@@ -40,7 +40,7 @@ def pictures(task: Task, models: Mapping[str, Sequence[Sequence[Any]]]) -> list[
     for name, stored in models.items():
         found = [Found(one[0], one[1], tuple(one[2]), one[3]) for one in stored]
         drawn = [_drawn(task, split, place, found) for place in range(len(split))]
-        every.append(page.gallery(f"{name}: {len(found)} detections of a score of {SURE} or more", drawn))
+        every.append(page.gallery(f"{name}: {len(found)} detections, of an image at least the surest", drawn))
     return every
 
 

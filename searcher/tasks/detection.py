@@ -117,7 +117,7 @@ class Detection(Task):
 
     def agreement(self, one: nn.Module, other: nn.Module, split: Split) -> float:
         """The share of one model's surer detections that another has too: its class, an IoU of a half."""
-        sure = [found for found in self.detect(one, split) if found.score >= SURE]
+        sure = surest(self.detect(one, split))
         theirs = self.detect(other, split)
         places = {place: [f for f in theirs if (f.image, f.category) == place] for place in _places(sure)}
         met = [_overlaps(found, places[found.image, found.category]) for found in sure]
@@ -141,6 +141,14 @@ class Detection(Task):
                 image = int(split.ids[start + place])
                 found += _found(boxes[place].cpu(), scores[place].cpu(), image, split.truth)
         return found
+
+
+def surest(found: list[Found]) -> list[Found]:
+    """Detections of a score that a reader is shown; of an image that has none of them the best one."""
+    best: dict[int, float] = {}
+    for one in found:
+        best[one.image] = max(best.get(one.image, 0.0), one.score)
+    return [one for one in found if one.score >= min(SURE, best[one.image])]
 
 
 def _places(found: list[Found]) -> set[tuple[int, int]]:
