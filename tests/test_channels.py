@@ -9,7 +9,7 @@ import torch
 from torch import nn
 
 from searcher.costs.record import record
-from searcher.costs.shapes import outline
+from searcher.costs.shapes import outline, returned
 from searcher.engines import nni, torch_pruning
 from searcher.errors import TrialError
 from searcher.recipe import Model, Recipe
@@ -31,7 +31,8 @@ def predicted(build: Callable[[], nn.Module], ratio: float) -> Any:
 def test_pruned_as_predicted(name: str, engine: str) -> None:
     torch.manual_seed(0)
     expected = predicted(SAME[name], 0.3)
-    small = ENGINES[engine](SAME[name]().eval(), torch.randn(SIZES), 0.3, "l1")
+    net = SAME[name]().eval()
+    small = ENGINES[engine](net, torch.randn(SIZES), 0.3, "l1", returned(net, SIZES))
     found = record(small, torch.randn(SIZES))
     assert not isinstance(expected, str), expected
     reconcile(expected, found, Recipe(model=Model(name=name), stages=()))

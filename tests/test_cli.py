@@ -75,7 +75,10 @@ def test_check_says_what_a_study_is(searcher: Searcher):
         (["run", "--study", "tinny"], "no study named 'tinny'; did you mean tiny?"),
         (["run", "--study", "tiny", "--set", "budget.trails=3"], "did you mean trials or train_images?"),
         (["run", "--study", "tiny", "--set", "space=tini"], "no space named 'tini'; did you mean tiny?"),
-        (["run", "--study", "tiny", "--set", "task=digit"], "no task named 'digit'; did you mean digits?"),
+        (
+            ["run", "--study", "tiny", "--set", "task=digits1"],
+            "no task named 'digits1'; did you mean digits or digit-scenes?",
+        ),
         (
             ["run", "--study", "tiny", "--set", 'metrics=[{metric="top"}]'],
             "no metric named 'top'; did you mean top1?",

@@ -156,6 +156,9 @@ def compiled(model: nn.Module, how: Compile) -> nn.Module:
     """The model behind `torch.compile`, with CUDA graphs where they are asked for; itself where it is off."""
     if how == "off":
         return model
+    from torch._inductor import config  # a second that an eager training has no use for
+
+    config.compile_threads = 1  # its worker processes would outlive a trial that is stopped
     mode = "reduce-overhead" if how == "cuda-graphs" else "default"
     return torch.compile(model, mode=mode)  # type: ignore[return-value]
 
