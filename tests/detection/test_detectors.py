@@ -159,7 +159,7 @@ def test_a_size_that_a_family_has_not():
 def test_a_front_of_detectors(place: Path, searcher: Searcher):
     result = searcher(
         *("run", "--study", "pedestrian", "--set", "task=digit-scenes"),
-        *("--set", "budget.trials=4", "--set", "budget.epochs=4"),
+        *("--set", "budget.trials=3", "--set", "budget.epochs=2"),
         *("--workers", "2"),
     )
     assert result.returncode == 0, result.stdout + result.stderr
