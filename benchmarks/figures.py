@@ -2,7 +2,6 @@
 
 import json
 import os
-import platform
 import subprocess
 from pathlib import Path
 from typing import Any
@@ -24,16 +23,11 @@ def write(name: str, figures: dict[str, Any]) -> None:
 
 def machine() -> str:
     """The processor and the cores that this process may use."""
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
-    return f"{_processor()}, {cores} cores"
+    # Not before: what a benchmark with trials imports at its head, each of its trials imports as well.
+    from searcher.costs.latency import processor
+    from searcher.launch import cores
 
-
-def _processor() -> str:
-    try:
-        lines = Path("/proc/cpuinfo").read_text().splitlines()
-    except OSError:
-        return platform.processor() or platform.machine()
-    return next((line.split(": ")[1] for line in lines if line.startswith("model name")), platform.machine())
+    return f"{processor()}, {cores()} cores"
 
 
 def rounded(value: Any) -> Any:

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import accumulate
 from typing import Any
 
 from optuna.trial import FrozenTrial, TrialState
@@ -11,6 +12,7 @@ from searcher.costs.op import Op
 from searcher.measure import from_rows, on_split
 from searcher.predict import Prediction, predict
 from searcher.recipe import Quantize, Recipe
+from searcher.stages.kept import first
 from searcher.stages.train import epochs_of
 from searcher.study import Study
 from searcher.tell import INFEASIBLE
@@ -83,13 +85,10 @@ class Screen:
         A quality that is not pruned yet says nothing of a cost that is: of two trials with one trained
         network, that which will be pruned less is not the worse one. int8 is left out for the same reason.
         """
-        stages = [stage for stage in recipe.stages if not isinstance(stage, Quantize)]
-        trained = 0
-        for count, stage in enumerate(stages, 1):
-            trained += epochs_of(stage.share, self._study.budget.epochs)
-            if trained >= epochs:
-                stages = stages[:count]
-        made = recipe.model_copy(update={"stages": tuple(stages)})
+        shares = [stage.share for stage in recipe.stages if not isinstance(stage, Quantize)]
+        trained = accumulate(epochs_of(share, self._study.budget.epochs) for share in shares)
+        before = sum(done < epochs for done in trained)
+        made = first(recipe, min(before + 1, len(shares)))
         if made.digest() not in self._so_far:
             self._so_far[made.digest()] = self.look(made).predicted
         return self._so_far[made.digest()]

@@ -185,7 +185,6 @@ class _Driver:
         folder.mkdir()
         recipe.save(folder / "recipe.toml")
         known = bool(screened.predicted)
-        trial.set_user_attr("predicted", screened.predicted)
         job = Job(
             self.study,
             trial.number,

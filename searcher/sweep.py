@@ -184,11 +184,9 @@ def sweep(
         folder.mkdir(parents=True, exist_ok=True)
         recipe.save(folder / "recipe.toml")
         store = runs.absolute() / storage.STORE if study.store else None
-        found: Outcome = stored_outcome(folder, recipe) or _run(
-            Job(study, number, recipe, folder, cores(), store)
-        )
-        if isinstance(found, Done) and {m.key for m in study.measured()} - set(found.metrics):
-            found = _run(Job(study, number, recipe, folder, cores(), store))
+        before = stored_outcome(folder, recipe)
+        known = before is not None and all(m.key in before.metrics for m in study.measured())
+        found = before if before and known else _run(Job(study, number, recipe, folder, cores(), store))
         rows.append(Row(value, recipe, found))
         told(rows[-1])
     return rows

@@ -215,10 +215,11 @@ def _how_it_ended(process: subprocess.CompletedProcess[str]) -> str:
 
 def _machine(report: dict[str, Any], load: float) -> Machine:
     cores = len(os.sched_getaffinity(0))
-    return Machine(report["gpu"] or _processor(), cores, torch.__version__, report["engine"], load)
+    return Machine(report["gpu"] or processor(), cores, torch.__version__, report["engine"], load)
 
 
-def _processor() -> str:
+def processor() -> str:
+    """The processor's model name, or its architecture where the system does not tell."""
     try:
         lines = Path("/proc/cpuinfo").read_text().splitlines()
     except OSError:

@@ -18,11 +18,9 @@ from searcher.store import Store
 from searcher.study import Compile
 from searcher.tasks.task import Batch, Task
 
+Loss = Callable[[Any, Batch], Tensor]
 Report = Callable[[str, int, int, float], None]
 WARM_UP = 0.1
-
-
-Loss = Callable[[Any, Batch], Tensor]
 
 
 @dataclass(frozen=True)

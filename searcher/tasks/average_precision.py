@@ -4,6 +4,7 @@ import contextlib
 import io
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -30,17 +31,17 @@ class Truth:
     instances: dict[str, Any]
     dropped: dict[str, int] = field(default_factory=dict)
 
-    @property
+    @cached_property
     def sizes(self) -> dict[int, tuple[int, int]]:
         """The width and the height of each image in pixels, by id."""
         return {image["id"]: (image["width"], image["height"]) for image in self.instances["images"]}
 
-    @property
+    @cached_property
     def categories(self) -> list[int]:
         """The categories' ids in the order of the classes."""
         return [category["id"] for category in self.instances["categories"]]
 
-    @property
+    @cached_property
     def names(self) -> tuple[str, ...]:
         """The categories' names in the order of the classes."""
         return tuple(category["name"] for category in self.instances["categories"])

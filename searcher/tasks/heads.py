@@ -59,6 +59,17 @@ def loss(maps: Maps, labels: Tensor, classes: int) -> Tensor:
     return _prior_loss(maps, labels, present, classes)
 
 
+def _centres(one: Tensor) -> Tensor:
+    """The centres of a map's cells, row by row, in shares of the image, (cells, 2)."""
+    height, width = one.shape[-2:]
+    y, x = torch.meshgrid(
+        (torch.arange(height, device=one.device) + 0.5) / height,
+        (torch.arange(width, device=one.device) + 0.5) / width,
+        indexing="ij",
+    )
+    return torch.stack([x, y], -1).reshape(-1, 2)
+
+
 # --- boxes a priori: SSD (Liu et al. 2016) ---
 
 
@@ -71,12 +82,7 @@ def priors(maps: Maps) -> Tensor:
         size, larger = sizes[level], math.sqrt(sizes[level] * sizes[level + 1])
         shapes = [(size * math.sqrt(r), size / math.sqrt(r)) for r in RATIOS] + [(larger, larger)]
         height, width = one.shape[-2:]
-        y, x = torch.meshgrid(
-            (torch.arange(height, device=one.device) + 0.5) / height,
-            (torch.arange(width, device=one.device) + 0.5) / width,
-            indexing="ij",
-        )
-        centres = torch.stack([x, y], -1).reshape(-1, 1, 2).expand(-1, PRIORS, 2)
+        centres = _centres(one)[:, None].expand(-1, PRIORS, 2)
         extents = torch.tensor(shapes, device=one.device).expand(height * width, PRIORS, 2)
         found.append(torch.cat([centres, extents], -1).reshape(-1, 4))
     return torch.cat(found)
@@ -138,13 +144,8 @@ def cells(maps: Maps) -> Tensor:
     found = []
     for one in maps:
         height, width = one.shape[-2:]
-        y, x = torch.meshgrid(
-            (torch.arange(height, device=one.device) + 0.5) / height,
-            (torch.arange(width, device=one.device) + 0.5) / width,
-            indexing="ij",
-        )
         extent = torch.tensor([1 / width, 1 / height], device=one.device).expand(height * width, 2)
-        found.append(torch.cat([torch.stack([x, y], -1).reshape(-1, 2), extent], -1))
+        found.append(torch.cat([_centres(one), extent], -1))
     return torch.cat(found)
 
 
