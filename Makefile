@@ -1,7 +1,7 @@
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: install run test check bench
+.PHONY: install run test test-slurm check bench
 
 install: $(VENV)/installed
 
@@ -15,6 +15,10 @@ run: install
 
 test: install
 	$(BIN)/pytest -n 2
+
+test-slurm: install
+	tests/cluster/slurm/install
+	$(BIN)/pytest -m slurm tests/cluster/slurm
 
 check: install
 	$(BIN)/ruff format --check .

@@ -21,7 +21,7 @@ import torch._dynamo  # which an optimizer's first step would import
 from searcher import samplers, tasks
 from searcher.check import check_parts
 from searcher.errors import TrialError
-from searcher.launch import start_server
+from searcher.launch import Local, start_server
 from searcher.measure import Measurement, measure
 from searcher.pipeline import run_recipe
 from searcher.recipe import Recipe
@@ -73,7 +73,7 @@ def ours(study: Study, runs: Path, seconds: float, enough: Callable[[Trace], boo
     recorder = Recorder(seconds, enough)
     begun = time.monotonic()
     with contextlib.suppress(KeyboardInterrupt):
-        search(study, runs, 1, recorder)
+        search(study, runs, Local(1), recorder)
     return {
         "trace": recorder.trace,
         "counts": {name: count for count, name in recorder.counts},

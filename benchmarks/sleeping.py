@@ -6,11 +6,12 @@ import random
 import time
 from pathlib import Path
 
-from searcher import storage
+from searcher import backends, storage
 from searcher.ask import Asker
 from searcher.check import check_parts, identify
 from searcher.curve import CURVE, read
 from searcher.front import Front
+from searcher.launch import Local
 from searcher.search import search
 from searcher.state import State
 from searcher.study import Study, StudyFile
@@ -50,7 +51,7 @@ def study(trials: int, seconds: float) -> Study:
 def remember(asked: Study, runs: Path, count: int) -> None:
     """Store so many complete trials, drawn at random, with made-up values and the attributes of real ones."""
     space = check_parts(asked)
-    storage.make_runs(runs)
+    backends.make_runs(runs)
     stored = storage.create_or_load(runs, asked, identify(asked))
     stored.set_user_attr("warm_start", [])
     (runs / asked.stored_name).mkdir()
@@ -68,7 +69,7 @@ def remember(asked: Study, runs: Path, count: int) -> None:
 def searched(asked: Study, runs: Path, workers: int) -> Clock:
     """Run the study; when each trial was told."""
     clock = Clock()
-    search(asked, runs, workers, clock)
+    search(asked, runs, Local(workers), clock)
     return clock
 
 

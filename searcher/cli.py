@@ -5,11 +5,14 @@ from collections.abc import Callable
 
 import typer
 
-from searcher.commands import data, networks, shipping, store, studies, views
+from searcher.commands import batches, data, networks, shipping, store, studies, views
 from searcher.errors import SearcherError
 
 COMMANDS: dict[str, Callable[..., None]] = {
     "run": studies.run,
+    "batch": batches.batch,
+    "status": batches.status,
+    "cancel": batches.cancel,
     "sweep": studies.sweep,
     "show": views.show,
     "report": views.report,

@@ -7,9 +7,10 @@ from wsgiref.simple_server import WSGIRequestHandler, WSGIServer, make_server
 
 import optuna_dashboard
 
+from searcher.backends import is_stored, open_storage
 from searcher.errors import SearcherError
 from searcher.publish import artifact_store, publish
-from searcher.storage import has_storage, open_storage, stored_names
+from searcher.storage import stored_names
 
 
 class _Server(ThreadingMixIn, WSGIServer):
@@ -31,7 +32,7 @@ def serve(runs: Path, port: int) -> None:
     Raises:
         SearcherError: Nothing is stored there, or the port is taken.
     """
-    if not has_storage(runs):
+    if not is_stored(runs):
         raise SearcherError(f"nothing is stored in {runs} yet")
     app = optuna_dashboard.wsgi(open_storage(runs), artifact_store=artifact_store(runs))
     try:

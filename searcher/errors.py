@@ -1,6 +1,7 @@
 """The errors a user can cause, and the names nearest to what they typed."""
 
 import difflib
+import errno
 from collections.abc import Iterable
 
 
@@ -30,3 +31,19 @@ def nearest(name: str, known: Iterable[str]) -> str:
 
 class TrialError(Exception):
     """A recipe that cannot be executed as asked; the trial fails, the study goes on."""
+
+
+def no_room(error: BaseException | None) -> bool:
+    """Whether an error comes of a full disk or a quota, be it by way of others."""
+    while error:
+        if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
+            return True
+        if "database or disk is full" in str(error):  # SQLite
+            return True
+        error = error.__cause__ or error.__context__
+    return False
+
+
+def exit_reason(status: int) -> str:
+    """Why a trial's process ended, by its exit status."""
+    return "the disk is full" if status == errno.ENOSPC else f"ended with exit code {status}"

@@ -15,6 +15,7 @@ from searcher.changes import changes
 from searcher.curve import CURVE, read
 from searcher.front import front, violation
 from searcher.indicators import Hypervolume, Importances, hypervolume, importances
+from searcher.measure import DETECTIONS
 from searcher.page import Cell, Section
 from searcher.pick import pick
 from searcher.reference import reference_figures, trial_figures
@@ -103,6 +104,7 @@ class _View:
         before = reference_figures(study)
         known = before if isinstance(before, dict) else {}
         own = trial_figures(self.folder / f"trial-{trial.number:05}") | trial.user_attrs["metrics"]
+        own |= trial.user_attrs.get("measured", {}).get(DETECTIONS, {})
         rows = [(c.label, c.before or "not measured", c.after, c.change) for c in changes(known, own)]
         headers = ["figure", "before", "after", "change"]
         name = study.reference.words() if study.reference else ""

@@ -1,16 +1,26 @@
-"""Where a trial runs: a process forked from a server that has torch loaded already."""
+"""Where a trial runs: the seam, and processes forked from a server that has torch loaded already."""
 
 import contextlib
 import multiprocessing
 import os
 import signal
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from multiprocessing import forkserver, resource_tracker
-from multiprocessing.connection import Connection, wait
+from multiprocessing.connection import wait
+from typing import Any, Protocol
+
+import torch
 
 from searcher import trial
+from searcher.errors import exit_reason
+from searcher.measure import timed
+from searcher.study import Study
 from searcher.trial import Job, Killed, Outcome, Progress
+
+Remember = Callable[[dict[str, Any]], None]
+"""Writes down where a trial runs, so that another driver finds it."""
 
 # What a trial would import late; an optimizer's first step, for one, imports torch._dynamo.
 PRELOADED = [
@@ -33,6 +43,97 @@ def start_server() -> None:
         forkserver.ensure_running()
 
 
+class RunningTrial(Protocol):
+    """A trial that was started."""
+
+    job: Job
+
+    @property
+    def begun(self) -> bool:
+        """Whether it runs; otherwise it waits for its turn."""
+
+    def events(self) -> list[Progress | Outcome]:
+        """What happened since the last call; an outcome comes last, and once."""
+
+    def go_on(self, rung: int) -> None:
+        """Answer a trial that waits at a rung."""
+
+    def stop(self) -> None:
+        """End it."""
+
+
+class Launcher(Protocol):
+    """Starts trials somewhere.
+
+    `outlive` says whether trials go on where their driver ends; `workers` how many run at a time.
+    """
+
+    outlive: bool
+    workers: int
+
+    def prepare(self) -> None:
+        """Get ready, before anything is started."""
+
+    def threads(self, study: Study) -> int:
+        """How many threads a trial may use."""
+
+    def room(self, running: Sequence[RunningTrial], study: Study) -> int:
+        """How many of a study's trials may be started beside those that run."""
+
+    def start(self, job: Job, remember: Remember) -> RunningTrial:
+        """Start a trial; it may begin only when `submit` was called."""
+
+    def submit(self) -> None:
+        """Start what waits for it."""
+
+    def attach(self, job: Job, told: dict[str, Any]) -> RunningTrial | None:
+        """A trial that an earlier driver has started, by what it wrote down; None where it is gone."""
+
+    def wait(self, running: Sequence[RunningTrial], seconds: float) -> None:
+        """Return when one of the trials has something to say, or after so many seconds."""
+
+
+class Local:
+    """Trials on this machine, a process each, which end with their driver."""
+
+    outlive = False
+
+    def __init__(self, workers: int) -> None:
+        self.workers = workers
+        self._gpus: list[tuple[LocalTrial, int]] = []
+
+    def prepare(self) -> None:
+        """Start the server that forks trials."""
+        start_server()
+
+    def threads(self, study: Study) -> int:
+        """The cores, shared evenly."""
+        return max(1, cores() // self.workers)
+
+    def room(self, running: Sequence[RunningTrial], study: Study) -> int:
+        """Workers that have no trial."""
+        return self.workers - len(running)
+
+    def start(self, job: Job, remember: Remember) -> "LocalTrial":
+        """Fork a process; it takes the GPU that the fewest others have."""
+        self._gpus = [(trial, gpu) for trial, gpu in self._gpus if trial.alive]
+        taken = [gpu for _, gpu in self._gpus]
+        gpu = min(range(max(1, torch.cuda.device_count())), key=taken.count)
+        started = LocalTrial(replace(job, gpu=gpu))
+        self._gpus.append((started, gpu))
+        return started
+
+    def submit(self) -> None:
+        """Nothing waits."""
+
+    def attach(self, job: Job, told: dict[str, Any]) -> None:
+        """None: it has ended with its driver."""
+
+    def wait(self, running: Sequence[RunningTrial], seconds: float) -> None:
+        """Wait for a word on any of the pipes."""
+        wait_for([r for r in running if isinstance(r, LocalTrial)], seconds)
+
+
 class LocalTrial:
     """A running trial. It ends when its connection to this process closes, so nothing is orphaned."""
 
@@ -45,9 +146,19 @@ class LocalTrial:
         theirs.close()
 
     @property
+    def begun(self) -> bool:
+        """It runs at once."""
+        return True
+
+    @property
     def pid(self) -> int:
         """The process's id."""
         return self._process.pid or 0
+
+    @property
+    def alive(self) -> bool:
+        """Whether the process runs."""
+        return self._process.is_alive()
 
     def events(self) -> list[Progress | Outcome]:
         """What happened since the last call; an outcome comes last, and once."""
@@ -62,7 +173,7 @@ class LocalTrial:
             events.append(Killed(_how_it_ended(self._process.exitcode or 0)))
         return events
 
-    def go_on(self) -> None:
+    def go_on(self, rung: int) -> None:
         """Answer a trial that waits at a rung."""
         with contextlib.suppress(OSError):  # it was killed meanwhile, which `events` will say
             self._connection.send(True)
@@ -76,8 +187,7 @@ class LocalTrial:
 
 def wait_for(trials: Sequence[LocalTrial], seconds: float) -> None:
     """Return when one of the trials has something to say, or after so many seconds."""
-    connections: list[Connection] = [t._connection for t in trials]
-    wait(connections, seconds)
+    wait([t._connection for t in trials], seconds)
 
 
 @contextmanager
@@ -94,9 +204,17 @@ def _how_it_ended(exitcode: int) -> str:
     if exitcode < 0:
         name = signal.Signals(-exitcode).name
         return f"killed by {name}" + (" (out of memory?)" if name == "SIGKILL" else "")
-    return f"ended with exit code {exitcode}"
+    return exit_reason(exitcode)
 
 
 def cores() -> int:
     """The cores that this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def default_workers(study: Study) -> int:
+    """One trial a core, at most 4; `trials_per_gpu` on each GPU; one alone where trials are timed."""
+    if timed(study.measured()):
+        return 1
+    gpus = torch.cuda.device_count()
+    return gpus * study.cluster.trials_per_gpu if gpus else min(4, cores())

@@ -88,6 +88,48 @@ class LiveView:
             self._console.print(f"trial {number}: {summary(state, outcome)}", markup=False, highlight=False)
 
 
+class BatchView:
+    """Several searches: a line for every trial that ends; on a terminal a row for each search below."""
+
+    def __init__(self, console: Console) -> None:
+        self._console = console
+        self._states: dict[str, State] = {}
+        self._live = Live(console=console, refresh_per_second=4, transient=True)
+
+    def __enter__(self) -> "BatchView":
+        if self._console.is_terminal:
+            self._live.start()
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        if self._console.is_terminal:
+            self._live.stop()
+
+    def update(self, state: State) -> None:
+        """Draw the search's row."""
+        self._states[state.study.stored_name] = state
+        if self._console.is_terminal:
+            self._live.update(self._table())
+
+    def told(self, state: State, number: int, outcome: Outcome) -> None:
+        """Print the line of a trial that ended."""
+        line = f"{state.study.stored_name} trial {number}: {summary(state, outcome)}"
+        progress = f"[{state.finished}/{state.study.budget.trials} done]"
+        self._console.print(f"{line} {progress}", soft_wrap=True, markup=False, highlight=False)
+
+    def _table(self) -> Table:
+        table = Table(box=None, pad_edge=False, header_style="dim")
+        for name in ("study", "done", "running", "queued", "front", "left"):
+            table.add_column(name, justify="left" if name == "study" else "right")
+        for name, state in self._states.items():
+            begun = sum(r.process.begun for r in state.running.values())
+            done = f"{state.finished}/{state.study.budget.trials}"
+            queued = len(state.running) - begun
+            counts = (str(begun), str(queued), str(len(state.front.trials)))
+            table.add_row(name, done, *counts, duration(state.seconds_left))
+        return table
+
+
 def _hide_control_keys() -> list[Any] | None:
     """Keep the terminal from printing ^C into the view; the modes to put back, None without a terminal."""
     if not sys.stdin.isatty():
@@ -137,7 +179,8 @@ def _running(state: State) -> Table:
 
 def _row(running: Running) -> list[str]:
     progress = running.progress
+    stage = progress.stage if running.process.begun else "queued"
     accuracy = "" if math.isnan(progress.accuracy) else f"{progress.accuracy:.2%}"
     epoch = f"{progress.epoch}/{progress.epochs}" if progress.epoch else ""
     taken = duration(time.monotonic() - running.started)
-    return [str(running.trial.number), progress.stage, epoch, accuracy, taken]
+    return [str(running.trial.number), stage, epoch, accuracy, taken]

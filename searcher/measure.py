@@ -57,14 +57,19 @@ class Measurement:
 
     @property
     def circumstances(self) -> dict[str, Any]:
-        """The conditions and the machine of the inference; empty where no metric has asked for one."""
-        return self.inference.circumstances if "inference" in vars(self) else {}
+        """The conditions and the machine of the inference, and all of COCO's figures, where asked for."""
+        timed = self.inference.circumstances if "inference" in vars(self) else {}
+        found = {DETECTIONS: self.detections.figures} if "detections" in vars(self) else {}
+        return {**timed, **found}
 
     @cached_property
     def size_mb(self) -> float:
         """The size of the file of what is deployed, in 10^6 bytes."""
         return weights.size_mb(self.network.executed)
 
+
+DETECTIONS = "detections"
+"""Under which COCO's figures are kept with a trial."""
 
 BUILT_IN = (*Classification.metrics, *Detection.metrics)
 """Figures of quality that belong to one kind of task; a user's own may belong to all."""

@@ -1,6 +1,6 @@
 """What an earlier driver has left: trials that ended count, those that were running are told or put back."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import optuna
@@ -13,9 +13,18 @@ from searcher.state import State
 from searcher.tell import ENDED_EARLY, INFEASIBLE, Teller
 from searcher.trial import stored_outcome
 
+Attach = Callable[[FrozenTrial], bool]
+"""Finds a trial again that still runs; False where none does."""
+
 
 def recover(
-    stored: optuna.Study, folder: Path, state: State, asker: Asker, teller: Teller, rungs: Rungs
+    stored: optuna.Study,
+    folder: Path,
+    state: State,
+    asker: Asker,
+    teller: Teller,
+    rungs: Rungs,
+    attach: Attach,
 ) -> None:
     """Bring a stored study to where a driver can go on, and count what is finished."""
     for trial in stored.get_trials(deepcopy=False, states=[TrialState.RUNNING]):
@@ -33,7 +42,7 @@ def recover(
         state.infeasible += outcome == INFEASIBLE
         state.stopped += stopped and trial.number not in promoted
         if trial.state == TrialState.RUNNING:
-            _recover_running(trial, stored, folder, state, asker, teller)
+            _recover_running(trial, stored, folder, state, asker, teller, attach)
     state.earlier = state.finished
 
 
@@ -48,7 +57,13 @@ def _restore(trial: FrozenTrial, rungs: Rungs, stopped: bool) -> None:
 
 
 def _recover_running(
-    trial: FrozenTrial, stored: optuna.Study, folder: Path, state: State, asker: Asker, teller: Teller
+    trial: FrozenTrial,
+    stored: optuna.Study,
+    folder: Path,
+    state: State,
+    asker: Asker,
+    teller: Teller,
+    attach: Attach,
 ) -> None:
     told = trial.user_attrs
     recipe = told.get("recipe")
@@ -58,7 +73,7 @@ def _recover_running(
     elif told.get("outcome") == "failed":
         teller.failed(trial.number, "failed", told["reason"])
         state.failed += 1
-    else:
+    elif not attach(trial):
         put_back(asker, teller, stored.get_trials(deepcopy=False), trial.number, "interrupted")
 
 

@@ -16,7 +16,7 @@ from searcher import tasks
 from searcher.curve import CURVE, Curve, Point
 from searcher.curve import read as read_curve
 from searcher.errors import SearcherError, TrialError
-from searcher.measure import Measurement, check_metrics, measure, on_split
+from searcher.measure import DETECTIONS, Measurement, check_metrics, measure, on_split
 from searcher.pipeline import Network, run_recipe
 from searcher.predict import predict
 from searcher.recipe_file import RecipeFile
@@ -222,4 +222,6 @@ class _Seed:
         scores = [m for m in self.file.metrics() if m.variant]
         quality = on_split(self.file.metrics())
         every = [*quality, *scores, *(Metric(metric=name) for name in COMPARED)]
-        return measure(self._measurement(network), every)
+        measurement = self._measurement(network)
+        detections: dict[str, float] = measurement.circumstances.get(DETECTIONS, {})
+        return detections | measure(measurement, every)

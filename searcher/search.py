@@ -1,23 +1,22 @@
-"""The driver: one loop that asks Optuna for trials, runs each as a job, and tells what came out."""
+"""The driver: one loop that asks Optuna for trials, has each run, and tells what came out."""
 
 import shutil
 import signal
 import threading
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
+from typing import Any
 
 import optuna
-import torch
 from optuna.trial import FrozenTrial, TrialState
 
-from searcher import storage
+from searcher import backends, driving, storage
 from searcher.ask import Asker, known_front
 from searcher.check import Space, check_parts, identify
 from searcher.errors import SearcherError, TrialError
-from searcher.launch import LocalTrial, cores, start_server, wait_for
-from searcher.measure import timed
+from searcher.launch import Launcher, RunningTrial
 from searcher.recipe import Recipe
 from searcher.recover import place, put_back, recover
 from searcher.rungs import Rungs
@@ -34,28 +33,91 @@ REFUSED = 200
 """After so many recipes in a row that cannot be feasible, a search ends."""
 
 
-def search(study: Study, runs: Path, workers: int, view: View) -> State:
+def search(study: Study, runs: Path, launcher: Launcher, view: View, stored_in: str | None = None) -> State:
     """Run a study until its budget of trials is spent; a stored study goes on where it was.
 
     Raises:
         SearcherError: The study cannot be searched as it is, or another driver runs it.
-        KeyboardInterrupt: After Ctrl-C, when the running trials were stopped and put back.
+        KeyboardInterrupt: After Ctrl-C or `searcher cancel`, when nothing is half told.
     """
-    with _first_interrupt() as interrupted:
-        space = check_parts(study)
-        start_server()
-        identity = identify(study)
-        storage.make_runs(runs)
-        warm = known_front(runs, study.warm_start.study) if study.warm_start else []
-        folder = runs.absolute() / study.stored_name
-        with storage.one_driver(folder):
-            stored = storage.create_or_load(runs, study, identity)
-            if "warm_start" not in stored.user_attrs:
-                stored.set_user_attr("warm_start", warm)
-            state = _Driver(study, stored, space, folder, workers, view).run(interrupted)
-    if interrupted.is_set():
+    return search_all([study], runs, launcher, view, stored_in)[0]
+
+
+def search_all(
+    studies: Sequence[Study], runs: Path, launcher: Launcher, view: View, stored_in: str | None = None
+) -> list[State]:
+    """Run several studies at once, which share the launcher's workers: each starts a trial in its turn.
+
+    Trials that outlive their driver go on after Ctrl-C, and are found again.
+
+    Args:
+        studies: What to search.
+        runs: The runs folder.
+        launcher: Where the trials run.
+        view: What shows them.
+        stored_in: Where the runs folder stores its trials, as `backends.choose` takes it.
+
+    Raises:
+        SearcherError: A study cannot be searched as it is, or another driver runs it.
+        KeyboardInterrupt: After Ctrl-C or `searcher cancel`, when nothing is half told.
+    """
+    with _first_interrupt() as interrupted, ExitStack() as held:
+        spaces = [check_parts(study) for study in studies]
+        launcher.prepare()
+        identities = [identify(study) for study in studies]
+        backends.make_runs(runs)
+        backends.choose(runs, stored_in)
+        held.enter_context(storage.room(runs))
+        drivers = [
+            held.enter_context(_driver(study, space, identity, runs, launcher, view))
+            for study, space, identity in zip(studies, spaces, identities, strict=True)
+        ]
+        _drive(drivers, launcher, interrupted)
+        cancelled = any(driver.cancelled for driver in drivers)
+    if interrupted.is_set() or cancelled:
         raise KeyboardInterrupt
-    return state
+    return [driver.state for driver in drivers]
+
+
+@contextmanager
+def _driver(
+    study: Study, space: Space, identity: dict[str, Any], runs: Path, launcher: Launcher, view: View
+) -> Iterator["_Driver"]:
+    warm = known_front(runs, study.warm_start.study) if study.warm_start else []
+    folder = runs.absolute() / study.stored_name
+    with driving.one_driver(folder):
+        stored = storage.create_or_load(runs, study, identity)
+        if "warm_start" not in stored.user_attrs:
+            stored.set_user_attr("warm_start", warm)
+        driver = _Driver(study, stored, space, folder, launcher, view)
+        try:
+            driver.begin()
+            yield driver
+        finally:
+            driver.end()
+
+
+def _drive(drivers: Sequence["_Driver"], launcher: Launcher, interrupted: threading.Event) -> None:
+    while not interrupted.is_set() and any(driver.alive for driver in drivers):
+        _fill(drivers, launcher, interrupted)
+        running = [r.process for driver in drivers for r in driver.state.running.values()]
+        launcher.wait(running, 0.25)
+        for driver in drivers:
+            driver.collect()
+
+
+def _fill(drivers: Sequence["_Driver"], launcher: Launcher, interrupted: threading.Event) -> None:
+    """Start trials where there is room for them, one of each study in turn."""
+    wanting = list(drivers)
+    while wanting:
+        for driver in list(wanting):
+            running = [r.process for d in drivers for r in d.state.running.values()]
+            if launcher.room(running, driver.study) <= 0 or interrupted.is_set():
+                wanting = []
+                break
+            if not driver.start_one():
+                wanting.remove(driver)
+    launcher.submit()
 
 
 @contextmanager
@@ -76,33 +138,44 @@ def _first_interrupt() -> Iterator[threading.Event]:
 
 
 class _Driver:
+    """One study's trials: asks, starts, hears and tells."""
+
     def __init__(
-        self, study: Study, stored: optuna.Study, space: Space, folder: Path, workers: int, view: View
+        self,
+        study: Study,
+        stored: optuna.Study,
+        space: Space,
+        folder: Path,
+        launcher: Launcher,
+        view: View,
     ) -> None:
         self.study, self.stored, self.space, self.folder = study, stored, space, folder
-        self.view = view
-        self.threads = max(1, cores() // workers)
-        self.state = State(study, workers)
+        self.launcher, self.view = launcher, view
+        self.state = State(study, launcher.workers)
         self.asker, self.teller = Asker(study, stored, space), Teller(study, stored)
         self.screen = Screen(study)
         self.rungs = Rungs(study.early_stopping.reduction_factor)
         self.refused = 0
+        self.cancelled = False
 
-    def run(self, interrupted: threading.Event) -> State:
-        recover(self.stored, self.folder, self.state, self.asker, self.teller, self.rungs)
-        state = self.state
-        try:
-            while not interrupted.is_set() and (state.running or self._more):
-                self._fill(interrupted)
-                wait_for([r.process for r in state.running.values()], 0.25)
-                self._collect()
-                self.view.update(state)
-        finally:
-            self._collect()
-            for number, running in list(state.running.items()):
-                running.process.stop()
-                self._put_back(number, "interrupted")
-        return state
+    def begin(self) -> None:
+        """Take up what an earlier driver has left."""
+        driving.uncancel(self.folder)
+        recover(self.stored, self.folder, self.state, self.asker, self.teller, self.rungs, self._attach)
+
+    def end(self) -> None:
+        """Tell what can be told; what still runs is stopped and put back, or goes on without a driver."""
+        self.collect()
+        if self.launcher.outlive and not self.cancelled:
+            return
+        for number, running in list(self.state.running.items()):
+            running.process.stop()
+            self._put_back(number, "cancelled" if self.cancelled else "interrupted")
+
+    @property
+    def alive(self) -> bool:
+        """Whether there is anything left to do."""
+        return not self.cancelled and (bool(self.state.running) or self._more)
 
     @property
     def _wanted(self) -> int:
@@ -113,16 +186,19 @@ class _Driver:
     def _more(self) -> bool:
         return self._wanted > 0 or self.rungs.promotable() is not None
 
-    def _fill(self, interrupted: threading.Event) -> None:
-        while len(self.state.running) < self.state.workers and self._more and not interrupted.is_set():
-            self._promote()
-            trial = self.asker.waiting() or self.asker.new(self.state.front)
-            try:
-                recipe = self.space.suggest(trial)
-            except Exception as error:
-                self._tell(trial, Failed(f"space {self.study.space}: {type(error).__name__}: {error}"))
-            else:
-                self._consider(trial, recipe)
+    def start_one(self) -> bool:
+        """Consider one more trial; False where none is wanted."""
+        if self.cancelled or not self._more:
+            return False
+        self._promote()
+        trial = self.asker.waiting() or self.asker.new(self.state.front)
+        try:
+            recipe = self.space.suggest(trial)
+        except Exception as error:
+            self._tell(trial, Failed(f"space {self.study.space}: {type(error).__name__}: {error}"))
+        else:
+            self._consider(trial, recipe)
+        return True
 
     def _promote(self) -> None:
         """Put back what was stopped at a rung, where it is now among the best there."""
@@ -184,22 +260,44 @@ class _Driver:
         shutil.rmtree(folder, ignore_errors=True)
         folder.mkdir()
         recipe.save(folder / "recipe.toml")
+        job = self._job(trial.number, recipe, screened)
+        process = self.launcher.start(job, lambda told: trial.set_user_attr("job", told))
+        self._runs(trial, process, screened)
+
+    def _runs(self, trial: optuna.Trial, process: RunningTrial, screened: Screened) -> None:
+        begun = Progress("start", 0, 1, float("nan"))
+        self.state.running[trial.number] = Running(
+            trial, process, time.monotonic(), begun, screened.predicted
+        )
+
+    def _job(self, number: int, recipe: Recipe, screened: Screened) -> Job:
         known = bool(screened.predicted)
-        job = Job(
+        return Job(
             self.study,
-            trial.number,
+            number,
             recipe,
-            folder,
-            self.threads,
+            self._place(number),
+            self.launcher.threads(self.study),
             self.folder.parent / storage.STORE if self.study.store else None,
             self.study.early_stopping.rungs(self.study.budget.epochs) if known else (),
             screened.prediction if known else None,
         )
-        begun = Progress("start", 0, 1, float("nan"))
-        running = Running(trial, LocalTrial(job), time.monotonic(), begun, screened.predicted)
-        self.state.running[trial.number] = running
 
-    def _collect(self) -> None:
+    def _attach(self, trial: FrozenTrial) -> bool:
+        """Find a trial again that another driver has started, where it outlived that one."""
+        told = trial.user_attrs.get("job")
+        if not told:
+            return False
+        recipe = Recipe.model_validate(trial.user_attrs["recipe"])
+        screened = self.screen.look(recipe)
+        found = self.launcher.attach(self._job(trial.number, recipe, screened), told)
+        if found:
+            self._runs(optuna.Trial(self.stored, trial._trial_id), found, screened)
+        return found is not None
+
+    def collect(self) -> None:
+        """Hear what the trials say, and whether the study is cancelled."""
+        self.cancelled = self.cancelled or driving.is_cancelled(self.folder)
         for running in list(self.state.running.values()):
             for event in running.process.events():
                 if isinstance(event, Progress):
@@ -209,6 +307,7 @@ class _Driver:
                 else:
                     running.process.stop()
                     self._tell(running.trial, event)
+        self.view.update(self.state)
 
     def _goes_on(self, running: Running, event: Progress) -> bool:
         """Let a trial at a rung go on, or stop it."""
@@ -217,7 +316,7 @@ class _Driver:
         point = self.screen.point(event.accuracy, made)
         trial.set_user_attr(f"rung:{event.rung}", point)
         if self.rungs.arrive(trial.user_attrs["ordinal"], event.rung, point):
-            running.process.go_on()
+            running.process.go_on(event.rung)
             return True
         running.process.stop()
         self._tell(trial, Stopped(event.rung))
@@ -235,6 +334,8 @@ class _Driver:
                 reason = f"after {outcome.rung} epochs"
                 self.teller.stopped(trial, reason, cpu_seconds=spent)
                 self.state.stopped += 1
+            case Killed(counts=False):
+                self._put_back(trial.number, outcome.reason)
             case Killed() if attempt <= RETRIES:
                 self._put_back(trial.number, outcome.reason, attempt)
             case Failed() | Killed():
@@ -252,9 +353,3 @@ class _Driver:
 
     def _place(self, number: int) -> Path:
         return place(self.folder, number)
-
-
-def default_workers(study: Study) -> int:
-    """One trial a core, at most 4; one alone where there is a GPU, or where trials are timed."""
-    alone = torch.cuda.is_available() or timed(study.measured())
-    return 1 if alone else min(4, cores())

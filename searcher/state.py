@@ -9,7 +9,7 @@ import optuna
 from optuna.trial import FrozenTrial
 
 from searcher.front import Front, front
-from searcher.launch import LocalTrial
+from searcher.launch import RunningTrial
 from searcher.study import Study
 from searcher.trial import Outcome, Progress
 
@@ -19,7 +19,7 @@ class Running:
     """A trial under way; `predicted` has the metrics that are known before it is trained."""
 
     trial: optuna.Trial
-    process: LocalTrial
+    process: RunningTrial
     started: float
     progress: Progress
     predicted: dict[str, float] = field(default_factory=dict)

@@ -1,8 +1,5 @@
-"""What is stored under the runs folder: the trials of every study, in one SQLite file."""
+"""What is stored of studies: their trials, and what each was when it ran last."""
 
-import fcntl
-import os
-import socket
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -11,81 +8,30 @@ from typing import Any
 
 import optuna
 import sqlalchemy.exc
-from optuna.storages import RDBStorage
 from optuna.study import StudySummary
 
-from searcher.errors import SearcherError, unknown
+from searcher.backends import is_stored, open_storage
+from searcher.driving import last_driven
+from searcher.errors import SearcherError, no_room, unknown
 from searcher.study import Study
 
 optuna.logging.set_verbosity(optuna.logging.WARNING)
 STORE = "store"
 """The folder of the store in a runs folder."""
-_LOCK = "storage.lock"
-
-
-def make_runs(runs: Path) -> None:
-    """Make a runs folder, where it is not there yet.
-
-    Raises:
-        SearcherError: The folder cannot be written.
-    """
-    try:
-        runs.mkdir(parents=True, exist_ok=True)
-        (runs / _LOCK).touch()
-    except OSError as error:
-        raise SearcherError(f"the runs folder {runs} cannot be written: {error.strerror}") from error
-
-
-def open_storage(runs: Path) -> RDBStorage:
-    """The storage of a runs folder.
-
-    Raises:
-        SearcherError: The file is damaged or cannot be opened.
-    """
-    path = runs / "optuna.db"
-    try:
-        with _making_tables(runs):
-            return RDBStorage(f"sqlite:///{path}", engine_kwargs={"connect_args": {"timeout": 60}})
-    except (sqlalchemy.exc.SQLAlchemyError, optuna.exceptions.StorageInternalError) as error:
-        cause = getattr(error, "orig", None) or error.__cause__ or error
-        raise SearcherError(f"{path} cannot be used: {str(cause).splitlines()[0]}") from error
-
-
-@contextmanager
-def _making_tables(runs: Path) -> Iterator[None]:
-    """Keep others out: whoever opens a new storage makes its tables, two at once would both."""
-    try:
-        lock = (runs / _LOCK).open("a")
-    except OSError:  # only reading is possible here
-        yield
-        return
-    with lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        yield
-
-
-def has_storage(runs: Path) -> bool:
-    """Whether anything was ever stored in a runs folder."""
-    return (runs / "optuna.db").is_file()
 
 
 def stored_names(runs: Path) -> list[str]:
     """The names of the stored studies, the one that ran last first."""
-    if not has_storage(runs):
+    if not is_stored(runs):
         return []
     summaries = optuna.get_all_study_summaries(open_storage(runs))
     names = [s.study_name for s in summaries if _begun(s)]
-    return sorted(names, key=lambda name: _last_used(runs, name), reverse=True)
+    return sorted(names, key=lambda name: last_driven(runs / name), reverse=True)
 
 
 def _begun(summary: StudySummary) -> bool:
     """Whether a study was stored whole: a driver may die between its creation and the first trial."""
     return "study" in summary.user_attrs
-
-
-def _last_used(runs: Path, name: str) -> float:
-    lock = runs / name / "driver.lock"
-    return lock.stat().st_mtime if lock.exists() else 0.0
 
 
 def resolve(runs: Path, name: str) -> tuple[str, str]:
@@ -164,20 +110,18 @@ def experimental() -> Iterator[None]:
 
 
 @contextmanager
-def one_driver(folder: Path) -> Iterator[None]:
-    """Hold a study's lock; the operating system drops it when this process ends, however it ends.
+def room(runs: Path) -> Iterator[None]:
+    """Within it, a full disk is one message; what was stored before stays.
 
     Raises:
-        SearcherError: Another driver holds it.
+        SearcherError: There is no room left.
     """
-    folder.mkdir(parents=True, exist_ok=True)
-    with (folder / "driver.lock").open("a+") as lock:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError as error:
-            lock.seek(0)
-            raise SearcherError(f"another driver runs this study: {lock.read().strip()}") from error
-        lock.truncate(0)
-        lock.write(f"{socket.gethostname()} pid {os.getpid()}\n")
-        lock.flush()
+    try:
         yield
+    except (OSError, sqlalchemy.exc.SQLAlchemyError, optuna.exceptions.StorageInternalError) as error:
+        if not no_room(error):
+            raise
+        raise SearcherError(
+            f"the disk of {runs} is full; what is stored is whole: make room (searcher store gc --max-size), "
+            "the same command goes on"
+        ) from error

@@ -9,6 +9,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from searcher import catalog
+from searcher.cluster import Cluster
 from searcher.deployment import Deployment
 from searcher.errors import SearcherError, nearest
 from searcher.recipe import Model
@@ -136,6 +137,7 @@ class _Common(_Frozen):
     screening: bool = True
     store: bool = True
     compile: Compile = "off"
+    cluster: Cluster = Cluster()
 
 
 class _File(_Common):

@@ -1,5 +1,7 @@
 """One recipe over several values of a stage's parameter: the table that papers have of a compression."""
 
+import hashlib
+import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,9 +11,11 @@ import optuna
 from pydantic import ValidationError
 
 from searcher import storage
-from searcher.check import check_parts
+from searcher.backends import make_runs
+from searcher.check import check_parts, identify
 from searcher.errors import SearcherError, nearest, unknown
 from searcher.launch import LocalTrial, cores, start_server, wait_for
+from searcher.measure import DETECTIONS
 from searcher.recipe import Recipe, Stage, Training
 from searcher.study import Study
 from searcher.trial import Done, Job, Outcome, stored_outcome
@@ -177,10 +181,11 @@ def sweep(
         told: Called with each row as it comes.
     """
     start_server()
-    storage.make_runs(runs)
+    make_runs(runs)
+    place = runs.absolute() / "sweeps" / study.stored_name / _conditions(study)
     rows = []
     for number, (value, recipe) in enumerate(wanted):
-        folder = runs.absolute() / "sweeps" / study.stored_name / recipe.digest()
+        folder = place / recipe.digest()
         folder.mkdir(parents=True, exist_ok=True)
         recipe.save(folder / "recipe.toml")
         store = runs.absolute() / storage.STORE if study.store else None
@@ -190,6 +195,13 @@ def sweep(
         rows.append(Row(value, recipe, found))
         told(rows[-1])
     return rows
+
+
+def _conditions(study: Study) -> str:
+    """A name for what a row depends on besides its recipe: the data, the seed, the epochs, the metrics."""
+    of_search = ("space", "space code", "objectives", "constraints", "metrics")
+    told = {key: value for key, value in identify(study).items() if key not in of_search}
+    return hashlib.sha256(json.dumps(told, sort_keys=True).encode()).hexdigest()[:16]
 
 
 def _run(job: Job) -> Outcome:
@@ -210,7 +222,7 @@ def cells(rows: Sequence[Row], study: Study) -> list[dict[str, Any]]:
     return [
         {"value": row.value}
         | (
-            {key: row.outcome.metrics[key] for key in keys}
+            row.outcome.measured.get(DETECTIONS, {}) | {key: row.outcome.metrics[key] for key in keys}
             if isinstance(row.outcome, Done)
             else dict.fromkeys(keys) | {"reason": getattr(row.outcome, "reason", "")}
         )

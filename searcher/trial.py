@@ -1,5 +1,6 @@
 """A trial's own process: run the recipe, measure the model, say what came out."""
 
+import errno
 import gc
 import json
 import os
@@ -10,7 +11,7 @@ from dataclasses import dataclass, field
 from multiprocessing.connection import Connection
 from pathlib import Path
 from queue import SimpleQueue
-from typing import Any
+from typing import Any, Protocol
 
 import torch
 from tqdm import tqdm
@@ -18,6 +19,7 @@ from tqdm import tqdm
 from searcher import tasks
 from searcher.costs.op import Op, not_counted, save_ops
 from searcher.curve import CURVE, Curve, Point
+from searcher.errors import no_room
 from searcher.measure import Measurement, measure, on_split
 from searcher.pipeline import run_recipe
 from searcher.predict import Prediction, predict
@@ -41,6 +43,7 @@ class Job:
         rungs: After how many epochs of its own the trial asks whether it goes on.
         predicted: What it will execute, where that is known already.
         test: A search never looks at the test split; with this its quality is measured as well.
+        gpu: Which of the GPUs it takes, where there are any.
     """
 
     study: Study
@@ -52,6 +55,7 @@ class Job:
     rungs: tuple[int, ...] = ()
     predicted: Prediction | None = None
     test: bool = False
+    gpu: int = 0
 
 
 @dataclass(frozen=True)
@@ -71,7 +75,7 @@ class Progress:
 
 @dataclass(frozen=True)
 class Done:
-    """A trial's metrics by key, its seconds, and under which conditions latency and memory were measured."""
+    """A trial's metrics by key, its seconds, and what else was seen while they were measured."""
 
     metrics: dict[str, float]
     seconds: float
@@ -88,9 +92,10 @@ class Failed:
 
 @dataclass(frozen=True)
 class Killed:
-    """A trial's process ended without a word; its recipe may be tried again."""
+    """A trial's process ended without a word; its recipe is tried again, at most twice where it `counts`."""
 
     reason: str
+    counts: bool = True
 
 
 @dataclass(frozen=True)
@@ -117,29 +122,80 @@ class Reused:
 Outcome = Done | Failed | Killed | Stopped | Infeasible | Reused
 
 
+class Channel(Protocol):
+    """How a trial speaks with its driver."""
+
+    def send(self, said: "Progress | Outcome") -> None:
+        """Say what happened."""
+
+    def wait(self, rung: int) -> None:
+        """Return when the driver lets the trial go on at a rung; otherwise this process ends."""
+
+
+class Pipe:
+    """A channel to the process that has started this one; this one ends when the other end closes."""
+
+    def __init__(self, connection: Connection) -> None:
+        self._connection = connection
+        self._answers: SimpleQueue[bool] = SimpleQueue()
+        threading.Thread(target=self._listen, daemon=True).start()
+
+    def send(self, said: "Progress | Outcome") -> None:
+        """Send it."""
+        self._connection.send(said)
+
+    def wait(self, rung: int) -> None:
+        """Wait for the next answer."""
+        self._answers.get()
+
+    def _listen(self) -> None:
+        try:
+            while True:
+                self._answers.put(self._connection.recv())
+        except (EOFError, OSError):
+            os._exit(1)
+
+
 def main(job: Job, connection: Connection) -> None:
-    """The process's entry: everything that happens is sent through the connection."""
+    """The entry of a process that its driver has forked."""
     gc.freeze()  # a collection of all that the libraries hold takes half a second, and unshares the memory
-    answers: SimpleQueue[bool] = SimpleQueue()
-    threading.Thread(target=_listen, args=(connection, answers), daemon=True).start()
-    _log_to(job.folder / "log.txt")
+    run(job, Pipe(connection))
+
+
+def run(job: Job, channel: Channel, *, log: bool = True) -> None:
+    """Run a job in this process: everything that happens is said through the channel.
+
+    Args:
+        job: The trial.
+        channel: To its driver.
+        log: Whether what is printed goes into the trial's log, for good.
+    """
     # torch.fx makes progress bars, whose default lock is a semaphore that a killed trial leaves behind.
     tqdm.set_lock(threading.RLock())
     try:
-        connection.send(execute(job, connection, answers))
+        if log:
+            _log_to(job.folder / "log.txt")
+        try:
+            channel.send(execute(job, channel))
+        except Exception as error:
+            if no_room(error):
+                raise
+            (job.folder / "error.txt").write_text(traceback.format_exc())
+            traceback.print_exc()
+            channel.send(Failed(f"{type(error).__name__}: {error}".splitlines()[0]))
     except Exception as error:
-        (job.folder / "error.txt").write_text(traceback.format_exc())
-        traceback.print_exc()
-        connection.send(Failed(f"{type(error).__name__}: {error}".splitlines()[0]))
+        if no_room(error):
+            os._exit(errno.ENOSPC)  # there is no room for a word about it
+        raise
 
 
-def execute(job: Job, connection: Connection, answers: "SimpleQueue[bool]") -> Done:
-    """Run a job in this process and report its progress through the connection."""
+def execute(job: Job, channel: Channel) -> Done:
+    """Run a job in this process and report its progress."""
     torch.set_num_threads(job.threads)
-    diary = _Diary(job, connection, answers)
+    diary = _Diary(job, channel)
     diary.report("load", 0, 1, float("nan"))
     task = tasks.entry(job.study.task).load().trained_on(job.study.budget.train_images)
-    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    device = torch.device("cuda", job.gpu) if torch.cuda.is_available() else torch.device("cpu")
     store = Store(job.store) if job.store else None
     run = Run(
         task,
@@ -168,8 +224,8 @@ def execute(job: Job, connection: Connection, answers: "SimpleQueue[bool]") -> D
 class _Diary:
     """What a trial says while it runs: its log, its curve, and to the driver."""
 
-    def __init__(self, job: Job, connection: Connection, answers: "SimpleQueue[bool]") -> None:
-        self._job, self._connection, self._answers = job, connection, answers
+    def __init__(self, job: Job, channel: Channel) -> None:
+        self._job, self._channel = job, channel
         self._curve = Curve(job.folder / CURVE)
         self._started = time.monotonic()
         self._trained = 0
@@ -186,9 +242,9 @@ class _Diary:
         own = bool(epoch) and stage != TEACHER
         self._trained += own
         rung = self._trained if own and self._trained in self._job.rungs else 0
-        self._connection.send(Progress(stage, epoch, epochs, accuracy, cpu_seconds(), rung))
+        self._channel.send(Progress(stage, epoch, epochs, accuracy, cpu_seconds(), rung))
         if rung:
-            self._answers.get()
+            self._channel.wait(rung)
 
 
 def cpu_seconds() -> float:
@@ -233,15 +289,6 @@ def _save(done: Done, job: Job) -> None:
     part = job.folder / f"{RESULT}.part"
     part.write_text(json.dumps(result, indent=1))
     part.replace(job.folder / RESULT)
-
-
-def _listen(connection: Connection, answers: "SimpleQueue[bool]") -> None:
-    """Pass on the driver's answers; end this process when the driver's end of the connection closes."""
-    try:
-        while True:
-            answers.put(connection.recv())
-    except (EOFError, OSError):
-        os._exit(1)
 
 
 def _log_to(path: Path) -> None:

@@ -8,7 +8,7 @@ import optuna
 from optuna.distributions import CategoricalDistribution, IntDistribution
 from optuna.trial import FrozenTrial, TrialState, create_trial
 
-from searcher import storage
+from searcher import backends, storage
 from searcher.recipe import Model, Quantize, Recipe, Train
 from searcher.study import Study
 
@@ -30,7 +30,7 @@ def study(**changes: Any) -> Study:
 
 def store(runs: Path, searched: Study, rows: Sequence[Sequence[float]], seconds: float | None = 2.0) -> None:
     """Store a study whose trials have these values of its measured metrics, in that order."""
-    storage.make_runs(runs)
+    backends.make_runs(runs)
     identity = {"data fingerprint": "0123456789abcdef", "space code": "fedcba9876543210"}
     stored = storage.create_or_load(runs, searched, identity)
     (runs / searched.stored_name).mkdir(exist_ok=True)
@@ -39,7 +39,7 @@ def store(runs: Path, searched: Study, rows: Sequence[Sequence[float]], seconds:
 
 def fail(runs: Path, searched: Study, reason: str) -> None:
     """Store one more trial, that failed."""
-    stored = optuna.load_study(study_name=searched.stored_name, storage=storage.open_storage(runs))
+    stored = optuna.load_study(study_name=searched.stored_name, storage=backends.open_storage(runs))
     told = {"outcome": "failed", "reason": reason}
     stored.add_trial(create_trial(state=TrialState.FAIL, user_attrs=told, **_drawn(0)))
 

@@ -10,7 +10,7 @@ import optuna
 import pandas as pd
 import pytest
 
-from searcher import storage
+from searcher import backends
 from searcher.tasks import cifar10
 from tests.conftest import Searcher, command
 
@@ -138,9 +138,9 @@ def test_a_damaged_storage_is_refused_and_kept(searcher: Searcher, place: Path):
 
 
 def test_a_study_that_was_cut_off_at_its_creation_is_begun_anew(searcher: Searcher, place: Path):
-    storage.make_runs(place / "runs")
+    backends.make_runs(place / "runs")
     optuna.create_study(
-        study_name="tiny@digits", storage=storage.open_storage(place / "runs"), directions=["minimize"]
+        study_name="tiny@digits", storage=backends.open_storage(place / "runs"), directions=["minimize"]
     )
     assert "nothing is stored in runs yet" in refused(searcher("show", "tiny"))
     assert searcher("ls").returncode == 0

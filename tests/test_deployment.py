@@ -10,11 +10,11 @@ from searcher.costs.latency import run_inference
 from searcher.deployment import Deployment
 from searcher.engines import weights
 from searcher.errors import SearcherError
+from searcher.launch import default_workers
 from searcher.measure import Measurement, metric_functions, timed
 from searcher.models import build
 from searcher.pipeline import Network
 from searcher.recipe import Recipe
-from searcher.search import default_workers
 from searcher.study import Metric, Study, StudyFile
 from searcher.tasks.digits import digits
 from searcher.trial import stored_outcome

@@ -5,15 +5,15 @@ from pathlib import Path
 
 import pytest
 
-from searcher import storage
+from searcher import backends, driving, storage
 from searcher.errors import SearcherError
 from searcher.study import StudyFile
 
-OPEN = "import sys, pathlib, searcher.storage as s; s.open_storage(pathlib.Path(sys.argv[1]))"
+OPEN = "import sys, pathlib, searcher.backends as s; s.open_storage(pathlib.Path(sys.argv[1]))"
 
 
 def test_many_may_open_a_new_storage_at_once(tmp_path: Path):
-    storage.make_runs(tmp_path)
+    backends.make_runs(tmp_path)
     opening = [
         subprocess.Popen([sys.executable, "-c", OPEN, str(tmp_path)], stderr=subprocess.PIPE, text=True)
         for _ in range(4)
@@ -24,13 +24,13 @@ def test_many_may_open_a_new_storage_at_once(tmp_path: Path):
 def store(runs: Path, task: str, used: float) -> None:
     study = StudyFile("micronet").study(task)
     storage.create_or_load(runs, study, {"task": task})
-    with storage.one_driver(runs / study.stored_name):
+    with driving.one_driver(runs / study.stored_name):
         pass
     os.utime(runs / study.stored_name / "driver.lock", (used, used))
 
 
 def test_the_name_without_a_task_means_the_study_that_ran_last(tmp_path: Path):
-    storage.make_runs(tmp_path)
+    backends.make_runs(tmp_path)
     with pytest.raises(SearcherError, match="nothing is stored in"):
         storage.resolve(tmp_path, "micronet")
     store(tmp_path, "digits", used=1000)
@@ -44,10 +44,10 @@ def test_the_name_without_a_task_means_the_study_that_ran_last(tmp_path: Path):
 
 def test_one_driver_holds_the_lock_until_it_ends(tmp_path: Path):
     with (
-        storage.one_driver(tmp_path / "s@t"),
+        driving.one_driver(tmp_path / "s@t"),
         pytest.raises(SearcherError, match=r"another driver runs this study: .* pid \d+"),
-        storage.one_driver(tmp_path / "s@t"),
+        driving.one_driver(tmp_path / "s@t"),
     ):
         pass
-    with storage.one_driver(tmp_path / "s@t"):
+    with driving.one_driver(tmp_path / "s@t"):
         pass

@@ -58,3 +58,6 @@ def test_a_sweep_makes_a_table_and_is_not_run_twice(place: Path, searcher: Searc
     again = searcher(*asked)
     assert again.returncode == 0
     assert again.stdout == result.stdout
+    other = searcher(*asked, "--set", "budget.epochs=1")
+    assert other.returncode == 0, other.stdout + other.stderr
+    assert other.stdout.splitlines()[:2] != result.stdout.splitlines()[:2]

@@ -68,7 +68,7 @@ def verify(
 
     from searcher import report
     from searcher.front import front
-    from searcher.search import default_workers
+    from searcher.launch import default_workers
     from searcher.verified_table import VerifiedTable
     from searcher.verify import verify as again
 

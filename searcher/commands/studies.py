@@ -15,10 +15,26 @@ from searcher.commands.common import (
     stopped_by_ctrl_c,
     write_csv,
 )
+from searcher.commands.launching import (
+    Account,
+    Asked,
+    Gpus,
+    Memory,
+    NodeFeatures,
+    OnCluster,
+    Partition,
+    Storage,
+    TimeLimit,
+    TrialsPerGpu,
+    Workers,
+    goes_on,
+    launched,
+)
 
 if TYPE_CHECKING:
     from rich.console import Console
 
+    from searcher.launch import Launcher
     from searcher.state import State
     from searcher.study import Study
 
@@ -26,42 +42,49 @@ if TYPE_CHECKING:
 def run(
     study: Annotated[str, typer.Option(help="A study's name, or a path to its TOML file.")],
     override: Overrides = None,
-    workers: Annotated[
-        int | None,
-        typer.Option(
-            min=1, help=r"Trials at a time.  \[default: one a core, at most 4; 1 with a GPU or timed metrics]"
-        ),
-    ] = None,
+    workers: Workers = None,
+    storage: Storage = None,
+    cluster: OnCluster = None,
+    slurm_partition: Partition = None,
+    slurm_account: Account = None,
+    slurm_constraint: NodeFeatures = None,
+    gpus: Gpus = None,
+    trials_per_gpu: TrialsPerGpu = None,
+    time: TimeLimit = None,
+    mem: Memory = None,
     runs_dir: RunsDir = RUNS,
 ) -> None:
     """Search: run a study's trials. Ctrl-C stops; the same command goes on from there.
+
+    With --cluster each trial is a job, which goes on after Ctrl-C, and is found again by the same command.
 
     Exit status 1 where not one trial is complete, 2 for bad input, 130 after Ctrl-C.
     """
     from rich.console import Console
 
-    from searcher.search import default_workers
-
     console = Console(soft_wrap=not sys.stdout.isatty())
-    searched = chosen(study, override)
-    count = workers or default_workers(searched)
-    text = f"{searched.stored_name}: {searched.budget.trials} trials, {count} at a time"
+    asked = Asked(cluster, slurm_partition, slurm_account, slurm_constraint, gpus, time, mem)
+    searched = chosen(study, [*(override or []), *asked.overrides(trials_per_gpu)])
+    launcher = launched([searched], cluster, workers, console)
+    text = f"{searched.stored_name}: {searched.budget.trials} trials, {launcher.workers} at a time"
     console.print(text, highlight=False)
-    with stopped_by_ctrl_c(f"the same command goes on; searcher show {searched.name} has the table"):
-        state = _search(searched, runs_dir, count, console)
+    with stopped_by_ctrl_c(goes_on(launcher, searched.name)):
+        state = _search(searched, runs_dir, launcher, storage, console)
     _tell(searched, state, runs_dir, console)
     if not state.complete:
         raise typer.Exit(1)
 
 
-def _search(study: "Study", runs_dir: Path, count: int, console: "Console") -> "State":
+def _search(
+    study: "Study", runs_dir: Path, launcher: "Launcher", storage: str | None, console: "Console"
+) -> "State":
     from searcher.live import LiveView, PlainView
     from searcher.search import search
 
     if not console.is_terminal:
-        return search(study, runs_dir, count, PlainView(console))
+        return search(study, runs_dir, launcher, PlainView(console), storage)
     with LiveView(console) as view:
-        return search(study, runs_dir, count, view)
+        return search(study, runs_dir, launcher, view, storage)
 
 
 def _tell(study: "Study", state: "State", runs_dir: Path, console: "Console") -> None:

@@ -5,6 +5,7 @@ import inspect
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 from torch import nn
@@ -55,12 +56,27 @@ def build(name: str, args: dict[str, Any], *, in_channels: int, classes: int) ->
 
 
 def code(name: str) -> str:
-    """The text of the file in which a family is written.
+    """The text of the file in which a family is written, and of those beside it that it takes from.
 
     Raises:
         SearcherError: No such family.
     """
-    return inspect.getsource(inspect.getmodule(_family(name)) or _family(name))
+    family = _family(name)
+    module = inspect.getmodule(family)
+    if module is None:
+        return inspect.getsource(family)
+    modules = [module]
+    for one in modules:  # which grows meanwhile
+        names = [getattr(value, "__module__", None) for value in vars(one).values()]
+        others = [sys.modules[name] for name in dict.fromkeys(names) if name in sys.modules]
+        modules += [other for other in others if _beside(module, other) and other not in modules]
+    return "\n".join(map(inspect.getsource, modules))
+
+
+def _beside(module: ModuleType, other: ModuleType) -> bool:
+    """Whether another module's file is in the same folder."""
+    files = (getattr(module, "__file__", None), getattr(other, "__file__", None))
+    return all(files) and Path(str(files[0])).parent == Path(str(files[1])).parent
 
 
 def _family(name: str) -> Family:

@@ -2,6 +2,7 @@
 
 import contextlib
 import io
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -70,6 +71,25 @@ class Evaluation:
     large: float
     ar: tuple[float, float, float]
     classes: dict[str, tuple[float, float]]
+
+    @property
+    def figures(self) -> dict[str, float]:
+        """All of them by name, those of a class as ``map:person``; without those of nothing annotated."""
+        one, ten, hundred = self.ar
+        every = {
+            "map": self.map,
+            "map50": self.map50,
+            "map75": self.map75,
+            "map_small": self.small,
+            "map_medium": self.medium,
+            "map_large": self.large,
+            "ar1": one,
+            "ar10": ten,
+            "ar100": hundred,
+            **{f"map:{name}": found for name, (found, _) in self.classes.items()},
+            **{f"map50:{name}": found for name, (_, found) in self.classes.items()},
+        }
+        return {name: value for name, value in every.items() if not math.isnan(value)}
 
 
 def evaluate(truth: Truth, images: Sequence[int], found: Sequence[Found]) -> Evaluation:

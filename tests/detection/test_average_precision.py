@@ -44,6 +44,7 @@ def test_perfect_detections_give_1_and_none_give_0(scenes: Detection):
     best = evaluate(truth, ids, perfect(truth))
     assert (best.map, best.map50, best.map75) == (1.0, 1.0, 1.0)
     assert all(values == (1.0, 1.0) for values in best.classes.values())
+    assert {best.figures[f"map50:{name}"] for name in truth.names} == {1.0}
     none = evaluate(truth, ids, [])
     assert (none.map, none.map50, none.ar[2]) == (0.0, 0.0, 0.0)
 
@@ -83,4 +84,6 @@ def test_an_image_without_objects_is_no_error():
     found = [Found(1, 7, (1, 1, 5, 5), 0.9), Found(2, 7, (1, 1, 5, 5), 0.5)]
     assert evaluate(truth, [1, 2], found).map == pytest.approx(1.0)
     assert "_ignore" not in truth.instances["annotations"][0]
-    assert math.isnan(evaluate(truth, [2], []).map)
+    nothing = evaluate(truth, [2], [])
+    assert math.isnan(nothing.map)
+    assert nothing.figures == {}

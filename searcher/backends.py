@@ -1,0 +1,193 @@
+"""Where trials are stored: SQLite, a journal file, or a database server; each runs folder keeps its own."""
+
+import contextlib
+import fcntl
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import optuna
+import sqlalchemy.exc
+from optuna.storages import BaseStorage, JournalStorage, RDBStorage
+from optuna.storages.journal import JournalFileBackend, JournalFileSymlinkLock
+
+from searcher.errors import SearcherError, nearest
+
+SQLITE, JOURNAL, POSTGRESQL = "sqlite", "journal", "postgresql"
+_CHOICE = "storage.txt"
+_LOCK = "storage.lock"
+_DATABASE, _LOG = "optuna.db", "optuna.journal"
+NETWORK = {
+    "nfs",
+    "nfs4",
+    "lustre",
+    "gpfs",
+    "beegfs",
+    "ceph",
+    "cifs",
+    "smb3",
+    "glusterfs",
+    "panfs",
+    "afs",
+    "9p",
+}
+"""File systems that several hosts share, on which SQLite's locks cannot be relied upon."""
+
+
+def make_runs(runs: Path) -> None:
+    """Make a runs folder, where it is not there yet.
+
+    Raises:
+        SearcherError: The folder cannot be written.
+    """
+    try:
+        runs.mkdir(parents=True, exist_ok=True)
+        (runs / _LOCK).touch()
+    except OSError as error:
+        raise SearcherError(f"the runs folder {runs} cannot be written: {error.strerror}") from error
+
+
+def choose(runs: Path, asked: str | None) -> None:
+    """Settle where a runs folder keeps its trials; the first choice stays.
+
+    Args:
+        runs: The runs folder, which must be there.
+        asked: ``sqlite``, ``journal``, a URL that begins with ``postgresql://``; by the file system if None.
+
+    Raises:
+        SearcherError: It is none of these, or the folder keeps its trials elsewhere.
+    """
+    if asked and asked not in (SQLITE, JOURNAL) and not _is_url(asked):
+        raise SearcherError(
+            f"--storage {asked}: expected sqlite, journal or a URL postgresql://USER@HOST/DATABASE"
+            f"{nearest(asked, [SQLITE, JOURNAL, POSTGRESQL])}"
+        )
+    before = _choice(runs)
+    if before is None:
+        path = runs / _CHOICE
+        path.touch(mode=0o600)  # a URL may hold a password
+        path.write_text(f"{asked or _fitting(runs)}\n", encoding="utf-8")
+    elif asked not in (None, before):
+        raise SearcherError(
+            f"--storage {shown(asked or '')}: {runs} keeps its trials in {shown(before)}; "
+            "take another --runs-dir"
+        )
+
+
+def shown(choice: str) -> str:
+    """A choice as it may be printed, without a password."""
+    return sqlalchemy.engine.make_url(choice).render_as_string() if _is_url(choice) else choice
+
+
+def _is_url(text: str) -> bool:
+    return text.startswith((f"{POSTGRESQL}://", f"{POSTGRESQL}+"))
+
+
+def _choice(runs: Path) -> str | None:
+    try:
+        return (runs / _CHOICE).read_text(encoding="utf-8").strip()
+    except FileNotFoundError:
+        return SQLITE if (runs / _DATABASE).is_file() else None
+
+
+def _fitting(runs: Path) -> str:
+    return JOURNAL if file_system(runs) in NETWORK else SQLITE
+
+
+def file_system(path: Path) -> str:
+    """The type of the file system that a path is on, as the kernel names it; empty where it does not tell."""
+    try:
+        mounts = Path("/proc/self/mounts").read_text(encoding="utf-8", errors="replace").splitlines()
+    except OSError:
+        return ""
+    place = path.resolve()
+    deepest, found = 0, ""
+    for line in mounts:  # what is mounted later hides what was before
+        _, point, kind, *_ = line.split(" ")
+        where = Path(point.encode().decode("unicode_escape"))
+        if (place == where or where in place.parents) and len(where.parts) >= deepest:
+            deepest, found = len(where.parts), kind
+    return found.removeprefix("fuse.")
+
+
+def is_stored(runs: Path) -> bool:
+    """Whether anything was ever stored in a runs folder."""
+    choice = _choice(runs)
+    if choice is None or _is_url(choice):
+        return choice is not None
+    return (runs / (_DATABASE if choice == SQLITE else _LOG)).is_file()
+
+
+def open_storage(runs: Path) -> BaseStorage:
+    """The storage of a runs folder.
+
+    Raises:
+        SearcherError: It is damaged, or cannot be opened or reached.
+    """
+    choice = _choice(runs) or SQLITE
+    if choice == JOURNAL:
+        return _journal(runs / _LOG)
+    try:
+        if _is_url(choice):
+            return RDBStorage(_with_driver(choice), engine_kwargs={"pool_pre_ping": True})
+        with _making_tables(runs):
+            url = f"sqlite:///{runs / _DATABASE}"
+            return RDBStorage(url, engine_kwargs={"connect_args": {"timeout": 60}})
+    except ImportError as error:
+        raise SearcherError(
+            f"{shown(choice)} needs psycopg: pip install 'psycopg[binary]' ({error})"
+        ) from error
+    except (sqlalchemy.exc.SQLAlchemyError, optuna.exceptions.StorageInternalError) as error:
+        cause = getattr(error, "orig", None) or error.__cause__ or error
+        place = shown(choice) if _is_url(choice) else runs / _DATABASE
+        raise SearcherError(f"{place} cannot be used: {str(cause).splitlines()[0]}") from error
+
+
+def _with_driver(url: str) -> str:
+    """SQLAlchemy takes psycopg 2 where a URL names no driver."""
+    return url.replace(f"{POSTGRESQL}://", f"{POSTGRESQL}+psycopg://", 1)
+
+
+@contextmanager
+def _making_tables(runs: Path) -> Iterator[None]:
+    """Keep others out: whoever opens a new storage makes its tables, two at once would both."""
+    try:
+        lock = (runs / _LOCK).open("a")
+    except OSError:  # only reading is possible here
+        yield
+        return
+    with lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
+
+
+def _journal(path: Path) -> JournalStorage:
+    """A journal file, whose last line is cut off first where a crash has torn it: nothing can follow it."""
+    lock = JournalFileSymlinkLock(str(path))
+    try:
+        if path.is_file() and os.access(path, os.W_OK) and _torn(path):
+            lock.acquire()
+            try:
+                _mend(path)
+            finally:
+                with contextlib.suppress(RuntimeError):
+                    lock.release()
+        return JournalStorage(JournalFileBackend(str(path), lock_obj=lock))
+    except (OSError, ValueError, KeyError) as error:
+        raise SearcherError(f"{path} cannot be used: {error}") from error
+
+
+def _torn(path: Path) -> bool:
+    with path.open("rb") as file:
+        if not file.seek(0, os.SEEK_END):
+            return False
+        file.seek(-1, os.SEEK_END)
+        return file.read() != b"\n"
+
+
+def _mend(path: Path) -> None:
+    """Cut the file after its last whole line; looked at again, since another process may have mended it."""
+    if _torn(path):
+        with path.open("rb+") as file:
+            file.truncate(file.read().rfind(b"\n") + 1)

@@ -1,0 +1,84 @@
+"""What a trial asks of a cluster: the `[cluster]` table of a study."""
+
+import re
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
+
+Engine = Literal["slurm", "local", "debug"]
+"""Slurm; submitit's processes on this machine, to try a batch without Slurm; or inside the driver itself."""
+
+
+def minutes(time: object) -> object:
+    """Minutes from a number of them, or from Slurm's ``MM:SS``, ``HH:MM:SS``, ``D-HH``, ``D-HH:MM``...
+
+    Raises:
+        ValueError: It is neither.
+    """
+    if not isinstance(time, str):
+        return time
+    match = re.fullmatch(r"(?:(\d+)-)?(\d+)(?::(\d+))?(?::(\d+))?", time.strip())
+    if not match:
+        raise ValueError(
+            f"{time!r} is no time: expected minutes, or HH:MM:SS, or D-HH:MM:SS, as Slurm has it"
+        )
+    days, *rest = match.groups()
+    numbers = [int(part) for part in rest if part is not None]
+    if days is not None:
+        hours, mins, seconds = [*numbers, 0, 0][:3]
+    elif len(numbers) == 3:
+        hours, mins, seconds = numbers
+    else:
+        hours, mins, seconds = 0, *[*numbers, 0][:2]
+    return (int(days or 0) * 24 + hours) * 60 + mins + (seconds + 59) // 60
+
+
+def megabytes(memory: object) -> object:
+    """Megabytes from a number of them, or from ``500M``, ``16G``, ``16GB``, ``1T``, as Slurm takes them.
+
+    Raises:
+        ValueError: It is neither.
+    """
+    if not isinstance(memory, str):
+        return memory
+    match = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*([MGT]?)B?\s*", memory.upper())
+    if not match:
+        raise ValueError(f"{memory!r} is no memory: expected megabytes, or a size such as 16G")
+    return round(float(match[1]) * {"": 1, "M": 1, "G": 1024, "T": 1024**2}[match[2]])
+
+
+class Cluster(BaseModel):
+    """The resources of a job, which runs one trial, or `trials_per_gpu` of them.
+
+    Attributes:
+        jobs: How many jobs are submitted at a time, queued or running.
+        partition: Slurm's partition; the site's default where none is given.
+        account: Whom Slurm charges.
+        constraint: The features that a node must have, e.g. ``a100``.
+        gpus: GPUs a job.
+        trials_per_gpu: Small trials that share a job and each of its GPUs.
+        cpus: Processor cores a trial, which are its threads.
+        mem: Memory a job, in MB; or as Slurm writes it, e.g. ``"16G"``.
+        time: A job's limit in minutes; or as Slurm writes it, e.g. ``"2:00:00"``.
+        setup: Shell lines before the trial's program starts, e.g. ``"module load cuda"``.
+        poll: Seconds between two questions to Slurm about its jobs.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
+
+    jobs: int = Field(default=16, ge=1)
+    partition: str | None = None
+    account: str | None = None
+    constraint: str | None = None
+    gpus: int = Field(default=0, ge=0)
+    trials_per_gpu: int = Field(default=1, ge=1)
+    cpus: int = Field(default=1, ge=1)
+    mem: Annotated[int, BeforeValidator(megabytes), Field(ge=1)] | None = None
+    time: Annotated[int, BeforeValidator(minutes), Field(ge=1)] = 240
+    setup: tuple[str, ...] = ()
+    poll: float = Field(default=15.0, gt=0)
+
+    @property
+    def trials_per_job(self) -> int:
+        """How many trials share a job."""
+        return self.trials_per_gpu * max(1, self.gpus)

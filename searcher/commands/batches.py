@@ -1,0 +1,110 @@
+"""Commands on several studies at once: `batch`, `status` and `cancel`."""
+
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from searcher.commands.common import RUNS, Overrides, RunsDir, chosen, stopped_by_ctrl_c
+from searcher.commands.launching import (
+    Account,
+    Asked,
+    Gpus,
+    Memory,
+    NodeFeatures,
+    OnCluster,
+    Partition,
+    Storage,
+    TimeLimit,
+    TrialsPerGpu,
+    Workers,
+    goes_on,
+    launched,
+)
+from searcher.errors import SearcherError
+
+
+def batch(
+    studies: Annotated[list[str], typer.Argument(help="Names of studies, or paths to their TOML files.")],
+    override: Overrides = None,
+    workers: Workers = None,
+    storage: Storage = None,
+    cluster: OnCluster = None,
+    slurm_partition: Partition = None,
+    slurm_account: Account = None,
+    slurm_constraint: NodeFeatures = None,
+    gpus: Gpus = None,
+    trials_per_gpu: TrialsPerGpu = None,
+    time: TimeLimit = None,
+    mem: Memory = None,
+    runs_dir: RunsDir = RUNS,
+) -> None:
+    """Search several studies at once with one driver; they share the workers, a trial each in turn.
+
+    Ctrl-C stops; the same command goes on. What jobs ask for is in each study's [cluster].
+
+    Exit status 1 where a study has no complete trial, 2 for bad input, 130 after Ctrl-C.
+    """
+    from rich.console import Console
+
+    from searcher.live import BatchView
+    from searcher.search import search_all
+
+    console = Console(soft_wrap=not sys.stdout.isatty())
+    asked = Asked(cluster, slurm_partition, slurm_account, slurm_constraint, gpus, time, mem)
+    changes = [*(override or []), *asked.overrides(trials_per_gpu)]
+    searched = [chosen(study, changes) for study in studies]
+    names = [study.stored_name for study in searched]
+    if twice := {name for name in names if names.count(name) > 1}:
+        raise SearcherError(f"asked for twice: {', '.join(sorted(twice))}")
+    launcher = launched(searched, cluster, workers, console)
+    trials = sum(study.budget.trials for study in searched)
+    console.print(f"{len(names)} studies, {trials} trials, {launcher.workers} at a time", highlight=False)
+    with (
+        stopped_by_ctrl_c(goes_on(launcher, "--all")),
+        BatchView(console) as view,
+    ):
+        states = search_all(searched, runs_dir, launcher, view, storage)
+    _print_status(runs_dir, names)
+    if not all(state.complete for state in states):
+        raise typer.Exit(1)
+
+
+def status(
+    studies: Annotated[list[str] | None, typer.Argument(help="Stored studies; all by default.")] = None,
+    runs_dir: RunsDir = RUNS,
+) -> None:
+    """Where each stored study stands: done, running, queued, failed, its front, the time left."""
+    from searcher import storage
+
+    stored = storage.stored_names(runs_dir)
+    names = [storage.resolve(runs_dir, name)[0] for name in studies or stored]
+    if not names:
+        typer.echo(f"nothing is stored in {runs_dir} yet")
+        return
+    _print_status(runs_dir, names)
+
+
+def _print_status(runs_dir: Path, names: list[str]) -> None:
+    from rich.console import Console
+
+    from searcher.status import status, table
+
+    Console().print(table([status(runs_dir, name) for name in names]))
+
+
+def cancel(
+    studies: Annotated[list[str] | None, typer.Argument(help="Stored studies.")] = None,
+    every: Annotated[bool, typer.Option("--all", help="All that are stored.")] = False,
+    runs_dir: RunsDir = RUNS,
+) -> None:
+    """End the drivers of studies and their trials, wherever these run. searcher run goes on from there."""
+    from searcher import storage
+    from searcher.cancel import cancel
+
+    if bool(studies) == every:
+        raise SearcherError("name the studies to cancel, or say --all")
+    stored = storage.stored_names(runs_dir)
+    for name in [storage.resolve(runs_dir, name)[0] for name in studies or stored]:
+        typer.echo(f"{name}: {cancel(runs_dir, name)}")

@@ -1,0 +1,169 @@
+"""Slurm's own commands: which jobs it knows by name, which are over and why."""
+
+import getpass
+import re
+import shutil
+import subprocess
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+from searcher.errors import SearcherError, exit_reason
+
+PATIENCE = 60
+"""Seconds that a command may take."""
+_RUNNING = {
+    "PENDING",
+    "RUNNING",
+    "CONFIGURING",
+    "COMPLETING",
+    "REQUEUED",
+    "RESIZING",
+    "SUSPENDED",
+    "STAGE_OUT",
+}
+_RUNNING |= {"REQUEUE_HOLD", "REQUEUE_FED", "SIGNALING", "SPECIAL_EXIT", "STOPPED", "RESV_DEL_HOLD"}
+
+
+class Unreachable(Exception):
+    """Slurm does not answer."""
+
+
+@dataclass(frozen=True)
+class End:
+    """Why a job is over.
+
+    Attributes:
+        reason: In words.
+        counts: Whether the trial may be to blame, so that its attempts are counted.
+        well: Whether the job ended as it should.
+    """
+
+    reason: str
+    counts: bool = True
+    well: bool = False
+
+
+def check() -> None:
+    """Raise a SearcherError where Slurm's commands are not here."""
+    missing = [name for name in ("sbatch", "squeue", "scancel", "srun") if not shutil.which(name)]
+    if missing:
+        raise SearcherError(
+            f"--cluster slurm: no {', '.join(missing)} on this machine; run it where jobs are submitted, "
+            "or try --cluster local"
+        )
+
+
+def named(name: str) -> str | None:
+    """The id of the job of a name, of this user's.
+
+    Raises:
+        Unreachable: Neither squeue nor sacct answers.
+    """
+    mine = f"--user={getpass.getuser()}"
+    ids = _ask(["squeue", "--noheader", "--states=all", mine, f"--name={name}", "--format=%A"]).split()
+    if not ids:
+        accounted = [
+            "sacct",
+            "-X",
+            "-n",
+            "-P",
+            mine,
+            "--starttime=now-30days",
+            f"--name={name}",
+            "-o",
+            "JobIDRaw",
+        ]
+        ids = _ask(accounted).split()
+    return ids[-1] if ids else None
+
+
+def ended(ids: Sequence[str]) -> dict[str, End]:
+    """Why jobs are over, of those that are; what Slurm does not know at all is over as well.
+
+    Raises:
+        Unreachable: Slurm does not answer.
+    """
+    states = _accounted(ids)
+    unknown = [i for i in ids if i not in states]
+    if unknown:
+        states |= _queued(unknown)
+    found = {}
+    for job_id in ids:
+        state, code = states.get(job_id, ("UNKNOWN", ""))
+        if state.split()[0] not in _RUNNING:
+            found[job_id] = _end(state, code)
+    return found
+
+
+def _accounted(ids: Sequence[str]) -> dict[str, tuple[str, str]]:
+    """States by accounting. It lags behind, so that a job may not be there yet."""
+    asked = ["sacct", "-X", "-n", "-P", "-o", "JobIDRaw,State,ExitCode", f"--jobs={','.join(ids)}"]
+    return {job: (state, code) for job, state, code in _rows(_ask(asked), 3)}
+
+
+def _queued(ids: Sequence[str]) -> dict[str, tuple[str, str]]:
+    """States by the controller, which forgets a job minutes after its end."""
+    mine = f"--user={getpass.getuser()}"
+    rows = _rows(_ask(["squeue", "--noheader", "--states=all", mine, "--format=%A|%T"]), 2)
+    return {job: (state, "") for job, state in rows if job in set(ids)}
+
+
+def cancel(ids: Iterable[str]) -> None:
+    """End jobs; those that are over already do not matter.
+
+    Raises:
+        Unreachable: Slurm does not answer.
+    """
+    wanted = sorted(set(ids))
+    if wanted:
+        _ask(["scancel", "--quiet", *wanted])
+
+
+def _rows(text: str, columns: int) -> list[list[str]]:
+    rows = [line.split("|") for line in text.splitlines()]
+    return [row for row in rows if len(row) == columns]
+
+
+def _ask(command: Sequence[str]) -> str:
+    try:
+        answer = subprocess.run(command, capture_output=True, text=True, timeout=PATIENCE, check=False)
+    except FileNotFoundError:
+        raise Unreachable(f"{command[0]} is not here") from None
+    except subprocess.TimeoutExpired:
+        raise Unreachable(f"{command[0]} did not answer within {PATIENCE} s") from None
+    if answer.returncode:
+        said = (answer.stderr.strip() or f"exit status {answer.returncode}").splitlines()[-1]
+        raise Unreachable(f"{command[0]} cannot be reached: {said}")
+    return answer.stdout
+
+
+def _end(state: str, code: str) -> End:
+    match state.split():
+        case ["PREEMPTED", *_]:
+            return End("preempted", counts=False)
+        case ["TIMEOUT" | "DEADLINE", *_]:
+            return End("timed out: it took longer than its cluster.time")
+        case ["OUT_OF_MEMORY", *_]:
+            return End("out of memory: it took more than its cluster.mem")
+        case ["CANCELLED", "by", user, *_]:
+            return End(f"cancelled by user {user}")
+        case ["NODE_FAIL" | "BOOT_FAIL", *_]:
+            return End("its node failed")
+        case ["FAILED", *_]:
+            return End(_exit(code))
+        case ["COMPLETED", *_]:
+            return End("its job has ended without a result", well=True)
+        case ["UNKNOWN", *_]:
+            return End("Slurm does not know its job any more")
+    return End(f"its job is {state.lower()}, without a result")
+
+
+def _exit(code: str) -> str:
+    """What an exit code as sacct gives it means, ``status:signal``."""
+    match = re.fullmatch(r"(\d+):(\d+)", code)
+    status, number = (int(match[1]), int(match[2])) if match else (1, 0)
+    if 9 in (number, status) or status == 137:
+        return "killed by SIGKILL (out of memory?)"
+    if number:
+        return f"killed by signal {number}"
+    return exit_reason(status)

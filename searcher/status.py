@@ -1,0 +1,139 @@
+"""Where each stored study stands: how many trials are done, run and wait, its front, the time left."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import optuna
+from optuna.trial import FrozenTrial, TrialState
+from rich import box
+from rich.table import Table
+
+from searcher import storage
+from searcher.channel import SAID
+from searcher.driving import driver
+from searcher.front import Front, front
+from searcher.indicators import Hypervolume, hypervolume
+from searcher.jobs import FOLDER
+from searcher.live import duration
+from searcher.recover import place
+from searcher.study import Study
+from searcher.tell import INFEASIBLE
+
+RECENT = 20
+"""The trials that ended last, whose pace the time left is estimated by."""
+
+
+@dataclass(frozen=True)
+class Status:
+    """Where a study stands.
+
+    Attributes:
+        study: The study.
+        driver: The host and process id of its driver, None where none runs.
+        complete: Trials that were measured.
+        stopped: Trials that were stopped early.
+        infeasible: Recipes that were refused by their predicted cost.
+        failed: Trials that failed for good.
+        running: Trials that have begun.
+        queued: Trials whose job waits.
+        front: Its front.
+        hypervolume: The share of its box that the front dominates, None where there is none.
+        seconds_left: By the pace of the trials that ended last, None where it cannot be told.
+    """
+
+    study: Study
+    driver: str | None
+    complete: int
+    stopped: int
+    infeasible: int
+    failed: int
+    running: int
+    queued: int
+    front: Front
+    hypervolume: float | None
+    seconds_left: float | None
+
+    @property
+    def finished(self) -> int:
+        """Trials that count towards the budget."""
+        return self.complete + self.failed + self.stopped
+
+    @property
+    def counts(self) -> str:
+        """How many trials are in which state, in words."""
+        every = {
+            "complete": self.complete,
+            "stopped early": self.stopped,
+            "failed": self.failed,
+            "infeasible": self.infeasible,
+            "running": self.running,
+            "queued": self.queued,
+        }
+        return ", ".join(f"{count} {name}" for name, count in every.items() if count)
+
+
+def status(runs: Path, name: str) -> Status:
+    """Where a stored study stands."""
+    stored, study = storage.load(runs, name)
+    trials = stored.get_trials(deepcopy=False)
+    promoted = {t.user_attrs.get("promoted_from") for t in trials}
+    complete = [t for t in trials if t.state == TrialState.COMPLETE]
+    pruned = [t for t in trials if t.state == TrialState.PRUNED]
+    infeasible = [t for t in pruned if t.user_attrs.get("outcome") == INFEASIBLE]
+    stopped = [t for t in pruned if t.number not in promoted and t not in infeasible]
+    failed = [t for t in trials if t.state == TrialState.FAIL and t.user_attrs.get("outcome") == "failed"]
+    under_way = [t for t in trials if t.state == TrialState.RUNNING]
+    queued = [t for t in under_way if "job" in t.user_attrs and not _begun(runs / name, t)]
+    driven_by = driver(runs / name)
+    left = study.budget.trials - len(complete) - len(stopped) - len(failed)
+    return Status(
+        study=study,
+        driver=driven_by,
+        complete=len(complete),
+        stopped=len(stopped),
+        infeasible=len(infeasible),
+        failed=len(failed),
+        running=len(under_way) - len(queued),
+        queued=len(queued),
+        front=front(study, complete),
+        hypervolume=_share(study, stored, complete),
+        seconds_left=_seconds_left([*complete, *stopped, *failed], left) if driven_by else None,
+    )
+
+
+def _begun(folder: Path, trial: FrozenTrial) -> bool:
+    return (place(folder, trial.number) / FOLDER / SAID).exists()
+
+
+def _share(study: Study, stored: optuna.Study, complete: Sequence[FrozenTrial]) -> float | None:
+    found = hypervolume(study, stored, complete)
+    return found.shares[-1] if isinstance(found, Hypervolume) and found.shares else None
+
+
+def _seconds_left(ended: Sequence[FrozenTrial], left: int) -> float | None:
+    times = sorted(t.datetime_complete for t in ended if t.datetime_complete)[-RECENT:]
+    if len(times) < 2:
+        return None
+    return max(0, left) * (times[-1] - times[0]).total_seconds() / (len(times) - 1)
+
+
+def table(found: Sequence[Status]) -> Table:
+    """A row a study."""
+    rows = Table(box=box.SIMPLE_HEAD, pad_edge=False)
+    for name in ("study", "done", "of them", "front", "hypervolume", "left", "driver"):
+        words = name in ("study", "of them", "driver")
+        rows.add_column(name, justify="left" if words else "right", no_wrap=name != "of them")
+    for one in found:
+        size = str(len(one.front.trials)) + ("" if one.front.feasible or not one.complete else " infeasible")
+        over = one.finished >= one.study.budget.trials
+        rows.add_row(
+            one.study.stored_name,
+            f"{one.finished}/{one.study.budget.trials}",
+            one.counts,
+            size,
+            "" if one.hypervolume is None else f"{one.hypervolume:.3f}",
+            "" if over else duration(one.seconds_left),
+            one.driver or ("" if over else "none"),
+        )
+    return rows

@@ -1,0 +1,205 @@
+"""Trials as jobs, by submitit's own executors: what Slurm's do as well, without Slurm."""
+
+import json
+import os
+import signal
+import subprocess
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import optuna
+import pytest
+
+from searcher import storage
+from searcher.channel import Files, Host, Mailbox
+from searcher.cluster import Cluster
+from searcher.engines.submitit import LocalJobs
+from searcher.jobs import FOLDER, ClusterLauncher
+from searcher.recipe import Model, Recipe, Train
+from searcher.study import StudyFile
+from searcher.trial import Failed, Job, Progress
+from tests.conftest import Searcher, command
+from tests.test_search import outcomes, states, until
+
+STUDY = StudyFile("micronet").study("digits")
+RECIPE = Recipe(model=Model(name="densenet", args={}), stages=(Train(),))
+ASKED = ["run", "--study", "tiny", "--cluster", "local", "--workers", "2", "--set", "budget.trials=3"]
+LONG = ["--set", "budget.epochs=40"]
+
+
+def found(place: Path) -> list[optuna.trial.FrozenTrial]:
+    return storage.load(place / "runs", "tiny@digits")[0].trials
+
+
+def jobs(place: Path) -> list[str]:
+    return [t.user_attrs["job"]["id"] for t in found(place) if "id" in t.user_attrs.get("job", {})]
+
+
+def tasks(place: Path) -> list[int]:
+    """The processes of the trials that run, by what they said."""
+    pids = []
+    for said in (place / "runs" / "tiny@digits").glob(f"*/{FOLDER}/said.jsonl"):
+        first, newline, _ = said.read_text().partition("\n")
+        pid = json.loads(first)["pid"] if newline else 0
+        if b"_submit" in (
+            Path(f"/proc/{pid}/cmdline").read_bytes() if Path(f"/proc/{pid}").exists() else b""
+        ):
+            pids.append(pid)
+    return pids
+
+
+@pytest.fixture
+def driver(place: Path) -> Iterator[subprocess.Popen[bytes]]:
+    """A search by jobs in the background; it and its jobs end with the test."""
+    with (place / "driver.log").open("w") as log:
+        running = subprocess.Popen(command(*ASKED, *LONG), cwd=place, stdout=log, stderr=log)
+        yield running
+        running.kill()
+        running.wait()
+    for pid in tasks(place):
+        os.kill(pid, signal.SIGKILL)
+
+
+def test_a_driver_that_is_killed_finds_its_jobs_again(
+    place: Path, searcher: Searcher, driver: subprocess.Popen[bytes]
+):
+    until(lambda: len(tasks(place)) == 2)
+    running = tasks(place)
+    os.kill(driver.pid, signal.SIGKILL)
+    driver.wait()
+    submitted = jobs(place)
+    assert all(Path(f"/proc/{pid}").exists() for pid in running)
+    result = searcher(*ASKED, *LONG)
+    assert result.returncode == 0, result.stdout + result.stderr
+    assert len(found(place)) == 3
+    assert states(place) == {"COMPLETE": 3}
+    assert jobs(place)[: len(submitted)] == submitted
+
+    # The same trials, each in a process of the driver's, come to the same.
+    alone = searcher(*[a for a in ASKED if a not in ("--cluster", "local")], *LONG, "--runs-dir", "alone")
+    assert alone.returncode == 0, alone.stdout + alone.stderr
+    assert outcomes(place / "alone") == outcomes(place / "runs")
+
+
+def test_a_job_that_is_killed_is_tried_again(place: Path, driver: subprocess.Popen[bytes]):
+    until(lambda: len(tasks(place)) == 2)
+    os.kill(tasks(place)[0], signal.SIGKILL)
+    assert driver.wait(240) == 0, (place / "driver.log").read_text()
+    assert states(place) == {"COMPLETE": 3, "FAIL": 1}
+    put_back = next(t for t in found(place) if t.state.name == "FAIL")
+    assert put_back.user_attrs["reason"] == "its process ended without a result"
+    again = next(t for t in found(place) if t.user_attrs.get("retry_of") == put_back.number)
+    assert again.user_attrs["attempt"] == 1
+
+
+def test_cancelled_from_another_process(place: Path, searcher: Searcher, driver: subprocess.Popen[bytes]):
+    until(lambda: len(tasks(place)) == 2)
+    running = tasks(place)
+    assert f"pid {driver.pid}" in " ".join(searcher("status").stdout.split())
+    result = searcher("cancel", "tiny")
+    assert result.returncode == 0, result.stderr
+    assert f"pid {driver.pid}" in result.stdout
+    assert driver.wait(30) == 130
+    until(lambda: not any(Path(f"/proc/{pid}").exists() for pid in running), 20)
+    assert states(place) == {"FAIL": 2, "WAITING": 2}
+    assert "nothing runs" in searcher("cancel", "--all").stdout
+
+
+def test_jobs_without_a_driver_are_cancelled(
+    place: Path, searcher: Searcher, driver: subprocess.Popen[bytes]
+):
+    until(lambda: len(tasks(place)) == 2)
+    running = tasks(place)
+    driver.send_signal(signal.SIGINT)
+    assert driver.wait(60) == 130
+    assert "its jobs go on" in (place / "driver.log").read_text()
+    assert tasks(place) == running
+    assert "2 jobs without a driver are cancelled" in searcher("cancel", "tiny").stdout
+    until(lambda: not any(Path(f"/proc/{pid}").exists() for pid in running), 20)
+
+
+def test_two_trials_share_a_job_and_a_batch_shares_a_driver(place: Path, searcher: Searcher):
+    text = (place / "studies" / "tiny.toml").read_text()
+    (place / "studies" / "other.toml").write_text(text.replace("epochs = 2", "epochs = 1"))
+    asked = ("--cluster", "local", "--workers", "2", "--trials-per-gpu", "2", "--set", "budget.trials=2")
+    result = searcher("batch", "studies/tiny.toml", "other", *asked)
+    assert result.returncode == 0, result.stdout + result.stderr
+    assert len(set(jobs(place))) == 1
+    assert len(jobs(place)) == 2
+    assert "tiny@digits     2/2" in result.stdout
+    assert "other@digits    2/2" in result.stdout
+
+
+def test_inside_the_driver(place: Path, searcher: Searcher):
+    result = searcher(
+        *("run", "--study", "tiny", "--cluster", "debug", "--set", "budget.trials=1"),
+        *("--set", "early_stopping.enabled=true", "--set", "store=true"),
+    )
+    assert result.returncode == 0, result.stdout + result.stderr
+    assert states(place) == {"COMPLETE": 1}
+
+
+def test_a_job_whose_id_was_not_written_down_is_found_by_its_name(tmp_path: Path):
+    folder = tmp_path / "submitted"
+    marker = tmp_path / "ran"
+    job_id = LocalJobs().submit(
+        Cluster(), folder, "searcher-a-0-1", 1, subprocess.call, ["touch", str(marker)]
+    )
+    assert LocalJobs().named(folder, "searcher-a-0-1") == job_id
+    assert LocalJobs().named(folder, "searcher-a-0-2") is None
+    until(lambda: marker.exists() and job_id in LocalJobs().ended([job_id]), 60)
+
+
+# --- what is said through files ---
+
+
+@pytest.fixture
+def job(tmp_path: Path) -> Job:
+    return Job(STUDY, 0, RECIPE, tmp_path, 1)
+
+
+def test_what_is_said_is_heard_once_and_a_torn_line_waits(tmp_path: Path, job: Job):
+    hosts: list[Host] = []
+    files, mailbox = Files(tmp_path), Mailbox(tmp_path, job, hosts.append)
+    assert mailbox.read() == []
+    assert not mailbox.begun
+    files.begin()
+    files.send(Progress("train", 1, 3, 0.5, 1.0, 1))
+    assert mailbox.read() == [Progress("train", 1, 3, 0.5, 1.0, 1)]
+    assert mailbox.begun
+    assert [h.pid for h in hosts] == [os.getpid()] * 2
+    assert abs(hosts[1].ahead) < 5
+    with (tmp_path / "said.jsonl").open("a") as file:
+        file.write('{"kind": "Failed", "rea')
+    assert mailbox.read() == []
+    with (tmp_path / "said.jsonl").open("a") as file:
+        file.write('son": "no"}\n')
+    assert mailbox.read() == [Failed("no")]
+    # Another driver hears all of it again.
+    assert len(Mailbox(tmp_path, job, hosts.append).read()) == 2
+
+
+def test_progress_without_a_quality_comes_through(tmp_path: Path, job: Job):
+    Files(tmp_path).send(Progress("load", 0, 1, float("nan")))
+    (heard,) = Mailbox(tmp_path, job, print).read()
+    assert isinstance(heard, Progress)
+    assert heard.accuracy != heard.accuracy
+
+
+def test_a_trial_at_a_rung_waits_for_its_answer(tmp_path: Path, job: Job):
+    begun = time.monotonic()
+    Mailbox(tmp_path, job, print).go_on(3)
+    Files(tmp_path).wait(3)
+    assert time.monotonic() - begun < 1
+
+
+def test_a_clock_that_is_off_is_said_once():
+    said: list[str] = []
+    launcher = ClusterLauncher("local", 2, 1.0, said.append)
+    for ahead in (3.0, 90.0, 91.0, -100.0):
+        launcher.met(Host("node1" if ahead > 0 else "node2", 1, ahead))
+    assert [line.split(":")[0] for line in said] == [
+        "the clock of node1 is 90 s ahead of the file system's",
+        "the clock of node2 is 100 s behind the file system's",
+    ]
