@@ -36,11 +36,14 @@ def main() -> None:
     parser.add_argument("--history", type=int, nargs="+", default=[100, 1000, 5000])
     parser.add_argument("--jobs", type=int, default=64)
     parser.add_argument("--trials", type=int, default=128)
+    parser.add_argument("--storage", default="journal")
     parser.add_argument("--sleep", type=float, default=120.0)
     asked = parser.parse_args()
     found = {history: measured(history, asked) for history in asked.history}
     cost = {history: one["driver_cpu_s_a_trial"] for history, one in found.items()}
-    slope, start = np.polyfit(list(cost), list(cost.values()), 1) if len(cost) > 1 else (0.0, cost[0])
+    slope, start = (
+        np.polyfit(list(cost), list(cost.values()), 1) if len(cost) > 1 else (0.0, min(cost.values()))
+    )
     longest = max(cost)
     write(
         "driver_cost",
@@ -50,6 +53,7 @@ def main() -> None:
             "cost_model_s": {"at_no_history": start, "a_thousand_trials_of_history": slope * 1000},
             "trials_a_second_that_saturate": {h: 1 / c for h, c in cost.items()},
             f"trials_at_a_time_of_{TRIAL:.0f}_s_that_saturate": {h: TRIAL / c for h, c in cost.items()},
+            "storage": asked.storage,
             "jobs": asked.jobs,
             "sleep_s": asked.sleep,
             "runs": found,
@@ -65,7 +69,7 @@ def measured(history: int, asked: argparse.Namespace) -> dict[str, float]:
         sleeping = sleeping.model_copy(
             update={"cluster": sleeping.cluster.model_copy(update={"mem": 100, "jobs": asked.jobs})}
         )
-        remember(sleeping, runs, history)
+        remember(sleeping, runs, history, asked.storage)
         clock = Clock()
         launcher = ClusterLauncher("slurm", asked.jobs, sleeping.cluster.poll, print, sleeper)
         before, begun = spent(), time.monotonic()

@@ -48,10 +48,11 @@ def study(trials: int, seconds: float) -> Study:
     return StudyFile("sleeping", [f"budget.trials={trials}", "screening=false"]).study("digits")
 
 
-def remember(asked: Study, runs: Path, count: int) -> None:
+def remember(asked: Study, runs: Path, count: int, stored_in: str | None = None) -> None:
     """Store so many complete trials, drawn at random, with made-up values and the attributes of real ones."""
     space = check_parts(asked)
     backends.make_runs(runs)
+    backends.choose(runs, stored_in)
     stored = storage.create_or_load(runs, asked, identify(asked))
     stored.set_user_attr("warm_start", [])
     (runs / asked.stored_name).mkdir()

@@ -48,12 +48,14 @@ def make_runs(runs: Path) -> None:
         raise SearcherError(f"the runs folder {runs} cannot be written: {error.strerror}") from error
 
 
-def choose(runs: Path, asked: str | None) -> None:
+def choose(runs: Path, asked: str | None, *, cluster: bool = False) -> None:
     """Settle where a runs folder keeps its trials; the first choice stays.
 
     Args:
         runs: The runs folder, which must be there.
-        asked: ``sqlite``, ``journal``, a URL that begins with ``postgresql://``; by the file system if None.
+        asked: ``sqlite``, ``journal``, a URL that begins with ``postgresql://``. Where it is None, a journal
+            on a file system that hosts share and for many trials at once, of which it is the quicker one.
+        cluster: Whether trials run on a cluster.
 
     Raises:
         SearcherError: It is none of these, or the folder keeps its trials elsewhere.
@@ -67,7 +69,7 @@ def choose(runs: Path, asked: str | None) -> None:
     if before is None:
         path = runs / _CHOICE
         path.touch(mode=0o600)  # a URL may hold a password
-        path.write_text(f"{asked or _fitting(runs)}\n", encoding="utf-8")
+        path.write_text(f"{asked or _fitting(runs, cluster=cluster)}\n", encoding="utf-8")
     elif asked not in (None, before):
         raise SearcherError(
             f"--storage {shown(asked or '')}: {runs} keeps its trials in {shown(before)}; "
@@ -91,8 +93,8 @@ def _choice(runs: Path) -> str | None:
         return SQLITE if (runs / _DATABASE).is_file() else None
 
 
-def _fitting(runs: Path) -> str:
-    return JOURNAL if file_system(runs) in NETWORK else SQLITE
+def _fitting(runs: Path, *, cluster: bool) -> str:
+    return JOURNAL if cluster or file_system(runs) in NETWORK else SQLITE
 
 
 def file_system(path: Path) -> str:

@@ -66,7 +66,7 @@ def search_all(
         launcher.prepare()
         identities = [identify(study) for study in studies]
         backends.make_runs(runs)
-        backends.choose(runs, stored_in)
+        backends.choose(runs, stored_in, cluster=launcher.outlive)
         held.enter_context(storage.room(runs))
         drivers = [
             held.enter_context(_driver(study, space, identity, runs, launcher, view))

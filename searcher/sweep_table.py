@@ -22,10 +22,12 @@ def line(row: Row, study: Study) -> str:
 def table(rows: Sequence[Row], study: Study, settings: Sequence[Setting]) -> Table:
     """A row a value, a column a metric."""
     swept = next((s for s in settings if len(s.values) > 1), settings[0])
-    shown = Table(title=f"{study.stored_name}, {swept.name}", title_justify="left", box=None)
+    shown = Table(
+        title=f"{study.stored_name}, {swept.name}", title_justify="left", box=None, padding=(0, 1, 0, 0)
+    )
     keys = [m.key for m in study.measured()]
     for name in (swept.parameter, *keys):
-        shown.add_column(name, justify="right")
+        shown.add_column(name.replace("_", "\n").replace(":", "\n"), justify="right", overflow="fold")
     for row in cells(rows, study):
         values = ("–" if row[key] is None else number(row[key]) for key in keys)
         shown.add_row(str(row["value"]), *values)

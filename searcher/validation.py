@@ -73,7 +73,10 @@ def _explain(model: type[BaseModel], error: ErrorDetails, whole: str) -> str:
         return f"{path}: no such key{nearest(str(location[-1]), keys(model, location[:-1]))}"
     if error["type"] == "missing":
         return f"{path}: missing"
-    return f"{path}: {error['msg'][0].lower()}{error['msg'][1:]}, got {error['input']!r}"
+    said, given = error["msg"].removeprefix("Value error, "), repr(error["input"])
+    if given in said:
+        return f"{path}: {said}"
+    return f"{path}: {said[0].lower()}{said[1:]}, got {given}"
 
 
 def _tables(annotation: Any) -> list[type[BaseModel]]:

@@ -29,7 +29,8 @@ Storage = Annotated[
     typer.Option(
         metavar="sqlite|journal|URL",
         help="Where trials are stored: SQLite on a local disk, a journal file on a shared one, or "
-        r"postgresql://USER@HOST/DATABASE; the runs folder keeps its first.  \[default: by the file system]",
+        "postgresql://USER@HOST/DATABASE; the runs folder keeps its first.  "
+        r"\[default: journal with --cluster or on a shared file system]",
     ),
 ]
 _PANEL = "On a cluster"
@@ -85,7 +86,7 @@ class Asked:
         }
         given = {key: value for key, value in wanted.items() if value is not None}
         if given and not self.cluster:
-            raise SearcherError(f"{', '.join(given)} of a job: add --cluster slurm")
+            raise SearcherError(f"asked of a job: {', '.join(given)}; add --cluster slurm")
         if trials_per_gpu:
             given["trials_per_gpu"] = trials_per_gpu
         return [f"cluster.{key}={json.dumps(value)}" for key, value in given.items()]

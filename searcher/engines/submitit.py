@@ -1,6 +1,7 @@
 """submitit: a function as a job of Slurm, or as processes of this machine."""
 
 import contextlib
+import io
 import os
 import signal
 import subprocess
@@ -82,7 +83,8 @@ class SlurmJobs:
             **{key: value for key, value in wanted.items() if value is not None},
         )
         try:
-            return str(executor.submit(function, *args).job_id)
+            with contextlib.redirect_stderr(io.StringIO()):  # it prints what sbatch said as well
+                return str(executor.submit(function, *args).job_id)
         except (FailedJobError, subprocess.CalledProcessError) as error:
             raise SearcherError(f"Slurm refuses the job: {_said(str(error))}") from error
 
