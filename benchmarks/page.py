@@ -18,6 +18,7 @@ ORDER = (
     "training_throughput",
     "overhead",
     "scale",
+    "driver_cost",
     "trial_start",
     "prediction",
     "runtimes",

@@ -1,6 +1,5 @@
 """Where trials are stored: SQLite, a journal file, or a database server; each runs folder keeps its own."""
 
-import contextlib
 import fcntl
 import os
 from collections.abc import Iterator
@@ -10,7 +9,7 @@ from pathlib import Path
 import optuna
 import sqlalchemy.exc
 from optuna.storages import BaseStorage, JournalStorage, RDBStorage
-from optuna.storages.journal import JournalFileBackend, JournalFileSymlinkLock
+from optuna.storages.journal import JournalFileBackend, JournalFileOpenLock
 
 from searcher.errors import SearcherError, nearest
 
@@ -65,16 +64,24 @@ def choose(runs: Path, asked: str | None, *, cluster: bool = False) -> None:
             f"--storage {asked}: expected sqlite, journal or a URL postgresql://USER@HOST/DATABASE"
             f"{nearest(asked, [SQLITE, JOURNAL, POSTGRESQL])}"
         )
-    before = _choice(runs)
-    if before is None:
-        path = runs / _CHOICE
-        path.touch(mode=0o600)  # a URL may hold a password
-        path.write_text(f"{asked or _fitting(runs, cluster=cluster)}\n", encoding="utf-8")
-    elif asked not in (None, before):
-        raise SearcherError(
-            f"--storage {shown(asked or '')}: {runs} keeps its trials in {shown(before)}; "
-            "take another --runs-dir"
-        )
+    with _making_tables(runs):
+        before = _choice(runs)
+        if before is None:
+            _settle(runs, asked or _fitting(runs, cluster=cluster))
+        elif asked not in (None, before):
+            raise SearcherError(
+                f"--storage {shown(asked or '')}: {runs} keeps its trials in {shown(before)}; "
+                "take another --runs-dir"
+            )
+
+
+def _settle(runs: Path, choice: str) -> None:
+    """Write the choice down in one step."""
+    part = runs / f"{_CHOICE}.part"
+    part.unlink(missing_ok=True)
+    part.touch(mode=0o600)  # a URL may hold a password
+    part.write_text(f"{choice}\n", encoding="utf-8")
+    part.replace(runs / _CHOICE)
 
 
 def shown(choice: str) -> str:
@@ -165,19 +172,26 @@ def _making_tables(runs: Path) -> Iterator[None]:
 
 
 def _journal(path: Path) -> JournalStorage:
-    """A journal file, whose last line is cut off first where a crash has torn it: nothing can follow it."""
-    lock = JournalFileSymlinkLock(str(path))
     try:
-        if path.is_file() and os.access(path, os.W_OK) and _torn(path):
-            lock.acquire()
-            try:
-                _mend(path)
-            finally:
-                with contextlib.suppress(RuntimeError):
-                    lock.release()
-        return JournalStorage(JournalFileBackend(str(path), lock_obj=lock))
+        return JournalStorage(JournalFileBackend(str(path), lock_obj=_Lock(path)))
     except (OSError, ValueError, KeyError) as error:
         raise SearcherError(f"{path} cannot be used: {error}") from error
+
+
+class _Lock(JournalFileOpenLock):
+    """Whoever writes next first cuts off a last line that a crash or a full disk has torn.
+
+    Behind a torn line nothing could be read any more. A lock that is left over is taken after 30 seconds.
+    """
+
+    def __init__(self, path: Path) -> None:
+        super().__init__(str(path))
+        self._path = path
+
+    def acquire(self) -> bool:
+        taken = super().acquire()
+        _mend(self._path)
+        return taken
 
 
 def _torn(path: Path) -> bool:
@@ -189,7 +203,7 @@ def _torn(path: Path) -> bool:
 
 
 def _mend(path: Path) -> None:
-    """Cut the file after its last whole line; looked at again, since another process may have mended it."""
+    """Cut the file after its last whole line."""
     if _torn(path):
         with path.open("rb+") as file:
             file.truncate(file.read().rfind(b"\n") + 1)

@@ -1,34 +1,45 @@
 """Ending a study's driver and trials from another process, on any host that sees the runs folder."""
 
 import time
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from optuna.trial import TrialState
 
 from searcher import driving, storage
+from searcher.ask import Asker
+from searcher.check import check_parts
 from searcher.errors import SearcherError
 from searcher.jobs import cancel_jobs
-from searcher.recover import place
+from searcher.recipe import Recipe
+from searcher.recover import place, put_back
+from searcher.tell import Teller
+from searcher.trial import stored_outcome
 
 PATIENCE = 60.0
 """Seconds in which a driver should have ended."""
 
 
-def cancel(runs: Path, name: str) -> str:
-    """End the driver of a stored study and its trials, or the jobs that a driver has left; what was done.
+def cancel(runs: Path, names: Sequence[str]) -> Iterator[tuple[str, str]]:
+    """End the drivers of stored studies and their trials, and the jobs that drivers have left.
+
+    Yields:
+        Each study's name, and what was done.
 
     Raises:
-        SearcherError: The driver does not end, or the cluster does not answer.
+        SearcherError: A driver does not end, or the cluster does not answer.
     """
-    folder = runs / name
-    driver = driving.driver(folder)
-    if driver:
-        driving.cancel(folder)
-        _await_end(folder, driver)
-        return f"its driver ({driver}) has ended, and its trials"
-    with driving.one_driver(folder):
-        count = _cancel_left(runs, name)
-    return f"{count} jobs without a driver are cancelled" if count else "nothing runs"
+    drivers = {name: driving.driver(runs / name) for name in names}
+    for name, driver in drivers.items():
+        if driver:
+            driving.cancel(runs / name)
+    for name, driver in drivers.items():
+        if driver:
+            _await_end(runs / name, driver)
+            yield name, f"its driver ({driver}) has ended, and its trials"
+        else:
+            with driving.one_driver(runs / name, drives=False):
+                yield name, _cancel_left(runs, name)
 
 
 def _await_end(folder: Path, driver: str) -> None:
@@ -39,8 +50,17 @@ def _await_end(folder: Path, driver: str) -> None:
         time.sleep(0.2)
 
 
-def _cancel_left(runs: Path, name: str) -> int:
-    stored, _ = storage.load(runs, name)
-    left = stored.get_trials(deepcopy=False, states=[TrialState.RUNNING])
+def _cancel_left(runs: Path, name: str) -> str:
+    """Cancel what a driver has left, and put it back; what has a result is for the next driver to tell."""
+    stored, study = storage.load(runs, name)
+    left = [
+        t for t in stored.get_trials(deepcopy=False, states=[TrialState.RUNNING]) if "recipe" in t.user_attrs
+    ]
+    recipes = {t.number: Recipe.model_validate(t.user_attrs["recipe"]) for t in left}
+    left = [t for t in left if not stored_outcome(place(runs / name, t.number), recipes[t.number])]
     jobs = [(place(runs / name, t.number), t.user_attrs["job"]) for t in left if "job" in t.user_attrs]
-    return cancel_jobs(jobs)
+    count = cancel_jobs(jobs)
+    asker, teller = Asker(study, stored, check_parts(study)), Teller(study, stored)
+    for trial in left:
+        put_back(asker, teller, stored.get_trials(deepcopy=False), trial.number, "cancelled")
+    return f"{count} jobs without a driver are cancelled" if count else "nothing runs"

@@ -12,7 +12,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from searcher.trial import Done, Failed, Job, Outcome, Progress, stored_outcome
+from searcher.trial import Done, Failed, Job, Killed, Outcome, Progress, stored_outcome
 
 SAID = "said.jsonl"
 _GO_ON, _STOP = "go-on-{}", "stop"
@@ -92,7 +92,7 @@ class Mailbox:
     def __init__(self, folder: Path, job: Job, met: Callable[[Host], None]) -> None:
         self._folder, self._job, self._met = folder, job, met
         self._offset = 0
-        self.begun = self.left = self.done = False
+        self.begun = self.done = False
 
     def read(self) -> list[Progress | Outcome]:
         """What happened; an outcome comes last."""
@@ -127,7 +127,7 @@ class Mailbox:
                 self.done = True
                 return self.result()
             case "Left":
-                self.left = True
+                return Killed("no driver answered it at its rung", counts=False)
             case "host":
                 self.begun = True
                 self._met(Host(**said))

@@ -15,8 +15,12 @@ _LOCK, _CANCEL = "driver.lock", "cancel"
 
 
 @contextmanager
-def one_driver(folder: Path) -> Iterator[None]:
+def one_driver(folder: Path, *, drives: bool = True) -> Iterator[None]:
     """Hold a study's lock; the operating system drops it when this process ends, however it ends.
+
+    Args:
+        folder: The study's, in the runs folder.
+        drives: Whether to drive it; otherwise only to keep drivers out.
 
     Raises:
         SearcherError: Another driver holds it.
@@ -33,9 +37,10 @@ def one_driver(folder: Path) -> Iterator[None]:
                 f"{folder / _LOCK} cannot be locked ({error.strerror}): the file system must support flock; "
                 "see docs/cluster.md"
             ) from error
-        lock.truncate(0)
-        lock.write(f"{socket.gethostname()} pid {os.getpid()}\n")
-        lock.flush()
+        if drives:
+            lock.truncate(0)
+            lock.write(f"{socket.gethostname()} pid {os.getpid()}\n")
+            lock.flush()
         yield
 
 

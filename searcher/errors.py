@@ -9,6 +9,10 @@ class SearcherError(Exception):
     """Bad input: one clear message for the user; the command exits with status 2."""
 
 
+class Cancelled(KeyboardInterrupt):
+    """Another process has asked for the end, by `searcher cancel`."""
+
+
 def unknown(kind: str, name: str, known: Iterable[str]) -> SearcherError:
     """The error for a name that is not among the known ones.
 

@@ -8,6 +8,7 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
+from socket import gethostname
 from typing import Any
 
 import torch
@@ -95,10 +96,9 @@ class ClusterTrial:
         return events
 
     def _why(self, end: End) -> Killed:
-        if self._mailbox.left:
-            return Killed("no driver answered it at its rung", counts=False)
         if self._mailbox.stopped:
             return Killed("cancelled", counts=False)
+        self._mailbox.stop()  # where Slurm is wrong, or slow: nobody hears this trial any more
         return Killed(end.reason, end.counts)
 
     def go_on(self, rung: int) -> None:
@@ -138,7 +138,7 @@ class ClusterLauncher:
         say: Callable[[str], None],
         program: Function = main,
     ) -> None:
-        self._engine: Engine = engine
+        self.engine: Engine = engine
         self._jobs = ENGINES[engine]()
         self.workers = jobs
         self._interval = poll if engine == "slurm" else INTERVAL
@@ -147,6 +147,8 @@ class ClusterLauncher:
         self._program = inside if engine == "debug" else program
         self.outlive = self._jobs.survive
         self._waiting: dict[str, list[ClusterTrial]] = {}
+        self._tried: dict[Path, str] = {}
+        self._not_before = -math.inf
         self._alive: dict[str, set[ClusterTrial]] = {}
         self._over: dict[str, tuple[float, End]] = {}
         self._asked = -math.inf
@@ -160,10 +162,10 @@ class ClusterLauncher:
 
     def room(self, running: Sequence[RunningTrial], study: Study) -> int:
         """The trials of whole jobs: a trial that ends before the others of its job leaves no room."""
-        others = [w for name, w in self._waiting.items() if name != study.name]
+        others = [w for name, w in self._waiting.items() if name != study.stored_name]
         taken = len(self._alive) + sum(math.ceil(len(w) / _together(w)) for w in others if w)
         free = (self.workers - taken) * study.cluster.trials_per_job
-        return free - len(self._waiting.get(study.name, []))
+        return free - len(self._waiting.get(study.stored_name, []))
 
     def start(self, job: Job, remember: Remember) -> ClusterTrial:
         """Write down what the trial is; its job is submitted by `submit`."""
@@ -171,32 +173,45 @@ class ClusterLauncher:
         folder.mkdir()
         (folder / _JOB).write_bytes(pickle.dumps(job))
         started = ClusterTrial(job, self, remember)
-        self._waiting.setdefault(job.study.name, []).append(started)
+        self._waiting.setdefault(job.study.stored_name, []).append(started)
         return started
 
     def submit(self) -> None:
-        """Submit what waits, in as many jobs as it needs.
+        """Submit what waits, in as many jobs as it needs; where the cluster does not answer, later.
 
         Raises:
             SearcherError: The cluster refuses it.
         """
-        for waiting in self._waiting.values():
-            while waiting:
-                self._submit(waiting[: _together(waiting)])
+        if time.monotonic() < self._not_before:
+            return
+        try:
+            for waiting in self._waiting.values():
+                while waiting:
+                    self._submit(waiting[: _together(waiting)])
+        except Unreachable as error:
+            self._not_before = time.monotonic() + self._interval
+            self._once("submitting", f"{error}; jobs are submitted when it answers again")
 
     def _submit(self, together: Sequence[ClusterTrial]) -> None:
         first, study = together[0], together[0].job.study
-        name = f"searcher-{study.name}-{first.job.number}-{secrets.token_hex(4)}"
         place = first.folder / "submitted"
-        told = {"engine": self._engine, "name": name, "folder": str(place)}
+        before = self._tried.get(place)
+        name = before or f"searcher-{study.name}-{first.job.number}-{secrets.token_hex(4)}"
+        told = {"engine": self.engine, "host": gethostname(), "name": name, "folder": str(place)}
         for member in together:
             member.remember(told)
-        folders = [str(member.folder) for member in together]
-        job_id = self._jobs.submit(study.cluster, place, name, len(together), self._program, folders)
+        self._tried[place] = name
+        # A submission that failed may have come through all the same.
+        job_id = self._jobs.named(place, name) if before else None
+        if job_id is None:
+            folders = [str(member.folder) for member in together]
+            job_id = self._jobs.submit(study.cluster, place, name, len(together), self._program, folders)
+        del self._tried[place]
+        self._said.discard("submitting")
         for member in together:
             member.remember(told | {"id": job_id})
             self._joined(member, job_id)
-            self._waiting[study.name].remove(member)
+            self._waiting[study.stored_name].remove(member)
 
     def _joined(self, member: ClusterTrial, job_id: str) -> None:
         member.id = job_id
@@ -206,8 +221,9 @@ class ClusterLauncher:
         """A trial whose job was submitted by another driver, also where its id was not written down.
 
         Raises:
-            SearcherError: The cluster does not answer, so that nothing is known of the job.
+            SearcherError: The job is elsewhere, or the cluster does not answer.
         """
+        _check_here(self.engine, job.study, told)
         found = ClusterTrial(job, self, lambda told: None)
         try:
             job_id = told.get("id") or self._jobs.named(Path(told["folder"]), told["name"])
@@ -234,7 +250,7 @@ class ClusterLauncher:
         if job_id not in self._over:
             return None
         since, end = self._over[job_id]
-        late = 0.0 if self._engine != "slurm" else LATEST if end.well else LATE
+        late = 0.0 if self.engine != "slurm" else LATEST if end.well else LATE
         return end if now - since >= late else None
 
     def _ask(self, now: float) -> None:
@@ -242,8 +258,11 @@ class ClusterLauncher:
         if not ids:
             return
         try:
-            self._over |= {job: (now, end) for job, end in self._jobs.ended(ids).items()}
+            ends, complaint = self._jobs.ended(ids)
+            self._over |= {job: (now, end) for job, end in ends.items()}
             self._said.discard("unreachable")
+            if complaint:
+                self._once("accounting", f"{complaint}; it is not known in full why jobs have ended")
         except Unreachable as error:
             self._once(
                 "unreachable",
@@ -252,7 +271,7 @@ class ClusterLauncher:
 
     def left(self, member: ClusterTrial, *, cancel: bool) -> None:
         """A trial has ended, or is to end: then its job is cancelled where it was the last in it."""
-        waiting = self._waiting.get(member.job.study.name, [])
+        waiting = self._waiting.get(member.job.study.stored_name, [])
         if member in waiting:
             waiting.remove(member)
         others = self._alive.get(member.id, set())
@@ -264,6 +283,8 @@ class ClusterLauncher:
             self._over.pop(member.id, None)
 
     def _cancel(self, job_id: str) -> None:
+        if "unreachable" in self._said:  # the trial has been told as well, in its folder
+            return
         try:
             self._jobs.cancel([job_id])
         except Unreachable as error:
@@ -285,6 +306,20 @@ class ClusterLauncher:
         if subject not in self._said:
             self._said.add(subject)
             self._say(line)
+
+
+def _check_here(engine: str, study: Study, told: dict[str, Any]) -> None:
+    """Whether what a driver has written down of a job means anything to this one.
+
+    Raises:
+        SearcherError: It does not.
+    """
+    there = told["engine"]
+    ways = f"or end them: searcher cancel {study.stored_name}"
+    if there != engine:
+        raise SearcherError(f"jobs of {study.stored_name} are left: go on with --cluster {there}, {ways}")
+    if there == "local" and told["host"] != gethostname():
+        raise SearcherError(f"jobs of {study.stored_name} are left on {told['host']}: go on there, {ways}")
 
 
 def cancel_jobs(left: Sequence[tuple[Path, dict[str, Any]]]) -> int:

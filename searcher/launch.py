@@ -4,8 +4,7 @@ import contextlib
 import multiprocessing
 import os
 import signal
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from multiprocessing import forkserver, resource_tracker
 from multiprocessing.connection import wait
@@ -14,8 +13,9 @@ from typing import Any, Protocol
 import torch
 
 from searcher import trial
-from searcher.errors import exit_reason
+from searcher.errors import SearcherError, exit_reason
 from searcher.measure import timed
+from searcher.signals import no_interrupt
 from searcher.study import Study
 from searcher.trial import Job, Killed, Outcome, Progress
 
@@ -39,7 +39,7 @@ def start_server() -> None:
     """Start the server that forks trials, so that it loads torch while the driver gets ready."""
     # The tracker's start unblocks SIGINT, so it must not happen inside the block.
     resource_tracker.ensure_running()
-    with _no_interrupt():
+    with no_interrupt():
         forkserver.ensure_running()
 
 
@@ -127,7 +127,15 @@ class Local:
         """Nothing waits."""
 
     def attach(self, job: Job, told: dict[str, Any]) -> None:
-        """None: it has ended with its driver."""
+        """Nothing of it is here.
+
+        Raises:
+            SearcherError: It runs on a cluster.
+        """
+        raise SearcherError(
+            f"jobs of {job.study.stored_name} are left: go on with --cluster {told['engine']}, or end them: "
+            f"searcher cancel {job.study.stored_name}"
+        )
 
     def wait(self, running: Sequence[RunningTrial], seconds: float) -> None:
         """Wait for a word on any of the pipes."""
@@ -140,7 +148,7 @@ class LocalTrial:
     def __init__(self, job: Job) -> None:
         self.job = job
         self._connection, theirs = _context.Pipe()
-        with _no_interrupt():
+        with no_interrupt():
             self._process = _context.Process(target=trial.main, args=(job, theirs), daemon=True)
             self._process.start()
         theirs.close()
@@ -188,16 +196,6 @@ class LocalTrial:
 def wait_for(trials: Sequence[LocalTrial], seconds: float) -> None:
     """Return when one of the trials has something to say, or after so many seconds."""
     wait([t._connection for t in trials], seconds)
-
-
-@contextmanager
-def _no_interrupt() -> Iterator[None]:
-    """A Ctrl-C goes to the whole foreground group; trials and their server leave it to the driver."""
-    mask = signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGINT])
-    try:
-        yield
-    finally:
-        signal.pthread_sigmask(signal.SIG_SETMASK, mask)
 
 
 def _how_it_ended(exitcode: int) -> str:

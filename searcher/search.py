@@ -4,7 +4,7 @@ import shutil
 import signal
 import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
@@ -15,7 +15,7 @@ from optuna.trial import FrozenTrial, TrialState
 from searcher import backends, driving, storage
 from searcher.ask import Asker, known_front
 from searcher.check import Space, check_parts, identify
-from searcher.errors import SearcherError, TrialError
+from searcher.errors import Cancelled, SearcherError, TrialError
 from searcher.launch import Launcher, RunningTrial
 from searcher.recipe import Recipe
 from searcher.recover import place, put_back, recover
@@ -38,7 +38,8 @@ def search(study: Study, runs: Path, launcher: Launcher, view: View, stored_in: 
 
     Raises:
         SearcherError: The study cannot be searched as it is, or another driver runs it.
-        KeyboardInterrupt: After Ctrl-C or `searcher cancel`, when nothing is half told.
+        KeyboardInterrupt: After Ctrl-C, when nothing is half told.
+        Cancelled: After `searcher cancel`.
     """
     return search_all([study], runs, launcher, view, stored_in)[0]
 
@@ -59,24 +60,27 @@ def search_all(
 
     Raises:
         SearcherError: A study cannot be searched as it is, or another driver runs it.
-        KeyboardInterrupt: After Ctrl-C or `searcher cancel`, when nothing is half told.
+        KeyboardInterrupt: After Ctrl-C, when nothing is half told.
+        Cancelled: After `searcher cancel`.
     """
-    with _first_interrupt() as interrupted, ExitStack() as held:
+    with _first_interrupt() as interrupted, ExitStack() as all_held:
         spaces = [check_parts(study) for study in studies]
         launcher.prepare()
         identities = [identify(study) for study in studies]
         backends.make_runs(runs)
+        all_held.enter_context(storage.room(runs))
         backends.choose(runs, stored_in, cluster=launcher.outlive)
-        held.enter_context(storage.room(runs))
-        drivers = [
-            held.enter_context(_driver(study, space, identity, runs, launcher, view))
-            for study, space, identity in zip(studies, spaces, identities, strict=True)
-        ]
-        _drive(drivers, launcher, interrupted)
-        cancelled = any(driver.cancelled for driver in drivers)
-    if interrupted.is_set() or cancelled:
+        held: dict[_Driver, ExitStack] = {}
+        for study, space, identity in zip(studies, spaces, identities, strict=True):
+            own = all_held.enter_context(ExitStack())
+            driver = own.enter_context(_driver(study, space, identity, runs, launcher, view))
+            held[driver] = own
+        _drive(held, launcher, interrupted)
+    if interrupted.is_set():
         raise KeyboardInterrupt
-    return [driver.state for driver in drivers]
+    if all(driver.cancelled for driver in held):
+        raise Cancelled
+    return [driver.state for driver in held]
 
 
 @contextmanager
@@ -97,26 +101,29 @@ def _driver(
             driver.end()
 
 
-def _drive(drivers: Sequence["_Driver"], launcher: Launcher, interrupted: threading.Event) -> None:
-    while not interrupted.is_set() and any(driver.alive for driver in drivers):
-        _fill(drivers, launcher, interrupted)
-        running = [r.process for driver in drivers for r in driver.state.running.values()]
-        launcher.wait(running, 0.25)
-        for driver in drivers:
-            driver.collect()
+def _drive(held: Mapping["_Driver", ExitStack], launcher: Launcher, interrupted: threading.Event) -> None:
+    """Let the drivers work until nothing is left to do; one that is cancelled ends at once."""
+    while not interrupted.is_set() and any(driver.alive for driver in held):
+        _fill(list(held), launcher, interrupted)
+        launcher.wait(_running(held), 0.25)
+        for driver, own in held.items():
+            if not driver.cancelled:
+                driver.collect()
+                if driver.cancelled:
+                    own.close()
 
 
-def _fill(drivers: Sequence["_Driver"], launcher: Launcher, interrupted: threading.Event) -> None:
-    """Start trials where there is room for them, one of each study in turn."""
-    wanting = list(drivers)
-    while wanting:
-        for driver in list(wanting):
-            running = [r.process for d in drivers for r in d.state.running.values()]
-            if launcher.room(running, driver.study) <= 0 or interrupted.is_set():
-                wanting = []
-                break
-            if not driver.start_one():
-                wanting.remove(driver)
+def _running(drivers: Iterable["_Driver"]) -> list[RunningTrial]:
+    return [running.process for driver in drivers for running in driver.state.running.values()]
+
+
+def _fill(drivers: list["_Driver"], launcher: Launcher, interrupted: threading.Event) -> None:
+    """Start trials where there is room for them, the next one of the study that has the fewest."""
+    wanting = drivers.copy()
+    while wanting and not interrupted.is_set():
+        driver = min(wanting, key=lambda d: len(d.state.running))
+        if launcher.room(_running(drivers), driver.study) <= 0 or not driver.start_one():
+            wanting.remove(driver)
     launcher.submit()
 
 
@@ -318,8 +325,9 @@ class _Driver:
         if self.rungs.arrive(trial.user_attrs["ordinal"], event.rung, point):
             running.process.go_on(event.rung)
             return True
-        running.process.stop()
+        # In this order: a driver that dies in between finds what it has decided.
         self._tell(trial, Stopped(event.rung))
+        running.process.stop()
         return False
 
     def _tell(self, trial: optuna.Trial, outcome: Outcome) -> None:

@@ -48,17 +48,30 @@ def journal(runs: Path) -> optuna.Study:
 @pytest.mark.parametrize("torn", ['{"op_code": 4, "worker', "{", "\x00\x00\x00"])
 def test_a_line_that_a_crash_has_torn_is_cut_off(tmp_path: Path, torn: str):
     backends.choose(tmp_path, "journal")
-    journal(tmp_path).add_trial(optuna.trial.create_trial(value=1.0))
+    study = journal(tmp_path)
+    study.add_trial(optuna.trial.create_trial(value=1.0))
     path = tmp_path / "optuna.journal"
     whole = path.read_bytes()
     with path.open("a") as file:
         file.write(torn)
-    study = journal(tmp_path)
-    assert path.read_bytes().startswith(whole)
-    assert len(study.trials) == 1
+    # Also by whoever had opened the file before.
+    assert len(optuna.load_study(study_name="s", storage=backends.open_storage(tmp_path)).trials) == 1
     study.add_trial(optuna.trial.create_trial(value=2.0))
+    assert path.read_bytes().startswith(whole)
     assert [t.value for t in journal(tmp_path).trials] == [1.0, 2.0]
     assert all(json.loads(line) for line in path.read_text().splitlines())
+
+
+def test_a_lock_that_a_killed_writer_has_left_is_taken(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.chdir(tmp_path)
+    Path("runs").mkdir()
+    Path("runs/optuna.journal").write_text('{"torn')
+    Path("runs/optuna.journal.lock").touch()
+    lock = backends._Lock(Path("runs/optuna.journal"))
+    lock.grace_period = 1
+    assert lock.acquire()
+    lock.release()
+    assert Path("runs/optuna.journal").read_text() == ""
 
 
 def test_a_journal_that_only_may_be_read_is_left_alone(tmp_path: Path):

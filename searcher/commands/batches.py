@@ -62,7 +62,7 @@ def batch(
     trials = sum(study.budget.trials for study in searched)
     console.print(f"{len(names)} studies, {trials} trials, {launcher.workers} at a time", highlight=False)
     with (
-        stopped_by_ctrl_c(goes_on(launcher, "--all")),
+        stopped_by_ctrl_c(goes_on(launcher, " ".join(names))),
         BatchView(console) as view,
     ):
         states = search_all(searched, runs_dir, launcher, view, storage)
@@ -106,5 +106,6 @@ def cancel(
     if bool(studies) == every:
         raise SearcherError("name the studies to cancel, or say --all")
     stored = storage.stored_names(runs_dir)
-    for name in [storage.resolve(runs_dir, name)[0] for name in studies or stored]:
-        typer.echo(f"{name}: {cancel(runs_dir, name)}")
+    names = [storage.resolve(runs_dir, name)[0] for name in studies or stored]
+    for name, done in cancel(runs_dir, names):
+        typer.echo(f"{name}: {done}")

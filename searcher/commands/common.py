@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from searcher.errors import SearcherError
+from searcher.errors import Cancelled, SearcherError
 
 if TYPE_CHECKING:
     import optuna
@@ -86,6 +86,9 @@ def stopped_by_ctrl_c(goes_on: str) -> Iterator[None]:
     """Within it Ctrl-C is no accident: says how it goes on; exit status 130."""
     try:
         yield
+    except Cancelled:
+        typer.echo("cancelled; the same command begins again where it was")
+        raise typer.Exit(130) from None
     except KeyboardInterrupt:
         typer.echo(f"stopped: {goes_on}")
         raise typer.Exit(130) from None

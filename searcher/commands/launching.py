@@ -101,7 +101,12 @@ def launched(
         SearcherError: There is no Slurm here.
     """
     from searcher.launch import Local, default_workers
+    from searcher.measure import timed
 
+    alone = [study for study in studies if timed(study.measured())]
+    shared = [study.stored_name for study in alone if study.cluster.trials_per_gpu > 1]
+    if shared:
+        raise SearcherError(f"{', '.join(shared)}: trials that are timed cannot share a GPU (trials_per_gpu)")
     if not cluster:
         return Local(workers or min(default_workers(study) for study in studies))
     # Not before: a search on this machine does without submitit.
@@ -110,7 +115,7 @@ def launched(
     def say(line: str) -> None:
         console.print(line, style="yellow", highlight=False)
 
-    jobs = workers or max(study.cluster.jobs for study in studies)
+    jobs = workers or (1 if alone and cluster == "local" else max(s.cluster.jobs for s in studies))
     return ClusterLauncher(cluster, jobs, min(study.cluster.poll for study in studies), say)
 
 

@@ -1,6 +1,5 @@
 """Slurm's own commands: which jobs it knows by name, which are over and why."""
 
-import getpass
 import re
 import shutil
 import subprocess
@@ -9,8 +8,9 @@ from dataclasses import dataclass
 
 from searcher.errors import SearcherError, exit_reason
 
-PATIENCE = 60
-"""Seconds that a command may take."""
+PATIENCE = 15
+"""Seconds that a command may take: the driver waits for it."""
+_SQUEUE = ("squeue", "--noheader", "--states=all", "--me")
 _RUNNING = {
     "PENDING",
     "RUNNING",
@@ -54,58 +54,41 @@ def check() -> None:
 
 
 def named(name: str) -> str | None:
-    """The id of the job of a name, of this user's.
+    """The id of the job of a name, of this user's; the controller forgets a job minutes after its end.
 
     Raises:
-        Unreachable: Neither squeue nor sacct answers.
+        Unreachable: squeue does not answer.
     """
-    mine = f"--user={getpass.getuser()}"
-    ids = _ask(["squeue", "--noheader", "--states=all", mine, f"--name={name}", "--format=%A"]).split()
-    if not ids:
-        accounted = [
-            "sacct",
-            "-X",
-            "-n",
-            "-P",
-            mine,
-            "--starttime=now-30days",
-            f"--name={name}",
-            "-o",
-            "JobIDRaw",
-        ]
-        ids = _ask(accounted).split()
+    ids = _ask([*_SQUEUE, f"--name={name}", "--format=%A"]).split()
     return ids[-1] if ids else None
 
 
-def ended(ids: Sequence[str]) -> dict[str, End]:
-    """Why jobs are over, of those that are; what Slurm does not know at all is over as well.
+def ended(ids: Sequence[str]) -> tuple[dict[str, End], str]:
+    """Why jobs are over, of those that are, and what is wrong with accounting, if anything.
+
+    squeue says which jobs are not over; of the others sacct knows why, and its exit code.
 
     Raises:
-        Unreachable: Slurm does not answer.
+        Unreachable: squeue does not answer.
     """
-    states = _accounted(ids)
-    unknown = [i for i in ids if i not in states]
-    if unknown:
-        states |= _queued(unknown)
-    found = {}
-    for job_id in ids:
-        state, code = states.get(job_id, ("UNKNOWN", ""))
-        if state.split()[0] not in _RUNNING:
-            found[job_id] = _end(state, code)
-    return found
+    rows = _rows(_ask([*_SQUEUE, "--format=%A|%T"]), 2)
+    queued = {job: (state, "") for job, state in rows}
+    over = {i: queued.get(i, ("UNKNOWN", "")) for i in ids}
+    over = {i: state for i, state in over.items() if state[0] not in _RUNNING}
+    if not over:
+        return {}, ""
+    complaint = ""
+    try:
+        told = _accounted(list(over))
+        over |= {i: state for i, state in told.items() if state[0].split()[0] not in _RUNNING}
+    except Unreachable as error:
+        complaint = str(error)
+    return {i: _end(*state) for i, state in over.items()}, complaint
 
 
 def _accounted(ids: Sequence[str]) -> dict[str, tuple[str, str]]:
-    """States by accounting. It lags behind, so that a job may not be there yet."""
     asked = ["sacct", "-X", "-n", "-P", "-o", "JobIDRaw,State,ExitCode", f"--jobs={','.join(ids)}"]
     return {job: (state, code) for job, state, code in _rows(_ask(asked), 3)}
-
-
-def _queued(ids: Sequence[str]) -> dict[str, tuple[str, str]]:
-    """States by the controller, which forgets a job minutes after its end."""
-    mine = f"--user={getpass.getuser()}"
-    rows = _rows(_ask(["squeue", "--noheader", "--states=all", mine, "--format=%A|%T"]), 2)
-    return {job: (state, "") for job, state in rows if job in set(ids)}
 
 
 def cancel(ids: Iterable[str]) -> None:
@@ -126,9 +109,12 @@ def _rows(text: str, columns: int) -> list[list[str]]:
 
 def _ask(command: Sequence[str]) -> str:
     try:
-        answer = subprocess.run(command, capture_output=True, text=True, timeout=PATIENCE, check=False)
-    except FileNotFoundError:
-        raise Unreachable(f"{command[0]} is not here") from None
+        # In a session of its own, which Ctrl-C does not reach.
+        answer = subprocess.run(
+            command, capture_output=True, text=True, timeout=PATIENCE, check=False, start_new_session=True
+        )
+    except OSError as error:
+        raise Unreachable(f"{command[0]} cannot be called: {error.strerror}") from None
     except subprocess.TimeoutExpired:
         raise Unreachable(f"{command[0]} did not answer within {PATIENCE} s") from None
     if answer.returncode:
@@ -150,7 +136,7 @@ def _end(state: str, code: str) -> End:
         case ["NODE_FAIL" | "BOOT_FAIL", *_]:
             return End("its node failed")
         case ["FAILED", *_]:
-            return End(_exit(code))
+            return End(_exit(code) if code else "its job failed")
         case ["COMPLETED", *_]:
             return End("its job has ended without a result", well=True)
         case ["UNKNOWN", *_]:

@@ -7,18 +7,21 @@ import signal
 import subprocess
 import time
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, Protocol
 
 import submitit
-from submitit.core.utils import FailedJobError, JobPaths
+from submitit.core.utils import FailedJobError, FailedSubmissionError, JobPaths
 
 from searcher.cluster import Cluster
 from searcher.engines import slurm
 from searcher.errors import SearcherError
+from searcher.signals import no_interrupt
 
 Function = Callable[..., None]
+_PASSING = ("timed out", "unable to contact", "temporarily", "try again", "submitjoblimit", "submit limit")
+"""What sbatch says of itself or of a limit, and not of what was asked for."""
 
 
 class Jobs(Protocol):
@@ -39,8 +42,8 @@ class Jobs(Protocol):
     def named(self, folder: Path, name: str) -> str | None:
         """The id of a job by its folder and name, if it was submitted."""
 
-    def ended(self, ids: Sequence[str]) -> dict[str, slurm.End]:
-        """Why jobs are over, of those that are.
+    def ended(self, ids: Sequence[str]) -> tuple[dict[str, slurm.End], str]:
+        """Why jobs are over, of those that are; and what stands in the way of knowing more.
 
         Raises:
             Unreachable: It cannot be known at the moment.
@@ -79,14 +82,19 @@ class SlurmJobs:
             # A driver tells what was preempted and submits it again itself.
             additional_parameters={"no-requeue": True} | memory,
             # Since Slurm 22.05 a step does not inherit the processors of a task.
-            srun_args=[f"--cpus-per-task={cluster.cpus}"],
+            # Of trials that share a job one may end long before the others, or be killed.
+            srun_args=[f"--cpus-per-task={cluster.cpus}", "--wait=0", "--kill-on-bad-exit=0"],
             **{key: value for key, value in wanted.items() if value is not None},
         )
         try:
-            with contextlib.redirect_stderr(io.StringIO()):  # it prints what sbatch said as well
+            # It prints what sbatch said as well.
+            with no_interrupt(), _not_of_this_job(), contextlib.redirect_stderr(io.StringIO()):
                 return str(executor.submit(function, *args).job_id)
-        except (FailedJobError, subprocess.CalledProcessError) as error:
-            raise SearcherError(f"Slurm refuses the job: {_said(str(error))}") from error
+        except (FailedJobError, FailedSubmissionError, subprocess.CalledProcessError) as error:
+            said = _said(str(error))
+            if any(word in said.lower() for word in _PASSING):
+                raise slurm.Unreachable(f"sbatch: {said}") from error
+            raise SearcherError(f"Slurm refuses the job: {said}") from error
 
     def named(self, folder: Path, name: str) -> str | None:
         """Ask Slurm for the name; a submission that was cut off is finished."""
@@ -95,13 +103,26 @@ class SlurmJobs:
             _finish(folder, found)
         return found
 
-    def ended(self, ids: Sequence[str]) -> dict[str, slurm.End]:
-        """Ask sacct, or squeue where that does not answer."""
+    def ended(self, ids: Sequence[str]) -> tuple[dict[str, slurm.End], str]:
+        """Ask squeue, and sacct for the reasons."""
         return slurm.ended(ids)
 
     def cancel(self, ids: Sequence[str]) -> None:
         """By scancel."""
         slurm.cancel(ids)
+
+
+@contextlib.contextmanager
+def _not_of_this_job() -> Iterator[None]:
+    """Without what Slurm has told a driver that is a job itself: sbatch would pass it on to the trial's."""
+    prefixes = ("SLURM_", "SBATCH_", "SRUN_")
+    own = {k: v for k, v in os.environ.items() if k.startswith(prefixes) and k != "SLURM_CONF"}
+    for key in own:
+        del os.environ[key]
+    try:
+        yield
+    finally:
+        os.environ.update(own)
 
 
 def _said(text: str) -> str:
@@ -115,7 +136,7 @@ def _finish(folder: Path, job_id: str) -> None:
     """Give the job its function, where its submitter died between sbatch and the last step of submitit's."""
     wanted = JobPaths(folder, job_id=job_id).submitted_pickle
     written = [path for path in folder.glob("*.pkl") if "_" not in path.stem]
-    if not wanted.exists() and len(written) == 1:
+    if not wanted.exists() and written:  # one for each attempt, all the same
         written[0].rename(wanted)
 
 
@@ -145,9 +166,9 @@ class LocalJobs:
             return (folder / name).read_text() or None
         return None
 
-    def ended(self, ids: Sequence[str]) -> dict[str, slurm.End]:
+    def ended(self, ids: Sequence[str]) -> tuple[dict[str, slurm.End], str]:
         """Those whose controller is gone."""
-        return {i: slurm.End("its process ended without a result") for i in ids if not _alive(i)}
+        return {i: slurm.End("its process ended without a result") for i in ids if not _alive(i)}, ""
 
     def cancel(self, ids: Sequence[str]) -> None:
         """Kill each job's tasks, then its controller, and wait for them."""
@@ -162,7 +183,7 @@ class LocalJobs:
 
 def _submitted(executor: submitit.LocalExecutor, function: Function, *args: Any) -> str:
     """Submit and forget: the processes outlive this one, which must not warn that they run."""
-    with warnings.catch_warnings():
+    with no_interrupt(), warnings.catch_warnings():
         warnings.simplefilter("ignore", ResourceWarning)
         return str(executor.submit(function, *args).job_id)
 
@@ -205,15 +226,15 @@ class DebugJobs:
         """None: nothing outlives the driver."""
         return None
 
-    def ended(self, ids: Sequence[str]) -> dict[str, slurm.End]:
+    def ended(self, ids: Sequence[str]) -> tuple[dict[str, slurm.End], str]:
         """Run the first that was not run."""
         for job_id in ids:
             job = self._jobs.get(job_id)
             if job is not None and not job.cancelled:
                 job.exception()
                 del self._jobs[job_id]
-                return {job_id: slurm.End("it ended without a result")}
-        return {i: slurm.End("it was cancelled") for i in ids}
+                return {job_id: slurm.End("it ended without a result")}, ""
+        return {i: slurm.End("it was cancelled") for i in ids}, ""
 
     def cancel(self, ids: Sequence[str]) -> None:
         """Leave out what was not run."""

@@ -25,7 +25,8 @@ from tests.test_search import outcomes, states, until
 STUDY = StudyFile("micronet").study("digits")
 RECIPE = Recipe(model=Model(name="densenet", args={}), stages=(Train(),))
 ASKED = ["run", "--study", "tiny", "--cluster", "local", "--workers", "2", "--set", "budget.trials=3"]
-LONG = ["--set", "budget.epochs=40"]
+EPOCHS, ENDLESS = 40, 100_000
+LONG = ["--set", f"budget.epochs={EPOCHS}"]
 
 
 def found(place: Path) -> list[optuna.trial.FrozenTrial]:
@@ -49,16 +50,28 @@ def tasks(place: Path) -> list[int]:
     return pids
 
 
-@pytest.fixture
-def driver(place: Path) -> Iterator[subprocess.Popen[bytes]]:
+def started(place: Path, epochs: int) -> Iterator[subprocess.Popen[bytes]]:
     """A search by jobs in the background; it and its jobs end with the test."""
+    asked = command(*ASKED, "--set", f"budget.epochs={epochs}")
     with (place / "driver.log").open("w") as log:
-        running = subprocess.Popen(command(*ASKED, *LONG), cwd=place, stdout=log, stderr=log)
+        running = subprocess.Popen(asked, cwd=place, stdout=log, stderr=log)
         yield running
         running.kill()
         running.wait()
     for pid in tasks(place):
         os.kill(pid, signal.SIGKILL)
+
+
+@pytest.fixture
+def driver(place: Path) -> Iterator[subprocess.Popen[bytes]]:
+    """One whose trials take some seconds."""
+    yield from started(place, EPOCHS)
+
+
+@pytest.fixture
+def endless(place: Path) -> Iterator[subprocess.Popen[bytes]]:
+    """One whose trials do not end within a test."""
+    yield from started(place, ENDLESS)
 
 
 def test_a_driver_that_is_killed_finds_its_jobs_again(
@@ -93,29 +106,37 @@ def test_a_job_that_is_killed_is_tried_again(place: Path, driver: subprocess.Pop
     assert again.user_attrs["attempt"] == 1
 
 
-def test_cancelled_from_another_process(place: Path, searcher: Searcher, driver: subprocess.Popen[bytes]):
+def test_cancelled_from_another_process(place: Path, searcher: Searcher, endless: subprocess.Popen[bytes]):
     until(lambda: len(tasks(place)) == 2)
     running = tasks(place)
-    assert f"pid {driver.pid}" in " ".join(searcher("status").stdout.split())
+    assert f"pid {endless.pid}" in " ".join(searcher("status").stdout.split())
     result = searcher("cancel", "tiny")
     assert result.returncode == 0, result.stderr
-    assert f"pid {driver.pid}" in result.stdout
-    assert driver.wait(30) == 130
+    assert f"pid {endless.pid}" in result.stdout
+    assert endless.wait(30) == 130
+    assert "cancelled; the same command" in (place / "driver.log").read_text()
     until(lambda: not any(Path(f"/proc/{pid}").exists() for pid in running), 20)
     assert states(place) == {"FAIL": 2, "WAITING": 2}
     assert "nothing runs" in searcher("cancel", "--all").stdout
 
 
 def test_jobs_without_a_driver_are_cancelled(
-    place: Path, searcher: Searcher, driver: subprocess.Popen[bytes]
+    place: Path, searcher: Searcher, endless: subprocess.Popen[bytes]
 ):
     until(lambda: len(tasks(place)) == 2)
     running = tasks(place)
-    driver.send_signal(signal.SIGINT)
-    assert driver.wait(60) == 130
+    endless.send_signal(signal.SIGINT)
+    assert endless.wait(60) == 130
     assert "its jobs go on" in (place / "driver.log").read_text()
     assert tasks(place) == running
+    # A driver of this machine does not train again what runs elsewhere.
+    refused = searcher("run", "--study", "tiny", "--set", f"budget.epochs={ENDLESS}")
+    assert refused.returncode == 2
+    assert "go on with --cluster local, or end them: searcher cancel tiny@digits" in refused.stderr
+    assert tasks(place) == running
     assert "2 jobs without a driver are cancelled" in searcher("cancel", "tiny").stdout
+    assert states(place) == {"FAIL": 2, "WAITING": 2}
+    assert "nothing runs" in searcher("cancel", "tiny").stdout
     until(lambda: not any(Path(f"/proc/{pid}").exists() for pid in running), 20)
 
 
@@ -148,7 +169,7 @@ def test_a_job_whose_id_was_not_written_down_is_found_by_its_name(tmp_path: Path
     )
     assert LocalJobs().named(folder, "searcher-a-0-1") == job_id
     assert LocalJobs().named(folder, "searcher-a-0-2") is None
-    until(lambda: marker.exists() and job_id in LocalJobs().ended([job_id]), 60)
+    until(lambda: marker.exists() and job_id in LocalJobs().ended([job_id])[0], 60)
 
 
 # --- what is said through files ---

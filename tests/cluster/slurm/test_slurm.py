@@ -219,9 +219,10 @@ def test_a_job_takes_no_longer_than_its_time(slurm: Ask, place: Path, driver: Dr
 def test_accounting_that_does_not_answer_is_said_once(slurm: Ask, place: Path, driver: Driver):
     conf = Path(os.environ["SLURM_CONF"]).parent
     pid = int((conf / "pid" / "slurmdbd").read_text())
-    running = driver("run", "--study", "tiny", *QUICK, "--workers", "2", "--set", "budget.epochs=10")
+    running = driver("run", "--study", "tiny", *QUICK, "--workers", "2", "--set", "budget.epochs=40")
     until(lambda: bool(steps()), 60)
     os.kill(pid, signal.SIGKILL)
+    os.kill(steps()[0], signal.SIGKILL)
     try:
         code = running.wait(240)
     finally:
@@ -230,6 +231,7 @@ def test_accounting_that_does_not_answer_is_said_once(slurm: Ask, place: Path, d
     assert code == 0, log
     assert log.count("sacct cannot be reached") == 1, log
     check_counts(place, slurm, "tiny")
+    assert states(place)["FAIL"] == 1
     until(lambda: "loop" in slurm("sh", "-c", "sacctmgr -n show cluster || true"), 60)
 
 
