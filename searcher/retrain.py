@@ -223,5 +223,6 @@ class _Seed:
         quality = on_split(self.file.metrics())
         every = [*quality, *scores, *(Metric(metric=name) for name in COMPARED)]
         measurement = self._measurement(network)
-        detections: dict[str, float] = measurement.circumstances.get(DETECTIONS, {})
-        return detections | measure(measurement, every)
+        figures = measure(measurement, every)
+        # Of a detector all of COCO's figures are known by then.
+        return {**measurement.circumstances.get(DETECTIONS, {}), **figures}

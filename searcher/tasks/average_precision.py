@@ -74,8 +74,9 @@ class Evaluation:
 
     @property
     def figures(self) -> dict[str, float]:
-        """All of them by name, those of a class as ``map:person``; without those of nothing annotated."""
+        """All of them by name, those of a class, where there are several, as ``map:person``; no NaN."""
         one, ten, hundred = self.ar
+        classes = self.classes if len(self.classes) > 1 else {}
         every = {
             "map": self.map,
             "map50": self.map50,
@@ -86,8 +87,8 @@ class Evaluation:
             "ar1": one,
             "ar10": ten,
             "ar100": hundred,
-            **{f"map:{name}": found for name, (found, _) in self.classes.items()},
-            **{f"map50:{name}": found for name, (_, found) in self.classes.items()},
+            **{f"map:{name}": found for name, (found, _) in classes.items()},
+            **{f"map50:{name}": found for name, (_, found) in classes.items()},
         }
         return {name: value for name, value in every.items() if not math.isnan(value)}
 
