@@ -1,5 +1,6 @@
 """A chart of step curves as SVG, for pages that are read without JavaScript."""
 
+import statistics
 from collections.abc import Mapping, Sequence
 from xml.sax.saxutils import escape
 
@@ -8,21 +9,36 @@ COLOURS = ("#4269d0", "#efb118", "#ff725c", "#6cc5b0", "#3ca951", "#ff8ab7", "#a
 Curve = Sequence[tuple[float, float]]
 
 
-def steps(curves: Mapping[str, Sequence[Curve]], *, title: str, across: str, up: str) -> str:
-    """Curves that rise by steps, several of each name in its colour, as the text of an SVG file.
+SHOWN = 0.12
+"""Of the highest value, the share that the axis shows: what is lower is the beginning of a search."""
+
+
+def median(curves: Sequence[Curve]) -> Curve:
+    """The median of step curves at every x, which is 0 before a curve begins; to the median of their ends."""
+    end = statistics.median(curve[-1][0] for curve in curves)
+    every = sorted({x for curve in curves for x, _ in curve if x <= end} | {end})
+    return [(x, statistics.median(_at(curve, x) for curve in curves)) for x in every]
+
+
+def _at(curve: Curve, x: float) -> float:
+    return next((y for begun, y in reversed(curve) if begun <= x), 0.0)
+
+
+def steps(curves: Mapping[str, Curve], *, title: str, across: str, up: str) -> str:
+    """Curves that rise by steps, each in its colour, as the text of an SVG file.
 
     Args:
-        curves: By name, curves of points (x, y) with rising x.
+        curves: By name, points (x, y) with rising x.
         title: Above the chart.
         across: What x is, with its unit.
         up: What y is.
     """
-    points = [point for found in curves.values() for curve in found for point in curve]
-    right, low = max(x for x, _ in points), min(y for _, y in points)
-    high = max(y for _, y in points)
+    points = [point for curve in curves.values() for point in curve]
+    right, high = max(x for x, _ in points), max(y for _, y in points)
+    low = max(min(y for _, y in points), (1 - SHOWN) * high)
 
     def place(x: float, y: float) -> tuple[float, float]:
-        share = (y - low) / ((high - low) or 1)
+        share = max(0.0, y - low) / ((high - low) or 1)
         return LEFT + (WIDTH - LEFT - RIGHT) * x / right, HEIGHT - BOTTOM - (HEIGHT - TOP - BOTTOM) * share
 
     parts = [
@@ -38,11 +54,10 @@ def steps(curves: Mapping[str, Sequence[Curve]], *, title: str, across: str, up:
         parts.append(f'<line x1="{LEFT}" x2="{WIDTH - RIGHT}" y1="{y:.1f}" y2="{y:.1f}" stroke="#dddddd"/>')
         parts.append(_text(x - 8, HEIGHT - BOTTOM + 16, f"{share * right:.3g}"))
         parts.append(_text(8, y + 4, f"{low + share * (high - low):.3g}"))
-    for number, (name, found) in enumerate(curves.items()):
+    for number, (name, curve) in enumerate(curves.items()):
         colour = COLOURS[number % len(COLOURS)]
-        for curve in found:
-            path = _path([place(x, y) for x, y in curve])
-            parts.append(f'<path d="{path}" fill="none" stroke="{colour}" stroke-width="1.5"/>')
+        path = _path([place(x, y) for x, y in curve])
+        parts.append(f'<path d="{path}" fill="none" stroke="{colour}" stroke-width="2"/>')
         y = TOP + 20 * number + 10
         parts.append(
             f'<rect x="{WIDTH - RIGHT + 16}" y="{y - 9}" width="12" height="10" fill="{colour}"/>'

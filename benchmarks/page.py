@@ -42,7 +42,8 @@ def main() -> None:
     for name, result in results.items():
         parts += [f"## {name}\n", _about(name), *_tables(result), _circumstances(name, result)]
         if "traces" in result:
-            (DOCS / f"{name}.svg").write_text(chart.steps(result["traces"], **result["axes"]))
+            medians = {method: chart.median(found) for method, found in result["traces"].items()}
+            (DOCS / f"{name}.svg").write_text(chart.steps(medians, **result["axes"]))
             parts.append(f"![{result['axes']['title']}]({name}.svg)\n")
         note = HERE / "notes" / f"{name}.md"
         if note.is_file():

@@ -137,7 +137,7 @@ def summary(methods: list[str], seeds: int, task: str) -> dict[str, Any]:
         "loads": {m: {s: r["load"] for s, r in found.items()} for m, found in results.items()},
         "traces": {m: list(found.values()) for m, found in curves.items()},
         "axes": {
-            "title": f"Dominated hypervolume on {task}, a curve a seed",
+            "title": f"Dominated hypervolume on {task}, median of the seeds",
             "across": "processor seconds",
             "up": f"share of the box of top-1 0 to 1 and score 0 to {BOUND}",
         },

@@ -178,6 +178,28 @@ def test_a_job_that_was_submitted_but_not_written_down_is_found_by_its_name(
     assert accounted(slurm).count(again.user_attrs["job"]["name"]) == 1
 
 
+@pytest.mark.parametrize("comes_through", [True, False])
+def test_a_submission_that_timed_out_is_made_once(
+    slurm: Ask, place: Path, driver: Driver, comes_through: bool
+):
+    # The real sbatch, of whose first call the answer is lost, or which it does not reach.
+    late, told = place / "bin" / "sbatch", place / "told"
+    late.parent.mkdir()
+    real = slurm("which", "sbatch").strip()
+    first = f'"{real}" "$@" >/dev/null' if comes_through else "true"
+    error = "sbatch: error: Batch job submission failed: Socket timed out on send/recv operation"
+    again = f'[ -e "{told}" ] && exec "{real}" "$@"'
+    late.write_text(f'#!/bin/bash\n{again}\ntouch "{told}"\n{first}\necho "{error}" >&2\nexit 1\n')
+    late.chmod(0o755)
+    asked = ("run", "--study", "tiny", *QUICK, "--workers", "1", "--set", "budget.trials=1")
+    assert driver(*asked, path=late.parent).wait(120) == 0, (place / "driver.log").read_text()
+    log = (place / "driver.log").read_text()
+    assert log.count("jobs are submitted when it answers again") == 1, log
+    assert states(place) == {"COMPLETE": 1}
+    name = trials(place, "tiny")[0].user_attrs["job"]["name"]
+    until(lambda: accounted(slurm).count(name) == 1, 30)
+
+
 def test_out_of_memory_is_told_and_tried_twice_again(slurm: Ask, place: Path, driver: Driver):
     asked = ("run", "--study", "tiny", *QUICK, "--mem", "120M", "--set", "budget.trials=1")
     assert driver(*asked).wait(120) == 1
