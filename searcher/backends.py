@@ -64,7 +64,7 @@ def choose(runs: Path, asked: str | None, *, cluster: bool = False) -> None:
             f"--storage {asked}: expected sqlite, journal or a URL postgresql://USER@HOST/DATABASE"
             f"{nearest(asked, [SQLITE, JOURNAL, POSTGRESQL])}"
         )
-    with _making_tables(runs):
+    with _alone(runs):
         before = _choice(runs)
         if before is None:
             _settle(runs, asked or _fitting(runs, cluster=cluster))
@@ -140,7 +140,7 @@ def open_storage(runs: Path) -> BaseStorage:
     try:
         if _is_url(choice):
             return RDBStorage(_with_driver(choice), engine_kwargs={"pool_pre_ping": True})
-        with _making_tables(runs):
+        with _alone(runs):
             url = f"sqlite:///{runs / _DATABASE}"
             return RDBStorage(url, engine_kwargs={"connect_args": {"timeout": 60}})
     except ImportError as error:
@@ -159,8 +159,8 @@ def _with_driver(url: str) -> str:
 
 
 @contextmanager
-def _making_tables(runs: Path) -> Iterator[None]:
-    """Keep others out: whoever opens a new storage makes its tables, two at once would both."""
+def _alone(runs: Path) -> Iterator[None]:
+    """Keep others out: whoever comes first settles where trials are stored, and makes the tables."""
     try:
         lock = (runs / _LOCK).open("a")
     except OSError:  # only reading is possible here

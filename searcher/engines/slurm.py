@@ -3,7 +3,7 @@
 import re
 import shutil
 import subprocess
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from searcher.errors import SearcherError, exit_reason
@@ -20,8 +20,13 @@ _RUNNING = {
     "RESIZING",
     "SUSPENDED",
     "STAGE_OUT",
+    "REQUEUE_HOLD",
+    "REQUEUE_FED",
+    "SIGNALING",
+    "SPECIAL_EXIT",
+    "STOPPED",
+    "RESV_DEL_HOLD",
 }
-_RUNNING |= {"REQUEUE_HOLD", "REQUEUE_FED", "SIGNALING", "SPECIAL_EXIT", "STOPPED", "RESV_DEL_HOLD"}
 
 
 class Unreachable(Exception):
@@ -91,15 +96,13 @@ def _accounted(ids: Sequence[str]) -> dict[str, tuple[str, str]]:
     return {job: (state, code) for job, state, code in _rows(_ask(asked), 3)}
 
 
-def cancel(ids: Iterable[str]) -> None:
+def cancel(ids: Sequence[str]) -> None:
     """End jobs; those that are over already do not matter.
 
     Raises:
         Unreachable: Slurm does not answer.
     """
-    wanted = sorted(set(ids))
-    if wanted:
-        _ask(["scancel", "--quiet", *wanted])
+    _ask(["scancel", "--quiet", *ids])
 
 
 def _rows(text: str, columns: int) -> list[list[str]]:
