@@ -17,8 +17,9 @@ from searcher.indicators import Hypervolume, hypervolume
 from searcher.jobs import FOLDER
 from searcher.live import duration
 from searcher.recover import place
+from searcher.report import complete_trials, state
 from searcher.study import Study
-from searcher.tell import INFEASIBLE
+from searcher.tell import INFEASIBLE, STOPPED
 
 RECENT = 20
 """The trials that ended last, whose pace the time left is estimated by."""
@@ -78,11 +79,11 @@ def status(runs: Path, name: str) -> Status:
     stored, study = storage.load(runs, name)
     trials = stored.get_trials(deepcopy=False)
     promoted = {t.user_attrs.get("promoted_from") for t in trials}
-    complete = [t for t in trials if t.state == TrialState.COMPLETE]
-    pruned = [t for t in trials if t.state == TrialState.PRUNED]
-    infeasible = [t for t in pruned if t.user_attrs.get("outcome") == INFEASIBLE]
-    stopped = [t for t in pruned if t.number not in promoted and t not in infeasible]
-    failed = [t for t in trials if t.state == TrialState.FAIL and t.user_attrs.get("outcome") == "failed"]
+    ended = [t for t in trials if t.state.is_finished()]
+    complete = complete_trials(stored)
+    infeasible = [t for t in ended if state(t) == INFEASIBLE]
+    stopped = [t for t in ended if state(t) == STOPPED and t.number not in promoted]
+    failed = [t for t in ended if state(t) == "failed"]
     under_way = [t for t in trials if t.state == TrialState.RUNNING]
     queued = [t for t in under_way if "job" in t.user_attrs and not _begun(runs / name, t)]
     driven_by = driver(runs / name)
