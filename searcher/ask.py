@@ -1,5 +1,6 @@
 """What a search tries next."""
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,9 @@ from searcher.study import Study
 
 FEWEST = 10
 """Complete trials from which on the front is worth staying near."""
+
+PREFIX_OF, VARIANT_OF = "prefix_of", "variant_of"
+"""Attributes of a trial: the number of the one whose first stages or whose trained network it has."""
 
 
 class Asker:
@@ -39,25 +43,26 @@ class Asker:
         """Put a trial's parameters back, to be asked for as a trial of the same ordinal."""
         before = self._trials()[number]
         params = before.system_attrs.get("fixed_params", {}) | before.params
+        stay = {key: value for key, value in before.user_attrs.items() if key in (PREFIX_OF, VARIANT_OF)}
         attrs = {"ordinal": before.user_attrs["ordinal"], "attempt": before.user_attrs.get("attempt", 0)}
-        self._stored.enqueue_trial(params, user_attrs=attrs | reason)
+        self._stored.enqueue_trial(params, user_attrs=stay | attrs | reason)
+
+    def known(self) -> optuna.Trial | None:
+        """A trial of the next known configuration, if there is one left."""
+        ordinal = self._ordinal()
+        return self.given(self._known[ordinal]) if ordinal < len(self._known) else None
+
+    def given(self, params: Mapping[str, Any], **attrs: Any) -> optuna.Trial:
+        """A trial of given parameters; the sampler draws those that are missing."""
+        ordinal = self._ordinal()
+        self._stored.enqueue_trial(dict(params), user_attrs={"ordinal": ordinal} | attrs)
+        return self._ask(ordinal)
 
     def new(self, points: Front) -> optuna.Trial:
-        """A trial of the next known configuration, or one around a trained prefix, or a new one."""
-        trials = self._trials()
-        ordinal = sum(not retried(t) for t in trials)
-        attrs: dict[str, Any] = {"ordinal": ordinal}
-        params: dict[str, Any] = {}
-        if ordinal < len(self._known):
-            params = self._known[ordinal]
-        else:
-            complete = sum(t.state == TrialState.COMPLETE for t in trials)
-            parent = self._parent(ordinal, points) if complete >= FEWEST else None
-            if parent:
-                params = parent[1]
-                attrs["prefix_of"] = parent[0]
-        self._stored.enqueue_trial(params, user_attrs=attrs)
-        return self._ask(ordinal)
+        """A trial around a trained prefix, or one that is new from its first stage on."""
+        complete = sum(t.state == TrialState.COMPLETE for t in self._trials())
+        parent = self._parent(self._ordinal(), points) if complete >= FEWEST else None
+        return self.given(parent[1], **{PREFIX_OF: parent[0]}) if parent else self.given({})
 
     def _parent(self, ordinal: int, points: Front) -> tuple[int, dict[str, Any]] | None:
         """A trial on the front, and those of its parameters that decide its first stages."""
@@ -69,6 +74,9 @@ class Asker:
         stages = int(random.integers(1, depths(_recipe(trial)) + 1))
         kept = deciding(self._space.suggest, trial.params, trial.distributions, stages)
         return trial.number, kept
+
+    def _ordinal(self) -> int:
+        return sum(not retried(t) for t in self._trials())
 
     def _ask(self, ordinal: int) -> optuna.Trial:
         self._stored.sampler = samplers.make(self._study.sampler, self._study.seed, ordinal)

@@ -30,10 +30,10 @@ def deciding(
         distributions: From which each was drawn.
         stages: How many stages are to stay as they are.
     """
-    wanted = suggest(_Filled(dict(params))).digest(stages)
+    wanted = suggest(Filled(dict(params))).digest(stages)
     kept = {}
     for name, value in params.items():
-        others = _others(distributions[name], value)
+        others = other_values(distributions[name], value)
         if any(_changes(suggest, {**params, name: other}, stages, wanted) for other in others):
             kept[name] = value
     return kept
@@ -41,12 +41,12 @@ def deciding(
 
 def _changes(suggest: Suggest, params: dict[str, Any], stages: int, wanted: str) -> bool:
     try:
-        return suggest(_Filled(params)).digest(stages) != wanted
+        return suggest(Filled(params)).digest(stages) != wanted
     except Exception:  # a value that cannot be had without another one
         return True
 
 
-def _others(distribution: BaseDistribution, value: Any) -> Iterator[Any]:
+def other_values(distribution: BaseDistribution, value: Any) -> Iterator[Any]:
     """Values that a parameter might have had instead: all of a few choices, the ends of a range."""
     if isinstance(distribution, CategoricalDistribution):
         every: tuple[Any, ...] = distribution.choices
@@ -57,7 +57,7 @@ def _others(distribution: BaseDistribution, value: Any) -> Iterator[Any]:
     return (other for other in every if other != value)
 
 
-class _Filled(optuna.trial.FixedTrial):
+class Filled(optuna.trial.FixedTrial):
     """A trial of given parameters; one that is missing takes the first of its values."""
 
     def _suggest(self, name: str, distribution: BaseDistribution) -> Any:

@@ -41,7 +41,9 @@ class Screen:
         self._study = study
         self._entry = tasks.entry(study.task)
         self._so_far: dict[str, dict[str, float]] = {}
-        self._quality = {m.key for m in on_split(study.measured())}
+        quality = {m.key for m in on_split(study.measured())}
+        self.quality = [o for o in study.objectives if o.key in quality][:1]
+        """The objective that is read on a split after every epoch, where there is one."""
 
     def look(self, recipe: Recipe) -> Screened:
         """What is known of a recipe.
@@ -76,8 +78,8 @@ class Screen:
             for o in self._study.objectives
             if o.key in predicted
         ]
-        signs = [1 if o.goal == "minimize" else -1 for o in self._study.objectives if o.key in self._quality]
-        return [*(sign * quality for sign in signs[:1]), *(cost or [predicted["macs"]])]
+        signs = [1 if o.goal == "minimize" else -1 for o in self.quality]
+        return [*(sign * quality for sign in signs), *(cost or [predicted["macs"]])]
 
     def so_far(self, recipe: Recipe, epochs: int) -> dict[str, float]:
         """The predicted cost of what a trial has made of a recipe when it has trained so many epochs.

@@ -13,7 +13,7 @@ import optuna
 from optuna.trial import FrozenTrial, TrialState
 
 from searcher import backends, driving, storage
-from searcher.ask import Asker, known_front
+from searcher.ask import VARIANT_OF, Asker, known_front
 from searcher.check import Space, check_parts, identify
 from searcher.errors import Cancelled, SearcherError, TrialError
 from searcher.launch import Launcher, RunningTrial
@@ -25,6 +25,7 @@ from searcher.state import Running, State, View
 from searcher.study import Study
 from searcher.tell import Teller
 from searcher.trial import Done, Failed, Infeasible, Job, Killed, Outcome, Progress, Reused, Stopped
+from searcher.variants import Variants
 
 RETRIES = 2
 """How often a trial that was killed is tried again."""
@@ -161,6 +162,7 @@ class _Driver:
         self.state = State(study, launcher.workers)
         self.asker, self.teller = Asker(study, stored, space), Teller(study, stored)
         self.screen = Screen(study)
+        self.variants = Variants(study, space.suggest, self.screen, self._place)
         self.rungs = Rungs(study.early_stopping.reduction_factor)
         self.refused = 0
         self.cancelled = False
@@ -198,7 +200,7 @@ class _Driver:
         if self.cancelled or not self._more:
             return False
         self._promote()
-        trial = self.asker.waiting() or self.asker.new(self.state.front)
+        trial = self._next()
         try:
             recipe = self.space.suggest(trial)
         except Exception as error:
@@ -206,6 +208,15 @@ class _Driver:
         else:
             self._consider(trial, recipe)
         return True
+
+    def _next(self) -> optuna.Trial:
+        return (
+            self.asker.waiting() or self.asker.known() or self._variant() or self.asker.new(self.state.front)
+        )
+
+    def _variant(self) -> optuna.Trial | None:
+        found = self.variants.best(self.state.front, self._trials())
+        return self.asker.given(found.params, **{VARIANT_OF: found.trial}) if found else None
 
     def _promote(self) -> None:
         """Put back what was stopped at a rung, where it is now among the best there."""
@@ -267,7 +278,7 @@ class _Driver:
         shutil.rmtree(folder, ignore_errors=True)
         folder.mkdir()
         recipe.save(folder / "recipe.toml")
-        job = self._job(trial.number, recipe, screened)
+        job = self._job(trial, recipe, screened)
         process = self.launcher.start(job, lambda told: trial.set_user_attr("job", told))
         self._runs(trial, process, screened)
 
@@ -277,16 +288,18 @@ class _Driver:
             trial, process, time.monotonic(), begun, screened.predicted
         )
 
-    def _job(self, number: int, recipe: Recipe, screened: Screened) -> Job:
+    def _job(self, trial: optuna.Trial | FrozenTrial, recipe: Recipe, screened: Screened) -> Job:
         known = bool(screened.predicted)
+        # To stop what needs no training saves nothing.
+        halving = known and VARIANT_OF not in trial.user_attrs
         return Job(
             self.study,
-            number,
+            trial.number,
             recipe,
-            self._place(number),
+            self._place(trial.number),
             self.launcher.threads(self.study),
             self.folder.parent / storage.STORE if self.study.store else None,
-            self.study.early_stopping.rungs(self.study.budget.epochs) if known else (),
+            self.study.early_stopping.rungs(self.study.budget.epochs) if halving else (),
             screened.prediction if known else None,
         )
 
@@ -297,7 +310,7 @@ class _Driver:
             return False
         recipe = Recipe.model_validate(trial.user_attrs["recipe"])
         screened = self.screen.look(recipe)
-        found = self.launcher.attach(self._job(trial.number, recipe, screened), told)
+        found = self.launcher.attach(self._job(trial, recipe, screened), told)
         if found:
             self._runs(optuna.Trial(self.stored, trial._trial_id), found, screened)
         return found is not None

@@ -106,12 +106,14 @@ class Sampler(_Frozen):
     """What suggests the next recipe: a sampler of Optuna's with its own options.
 
     `prefix_reuse` is the share of trials that keep the first stages of a trial on the front, which are
-    trained already, and draw the rest; from the tenth complete trial on.
+    trained already, and draw the rest; from the tenth complete trial on. With `variants`, networks that were
+    trained already are tried as cheaply quantized as the space can, where that would extend the front.
     """
 
     name: Literal["tpe", "nsga2", "gp", "random"] = "tpe"
     options: dict[str, Any] = Field(default_factory=dict)
     prefix_reuse: float = Field(default=0.25, ge=0, le=1)
+    variants: bool = True
 
 
 class WarmStart(_Frozen):

@@ -9,6 +9,7 @@ from searcher.recipe import Distill, Model, PruneChannels, PruneWeights, Quantiz
 
 BLOCKS = ("stem", "dense1", "trans1", "dense2", "trans2", "dense3", "trans3", "dense4", "classifier")
 DEPTHS = {"dense1": 6, "dense2": 12, "dense3": 24, "dense4": 16}
+GROWTH_RATES = (2, 12)
 
 
 def suggest(trial: Trial) -> Recipe:
@@ -27,14 +28,14 @@ def suggest(trial: Trial) -> Recipe:
 
 
 def _model(trial: Trial) -> Model:
-    growth_rate = trial.suggest_int("growth_rate", 2, 12)
+    growth_rate = trial.suggest_int("growth_rate", *GROWTH_RATES)
     depthwise = trial.suggest_categorical("depthwise", [False, True])
     args: dict[str, Any] = {"growth_rate": growth_rate, "depthwise": depthwise}
     if growth_rate % 2 == 0:
         args["groups_1x1"] = _groups(growth_rate, trial.suggest_categorical("groups_1x1", [1, 2, 4]))
         if not depthwise:
             args["groups_3x3"] = _groups(growth_rate, trial.suggest_categorical("groups_3x3", [1, 2, 4]))
-    args["blocks"] = [trial.suggest_int(f"{name}_layers", most // 3, most) for name, most in DEPTHS.items()]
+    args["blocks"] = [trial.suggest_int(f"{name}_layers", max(1, most // 3), most) for name, most in DEPTHS.items()]
     return Model(name="densenet", args=args)
 
 

@@ -1,0 +1,112 @@
+from pathlib import Path
+
+import numpy as np
+import optuna
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from searcher import catalog, storage
+from searcher.curve import Curve, Point
+from searcher.front import front
+from searcher.prefixes import depths
+from searcher.recipe import Model, Quantize, Recipe
+from searcher.screen import Screen
+from searcher.study import StudyFile
+from searcher.variants import Variants, worth
+from tests.conftest import Searcher
+
+SUGGEST = catalog.load(catalog.find("spaces", "micronet")).suggest
+STUDY = StudyFile("micronet", ["constraints=[]", "budget.epochs=4"]).study("digits")
+
+
+def test_the_hypervolume_that_a_point_adds_by_hand():
+    two = np.array([[0.0, 1.0], [1.0, 0.0]])
+    # Of the box of 1.1 by 1.1, the corners that the two leave between them.
+    assert worth(two, [0.5, 0.5]) == pytest.approx(0.5 * 0.5 / 1.21)
+    assert worth(two, [1.0, 1.0]) == 0
+    assert worth(two, [1.0, 0.0]) == 0
+    assert worth(np.empty((0, 2)), [3.0, 4.0]) == 1
+
+
+@given(st.lists(st.tuples(st.integers(0, 9), st.integers(0, 9)), min_size=1, max_size=9), st.integers(1, 9))
+def test_a_point_adds_something_where_nothing_is_as_good(pairs: list[tuple[int, int]], scale: int):
+    point, *rest = pairs
+    points = np.array(rest, dtype=float).reshape(-1, 2)
+    dominated = bool((points <= np.array(point)).all(1).any())
+    assert (worth(points, point) > 1e-9) == (not dominated)
+    assert worth(points * [1, scale], [point[0], point[1] * scale]) == pytest.approx(worth(points, point))
+
+
+def told(folder: Path, seed: int) -> optuna.Study:
+    """A study with one complete trial of the micronet space, whose curve is 0.5 to the end of each stage."""
+    stored = optuna.create_study(
+        directions=["maximize", "minimize"], sampler=optuna.samplers.RandomSampler(seed=seed)
+    )
+    trial = stored.ask()
+    recipe = SUGGEST(trial)
+    predicted = Screen(STUDY).look(recipe).predicted
+    metrics = {o.key: predicted.get(o.key, 0.5) for o in STUDY.objectives}
+    trial.set_user_attr("recipe", recipe.model_dump(mode="json"))
+    trial.set_user_attr("metrics", metrics)
+    stored.tell(trial, list(metrics.values()))
+    curve = Curve(folder / "curve.csv")
+    for epoch in range(40):
+        curve.add(Point(0.0, "train", epoch + 1, 40, 0.5))
+    return stored
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_every_trained_network_is_quantized_as_cheaply_as_it_can(tmp_path: Path, seed: int):
+    stored = told(tmp_path, seed)
+    own = Recipe.model_validate(stored.trials[0].user_attrs["recipe"])
+    variants = Variants(STUDY, SUGGEST, Screen(STUDY), lambda number: tmp_path)
+    before = front(STUDY, stored.trials)
+    found: list[Recipe] = []
+    while variant := variants.best(before, stored.trials):
+        stored.enqueue_trial(variant.params)
+        trial = stored.ask()
+        recipe = SUGGEST(trial)
+        assert recipe.digest() == variant.recipe
+        trial.set_user_attr("recipe", recipe.model_dump(mode="json"))
+        found.append(recipe)
+    for recipe in found:
+        assert recipe.digest(depths(recipe)) == own.digest(depths(recipe)), "it trains nothing"
+        assert recipe.stages[-1] == Quantize(exclude={}), "nothing is kept out of int8"
+    assert len({r.digest() for r in found}) == len(found) <= depths(own)
+
+
+def test_what_is_no_better_is_not_tried(tmp_path: Path):
+    stored = told(tmp_path, 0)
+    variants = Variants(STUDY, SUGGEST, Screen(STUDY), lambda number: tmp_path)
+    (trial,) = stored.trials
+    smallest = Model(name="densenet", args={"growth_rate": 1, "blocks": [1, 1, 1, 1]})
+    told_better = trial.user_attrs | {
+        "recipe": Recipe(model=smallest, stages=()).model_dump(mode="json"),
+        "metrics": trial.user_attrs["metrics"] | {"top1": 1.0},
+    }
+    better = optuna.trial.create_trial(values=trial.values, user_attrs=told_better)
+    assert variants.best(front(STUDY, [better]), stored.trials) is None
+    assert variants.best(front(STUDY, [trial]), stored.trials) is None, "it was not good enough before"
+
+
+def test_a_study_without_a_store_has_none(tmp_path: Path):
+    stored = told(tmp_path, 0)
+    for without in ("store=false", "sampler.variants=false"):
+        study = StudyFile("micronet", ["constraints=[]", "budget.epochs=4", without]).study("digits")
+        variants = Variants(study, SUGGEST, Screen(study), lambda number: tmp_path)
+        assert variants.best(front(study, stored.trials), stored.trials) is None
+
+
+def test_a_search_tries_what_it_has_trained_in_int8(place: Path, searcher: Searcher):
+    saving = ["--set", "store=true", "--set", "screening=true", "--set", "early_stopping.enabled=true"]
+    result = searcher("run", "--study", "tiny", "--workers", "1", *saving, "--set", "budget.trials=8")
+    assert result.returncode == 0, result.stderr
+    found = storage.load(place / "runs", "tiny@digits")[0].trials
+    variants = [t for t in found if "variant_of" in t.user_attrs]
+    # The second known configuration is not quantized, so its network is at once.
+    assert variants[0].number == 2
+    assert variants[0].params == found[1].params | {"int8": True}
+    assert {t.state.name for t in variants} == {"COMPLETE"}
+    trained = {Recipe.model_validate(t.user_attrs["recipe"]).digest(1) for t in found}
+    assert len(list((place / "runs" / "store").glob("*/*.safetensors"))) == len(trained)
