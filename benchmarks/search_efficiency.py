@@ -34,6 +34,7 @@ PLAIN = ("tpe", "nsga2", "random")
 OURS = {
     "ours": [],
     "ours without store": ["store=false"],
+    "ours without variants": ["sampler.variants=false"],
     "ours without early stopping": ["early_stopping.enabled=false"],
     "ours without screening": ["screening=false"],
 }

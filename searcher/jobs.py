@@ -198,8 +198,7 @@ class ClusterLauncher:
         before = self._tried.get(place)
         name = before or f"searcher-{study.name}-{first.job.number}-{secrets.token_hex(4)}"
         told = {"engine": self.engine, "host": gethostname(), "name": name, "folder": str(place)}
-        for member in together:
-            member.remember(told)
+        self._remember(together, told)
         self._tried[place] = name
         # A submission that failed may have come through all the same.
         job_id = self._jobs.named(place, name) if before else None
@@ -208,10 +207,16 @@ class ClusterLauncher:
             job_id = self._jobs.submit(study.cluster, place, name, len(together), self._program, folders)
         del self._tried[place]
         self._said.discard("submitting")
+        self._remember(together, told | {"id": job_id})
         for member in together:
-            member.remember(told | {"id": job_id})
             self._joined(member, job_id)
             self._waiting[study.stored_name].remove(member)
+
+    def _remember(self, together: Sequence[ClusterTrial], told: dict[str, Any]) -> None:
+        """Write down what another driver would find the job by, where the job would be there for it."""
+        for member in together:
+            if self.outlive:
+                member.remember(told)
 
     def _joined(self, member: ClusterTrial, job_id: str) -> None:
         member.id = job_id

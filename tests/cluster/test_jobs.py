@@ -161,6 +161,19 @@ def test_inside_the_driver(place: Path, searcher: Searcher):
     assert states(place) == {"COMPLETE": 1}
 
 
+def test_what_ran_inside_a_driver_that_was_killed_is_put_back(place: Path, searcher: Searcher):
+    asked = ["run", "--study", "tiny", *LONG, "--set", "budget.trials=1"]
+    curve = place / "runs" / "tiny@digits" / "trial-00000" / "curve.csv"
+    running = subprocess.Popen(command(*asked, "--cluster", "debug"), cwd=place, stdout=subprocess.DEVNULL)
+    until(lambda: curve.exists() and "train" in curve.read_text())
+    running.kill()
+    running.wait()
+    result = searcher(*asked)
+    assert result.returncode == 0, result.stdout + result.stderr
+    assert states(place) == {"FAIL": 1, "COMPLETE": 1}
+    assert found(place)[1].user_attrs["attempt"] == 0
+
+
 def test_a_job_whose_id_was_not_written_down_is_found_by_its_name(tmp_path: Path):
     folder = tmp_path / "submitted"
     marker = tmp_path / "ran"
