@@ -12,6 +12,7 @@ from searcher import samplers, storage
 from searcher.check import Space
 from searcher.errors import SearcherError
 from searcher.front import Front, front
+from searcher.hypervolume import alone
 from searcher.prefixes import deciding, depths
 from searcher.recipe import Recipe
 from searcher.study import Study
@@ -65,12 +66,18 @@ class Asker:
         return self.given(parent[1], **{PREFIX_OF: parent[0]}) if parent else self.given({})
 
     def _parent(self, ordinal: int, points: Front) -> tuple[int, dict[str, Any]] | None:
-        """A trial on the front, and those of its parameters that decide its first stages."""
+        """A trial on the front, and those of its parameters that decide its first stages.
+
+        The more of the hypervolume a trial dominates alone, the more often it is chosen.
+        """
         random = np.random.default_rng([self._study.seed, ordinal])
         with_stages = [t for t in points.trials if depths(_recipe(t))] if self._study.store else []
         if not with_stages or random.random() >= self._study.sampler.prefix_reuse:
             return None
-        trial = with_stages[random.integers(len(with_stages))]
+        signs = [1 if o.goal == "minimize" else -1 for o in self._study.objectives]
+        # Of two trials with the same values neither adds anything to the other.
+        weights = alone(np.array([t.values for t in with_stages]) * signs) + 1e-9
+        trial = with_stages[random.choice(len(with_stages), p=weights / weights.sum())]
         stages = int(random.integers(1, depths(_recipe(trial)) + 1))
         kept = deciding(self._space.suggest, trial.params, trial.distributions, stages)
         return trial.number, kept

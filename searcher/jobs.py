@@ -214,8 +214,8 @@ class ClusterLauncher:
 
     def _remember(self, together: Sequence[ClusterTrial], told: dict[str, Any]) -> None:
         """Write down what another driver would find the job by, where the job would be there for it."""
-        for member in together:
-            if self.outlive:
+        if self.outlive:
+            for member in together:
                 member.remember(told)
 
     def _joined(self, member: ClusterTrial, job_id: str) -> None:

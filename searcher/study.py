@@ -112,7 +112,7 @@ class Sampler(_Frozen):
 
     name: Literal["tpe", "nsga2", "gp", "random"] = "tpe"
     options: dict[str, Any] = Field(default_factory=dict)
-    prefix_reuse: float = Field(default=0.25, ge=0, le=1)
+    prefix_reuse: float = Field(default=0.5, ge=0, le=1)
     variants: bool = True
 
 

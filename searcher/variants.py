@@ -7,13 +7,13 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from optuna._hypervolume import compute_hypervolume
 from optuna.distributions import BaseDistribution
 from optuna.trial import FrozenTrial, TrialState
 
 from searcher.curve import CURVE, read
 from searcher.errors import SearcherError, TrialError
 from searcher.front import Front
+from searcher.hypervolume import added
 from searcher.prefixes import Filled, Suggest, deciding, depths, other_values
 from searcher.recipe import Recipe
 from searcher.screen import Screen, Screened
@@ -67,7 +67,7 @@ class Variants:
             self._hear(trial)
         points = np.array([self._point(trial) for trial in front.trials])
         left = [v for v in self._open if v.recipe not in self._tried and (v.feasible or not front.feasible)]
-        worths = {v.recipe: worth(points, v.point) for v in left}
+        worths = {v.recipe: added(points, v.point) for v in left}
         self._open = [v for v in self._open if worths.get(v.recipe, 0.0) >= WORTH]
         return max(self._open, key=lambda v: worths[v.recipe], default=None)
 
@@ -172,20 +172,3 @@ def cheapest(
                     best, improved = found, True
                     break
     return best
-
-
-def worth(points: np.ndarray, point: Sequence[float]) -> float:
-    """The hypervolume that one more point adds, as a share of the box that all of them span.
-
-    The box reaches a tenth of each range beyond the worst.
-
-    Args:
-        points: (points, objectives), all to be minimised; none dominates another.
-        point: The one more.
-    """
-    every = np.vstack([points, point]) if len(points) else np.array([point])
-    span = np.ptp(every, 0)
-    scaled = (every - every.min(0)) / np.where(span > 0, span, 1)
-    reference = np.full(scaled.shape[1], 1.1)
-    before = compute_hypervolume(scaled[:-1], reference) if len(points) else 0.0
-    return float(compute_hypervolume(scaled, reference) - before) / float(np.prod(reference))

@@ -35,7 +35,9 @@ def _model(trial: Trial) -> Model:
         args["groups_1x1"] = _groups(growth_rate, trial.suggest_categorical("groups_1x1", [1, 2, 4]))
         if not depthwise:
             args["groups_3x3"] = _groups(growth_rate, trial.suggest_categorical("groups_3x3", [1, 2, 4]))
-    args["blocks"] = [trial.suggest_int(f"{name}_layers", max(1, most // 3), most) for name, most in DEPTHS.items()]
+    args["blocks"] = [
+        trial.suggest_int(f"{name}_layers", max(1, most // 3), most) for name, most in DEPTHS.items()
+    ]
     return Model(name="densenet", args=args)
 
 

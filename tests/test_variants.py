@@ -1,10 +1,7 @@
 from pathlib import Path
 
-import numpy as np
 import optuna
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
 from searcher import catalog, storage
 from searcher.curve import Curve, Point
@@ -13,29 +10,11 @@ from searcher.prefixes import depths
 from searcher.recipe import Model, Quantize, Recipe
 from searcher.screen import Screen
 from searcher.study import StudyFile
-from searcher.variants import Variants, worth
+from searcher.variants import Variants
 from tests.conftest import Searcher
 
 SUGGEST = catalog.load(catalog.find("spaces", "micronet")).suggest
 STUDY = StudyFile("micronet", ["constraints=[]", "budget.epochs=4"]).study("digits")
-
-
-def test_the_hypervolume_that_a_point_adds_by_hand():
-    two = np.array([[0.0, 1.0], [1.0, 0.0]])
-    # Of the box of 1.1 by 1.1, the corners that the two leave between them.
-    assert worth(two, [0.5, 0.5]) == pytest.approx(0.5 * 0.5 / 1.21)
-    assert worth(two, [1.0, 1.0]) == 0
-    assert worth(two, [1.0, 0.0]) == 0
-    assert worth(np.empty((0, 2)), [3.0, 4.0]) == 1
-
-
-@given(st.lists(st.tuples(st.integers(0, 9), st.integers(0, 9)), min_size=1, max_size=9), st.integers(1, 9))
-def test_a_point_adds_something_where_nothing_is_as_good(pairs: list[tuple[int, int]], scale: int):
-    point, *rest = pairs
-    points = np.array(rest, dtype=float).reshape(-1, 2)
-    dominated = bool((points <= np.array(point)).all(1).any())
-    assert (worth(points, point) > 1e-9) == (not dominated)
-    assert worth(points * [1, scale], [point[0], point[1] * scale]) == pytest.approx(worth(points, point))
 
 
 def told(folder: Path, seed: int) -> optuna.Study:

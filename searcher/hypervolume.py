@@ -1,0 +1,33 @@
+"""What a point adds to the hypervolume that others dominate."""
+
+from collections.abc import Sequence
+
+import numpy as np
+from optuna._hypervolume import compute_hypervolume
+
+BEYOND = 0.1
+"""How far the box reaches beyond the worst values, as a share of each range."""
+
+
+def added(points: np.ndarray, point: Sequence[float]) -> float:
+    """The hypervolume that one more point adds, as a share of the box that all of them span.
+
+    Args:
+        points: (points, objectives), all to be minimised.
+        point: The one more.
+    """
+    every = np.vstack([points, point]) if len(points) else np.array([point])
+    span = np.ptp(every, 0)
+    scaled = (every - every.min(0)) / np.where(span > 0, span, 1)
+    reference = np.full(scaled.shape[1], 1 + BEYOND)
+    before = compute_hypervolume(scaled[:-1], reference) if len(points) else 0.0
+    return max(0.0, float(compute_hypervolume(scaled, reference) - before) / float(np.prod(reference)))
+
+
+def alone(points: np.ndarray) -> np.ndarray:
+    """What each point adds to the others, as `added` has it.
+
+    Args:
+        points: (points, objectives), all to be minimised.
+    """
+    return np.array([added(np.delete(points, i, 0), point) for i, point in enumerate(points)])
