@@ -1,7 +1,9 @@
 """Trained networks that are worth a trial more, in the cheapest way that their space can quantize them."""
 
+import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from contextlib import suppress
+from dataclasses import asdict, dataclass
 from math import isnan
 from pathlib import Path
 from typing import Any
@@ -16,10 +18,13 @@ from searcher.front import Front
 from searcher.hypervolume import added
 from searcher.prefixes import Filled, Suggest, deciding, depths, other_values
 from searcher.recipe import Recipe
-from searcher.screen import Screen, Screened
+from searcher.screen import Screen
 from searcher.stages.distill import TEACHER
 from searcher.stages.train import epochs_of
 from searcher.study import Study
+
+VARIANTS = "variants.json"
+"""In a trial's folder: what was found of the networks that it has trained."""
 
 WORTH = 0.001
 """The hypervolume that a variant must add, as a share of the box that the front spans."""
@@ -33,7 +38,7 @@ class Variant:
         trial: The number of that trial.
         params: The parameters that suggest the variant's recipe.
         recipe: The digest of it.
-        point: Its quality before int8 and its predicted cost, as `Screen.point` has them.
+        point: Its expected quality and its predicted cost, as `Screen.point` has them.
         feasible: Whether these satisfy the constraints on them.
     """
 
@@ -48,12 +53,13 @@ class Variants:
     """Finds among the networks that are trained already the one that would extend the front most.
 
     What a trial has made after each of its trained stages is in the store: to measure it takes a small part
-    of what it took to train. Its quality before int8 is known, its cost is predicted.
+    of what it took to train. Its accuracy is in the trial's curve, its cost is predicted. What was found of a
+    trial is kept in its folder, so that a driver that starts again does not predict it all anew.
     """
 
     def __init__(self, study: Study, suggest: Suggest, screen: Screen, place: Callable[[int], Path]) -> None:
         self._study, self._suggest, self._screen, self._place = study, suggest, screen, place
-        self._looked: dict[str, Screened] = {}
+        self._looked: dict[str, Looked] = {}
         self._heard: set[int] = set()
         self._networks: set[str] = set()
         self._tried: set[str] = set()
@@ -65,7 +71,7 @@ class Variants:
             return None
         for trial in trials:
             self._hear(trial)
-        points = np.array([self._point(trial) for trial in front.trials])
+        points = np.array([point for trial in front.trials for point in self._point(trial)])
         left = [v for v in self._open if v.recipe not in self._tried and (v.feasible or not front.feasible)]
         worths = {v.recipe: added(points, v.point) for v in left}
         self._open = [v for v in self._open if worths.get(v.recipe, 0.0) >= WORTH]
@@ -80,63 +86,104 @@ class Variants:
         if trial.state.is_finished():
             self._heard.add(trial.number)
         if trial.state == TrialState.COMPLETE:
-            for stages, quality in self._trained(trial.number, recipe):
-                network = recipe.digest(stages)
-                if network not in self._networks:
-                    self._networks.add(network)
-                    self._open.extend(self._variant(trial, network, stages, quality))
+            networks = {network.digest: network for network in self._trained(trial, recipe)}
+            new = [network for digest, network in networks.items() if digest not in self._networks]
+            self._networks |= networks.keys()
+            self._open += self._kept(trial, new)
 
-    def _trained(self, number: int, recipe: Recipe) -> Iterator[tuple[int, float]]:
-        """The numbers of stages after which there was a trained network, and the accuracy that it had."""
-        curve = read(self._place(number) / CURVE)
+    def _trained(self, trial: FrozenTrial, recipe: Recipe) -> Iterator["Network"]:
+        """The networks that a trial had after its stages, each with the quality that is expected of it."""
+        curve = read(self._place(trial.number) / CURVE)
         accuracies = [point.accuracy for point in curve if point.epoch and point.stage != TEACHER]
+        if not accuracies or isnan(accuracies[-1]):
+            return
+        # What is measured is another figure than what a training reports (AP, AP50), or it is so after int8.
+        measured = self._measured(trial)
+        factor = measured / accuracies[-1] if accuracies[-1] else 1.0
         epochs = 0
         for count, stage in enumerate(recipe.stages[: depths(recipe)], 1):
             epochs += epochs_of(getattr(stage, "share", 0.0), self._study.budget.epochs)
-            if 0 < epochs <= len(accuracies):
+            if count == depths(recipe):
                 # A last stage of several steps has more epochs than its share.
-                quality = accuracies[-1 if count == depths(recipe) else epochs - 1]
-                if not isnan(quality):
-                    yield count, quality
+                yield Network(recipe.digest(count), count, measured)
+            elif 0 < epochs <= len(accuracies):
+                yield Network(recipe.digest(count), count, factor * accuracies[epochs - 1])
 
-    def _variant(self, trial: FrozenTrial, network: str, stages: int, quality: float) -> Iterator[Variant]:
+    def _kept(self, trial: FrozenTrial, networks: Sequence["Network"]) -> list[Variant]:
+        """What was found of a trial's networks, or is found now."""
+        folder = self._place(trial.number)
+        with suppress(FileNotFoundError):
+            return [Variant(**variant) for variant in json.loads((folder / VARIANTS).read_text())]
+        found = [variant for network in networks for variant in self._variant(trial, network)]
+        if networks and folder.is_dir():
+            part = folder / f"{VARIANTS}.part"
+            part.write_text(json.dumps([asdict(variant) for variant in found], indent=1))
+            part.replace(folder / VARIANTS)
+        return found
+
+    def _variant(self, trial: FrozenTrial, network: "Network") -> Iterator[Variant]:
         """The cheapest recipe that trains just this network, if the space has one."""
-        params = deciding(self._suggest, trial.params, trial.distributions, stages)
-        found = cheapest(params, lambda params: self._look(params, network, stages))
-        if found and not found.screened.infeasible:
-            predicted = found.screened.predicted
-            expected = predicted | {objective.key: quality for objective in self._screen.quality}
+        params = deciding(self._suggest, trial.params, trial.distributions, network.stages)
+        found = cheapest(params, lambda params: self._look(params, network))
+        if found and not found.looked.infeasible:
+            predicted = found.looked.predicted
+            expected = predicted | {objective.key: network.quality for objective in self._screen.quality}
             feasible = all(
                 c.violation(expected[c.key]) <= 0 for c in self._study.constraints if c.key in expected
             )
-            point = self._screen.point(quality, predicted)
+            point = self._screen.point(network.quality, predicted)
             yield Variant(trial.number, found.params, found.recipe.digest(), point, feasible)
 
-    def _look(self, params: Mapping[str, Any], network: str, stages: int) -> "Suggested | None":
+    def _look(self, params: Mapping[str, Any], network: "Network") -> "Suggested | None":
         trial = Filled(dict(params))
         try:
             recipe = self._suggest(trial)
-            if depths(recipe) != stages or recipe.digest(stages) != network:
-                return None
-            screened = self._screened(recipe)
-        except (SearcherError, TrialError, ValueError):
+        except Exception:  # values that cannot be had together
             return None
-        if not screened.predicted:
+        if depths(recipe) != network.stages or recipe.digest(network.stages) != network.digest:
             return None
-        cost = (float(bool(screened.infeasible)), *self._screen.point(0.0, screened.predicted))
-        return Suggested(dict(trial.params), dict(trial.distributions), recipe, screened, cost)
+        looked = self._predicted(recipe)
+        if not looked.predicted:
+            return None
+        cost = (float(looked.infeasible), *self._screen.point(0.0, looked.predicted))
+        return Suggested(dict(trial.params), dict(trial.distributions), recipe, looked, cost)
 
-    def _screened(self, recipe: Recipe) -> Screened:
+    def _predicted(self, recipe: Recipe) -> "Looked":
         digest = recipe.digest()
         if digest not in self._looked:
-            self._looked[digest] = self._screen.look(recipe)
+            try:
+                screened = self._screen.look(recipe)
+                self._looked[digest] = Looked(screened.predicted, screened.infeasible is not None)
+            except (SearcherError, TrialError):
+                self._looked[digest] = Looked({}, True)
         return self._looked[digest]
 
-    def _point(self, trial: FrozenTrial) -> list[float]:
-        predicted = self._screened(Recipe.model_validate(trial.user_attrs["recipe"])).predicted
-        metrics = trial.user_attrs["metrics"]
-        quality = next((metrics[objective.key] for objective in self._screen.quality), 0.0)
-        return self._screen.point(quality, predicted)
+    def _point(self, trial: FrozenTrial) -> Iterator[list[float]]:
+        """A trial's quality and its predicted cost, if it can be predicted."""
+        predicted = self._predicted(Recipe.model_validate(trial.user_attrs["recipe"])).predicted
+        if predicted:
+            yield self._screen.point(self._measured(trial), predicted)
+
+    def _measured(self, trial: FrozenTrial) -> float:
+        metrics: dict[str, float] = trial.user_attrs["metrics"]
+        return next((metrics[objective.key] for objective in self._screen.quality), 0.0)
+
+
+@dataclass(frozen=True)
+class Network:
+    """What a trial had after so many of its stages: the digest of its recipe until then, and its quality."""
+
+    digest: str
+    stages: int
+    quality: float
+
+
+@dataclass(frozen=True)
+class Looked:
+    """What is left of a `Screened` once its rows are forgotten."""
+
+    predicted: dict[str, float]
+    infeasible: bool
 
 
 @dataclass(frozen=True)
@@ -146,7 +193,7 @@ class Suggested:
     params: dict[str, Any]
     distributions: dict[str, BaseDistribution]
     recipe: Recipe
-    screened: Screened
+    looked: Looked
     cost: tuple[float, ...]
 
 
