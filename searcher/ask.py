@@ -1,6 +1,6 @@
 """What a search tries next."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -50,20 +50,31 @@ class Asker:
 
     def known(self) -> optuna.Trial | None:
         """A trial of the next known configuration, if there is one left."""
-        ordinal = self._ordinal()
-        return self.given(self._known[ordinal]) if ordinal < len(self._known) else None
+        if not self._known:
+            return None
+        ordinal = _ordinal(self._trials())
+        if ordinal < len(self._known):
+            return self._enqueued(ordinal, self._known[ordinal])
+        self._known = []
+        return None
 
     def given(self, params: Mapping[str, Any], **attrs: Any) -> optuna.Trial:
         """A trial of given parameters; the sampler draws those that are missing."""
-        ordinal = self._ordinal()
-        self._stored.enqueue_trial(dict(params), user_attrs={"ordinal": ordinal} | attrs)
-        return self._ask(ordinal)
+        return self._enqueued(_ordinal(self._trials()), params, **attrs)
 
     def new(self, points: Front) -> optuna.Trial:
         """A trial around a trained prefix, or one that is new from its first stage on."""
-        complete = sum(t.state == TrialState.COMPLETE for t in self._trials())
-        parent = self._parent(self._ordinal(), points) if complete >= FEWEST else None
-        return self.given(parent[1], **{PREFIX_OF: parent[0]}) if parent else self.given({})
+        trials = self._trials()
+        ordinal = _ordinal(trials)
+        complete = sum(t.state == TrialState.COMPLETE for t in trials)
+        parent = self._parent(ordinal, points) if complete >= FEWEST else None
+        if parent:
+            return self._enqueued(ordinal, parent[1], **{PREFIX_OF: parent[0]})
+        return self._enqueued(ordinal, {})
+
+    def _enqueued(self, ordinal: int, params: Mapping[str, Any], **attrs: Any) -> optuna.Trial:
+        self._stored.enqueue_trial(dict(params), user_attrs={"ordinal": ordinal} | attrs)
+        return self._ask(ordinal)
 
     def _parent(self, ordinal: int, points: Front) -> tuple[int, dict[str, Any]] | None:
         """A trial on the front, and those of its parameters that decide its first stages.
@@ -81,9 +92,6 @@ class Asker:
         stages = int(random.integers(1, depths(_recipe(trial)) + 1))
         kept = deciding(self._space.suggest, trial.params, trial.distributions, stages)
         return trial.number, kept
-
-    def _ordinal(self) -> int:
-        return sum(not retried(t) for t in self._trials())
 
     def _ask(self, ordinal: int) -> optuna.Trial:
         self._stored.sampler = samplers.make(self._study.sampler, self._study.seed, ordinal)
@@ -109,6 +117,11 @@ def known_front(runs: Path, name: str) -> list[dict[str, Any]]:
 def retried(trial: FrozenTrial) -> bool:
     """Whether a trial is one that was tried before: put back, or promoted from its rung."""
     return "retry_of" in trial.user_attrs or "promoted_from" in trial.user_attrs
+
+
+def _ordinal(trials: Sequence[FrozenTrial]) -> int:
+    """Of the trial after these."""
+    return sum(not retried(t) for t in trials)
 
 
 def _recipe(trial: FrozenTrial) -> Recipe:

@@ -3,7 +3,7 @@ from pathlib import Path
 import optuna
 import pytest
 
-from searcher import catalog, storage
+from searcher import catalog, storage, variants
 from searcher.curve import Curve, Point
 from searcher.front import front
 from searcher.prefixes import depths
@@ -35,14 +35,14 @@ def told(folder: Path, seed: int) -> optuna.Study:
     return stored
 
 
-@pytest.mark.parametrize("seed", range(6))
+@pytest.mark.parametrize("seed", range(3))
 def test_every_trained_network_is_quantized_as_cheaply_as_it_can(tmp_path: Path, seed: int):
     stored = told(tmp_path, seed)
     own = Recipe.model_validate(stored.trials[0].user_attrs["recipe"])
-    variants = Variants(STUDY, SUGGEST, Screen(STUDY), lambda number: tmp_path)
+    searched = Variants(STUDY, SUGGEST, Screen(STUDY), lambda number: tmp_path)
     before = front(STUDY, stored.trials)
     found: list[Recipe] = []
-    while variant := variants.best(before, stored.trials):
+    while variant := searched.best(before, stored.trials):
         stored.enqueue_trial(variant.params)
         trial = stored.ask()
         recipe = SUGGEST(trial)
@@ -57,7 +57,7 @@ def test_every_trained_network_is_quantized_as_cheaply_as_it_can(tmp_path: Path,
 
 def test_what_is_no_better_is_not_tried(tmp_path: Path):
     stored = told(tmp_path, 0)
-    variants = Variants(STUDY, SUGGEST, Screen(STUDY), lambda number: tmp_path)
+    searched = Variants(STUDY, SUGGEST, Screen(STUDY), lambda number: tmp_path)
     (trial,) = stored.trials
     smallest = Model(name="densenet", args={"growth_rate": 1, "blocks": [1, 1, 1, 1]})
     told_better = trial.user_attrs | {
@@ -65,27 +65,36 @@ def test_what_is_no_better_is_not_tried(tmp_path: Path):
         "metrics": trial.user_attrs["metrics"] | {"top1": 1.0},
     }
     better = optuna.trial.create_trial(values=trial.values, user_attrs=told_better)
-    assert variants.best(front(STUDY, [better]), stored.trials) is None
-    assert variants.best(front(STUDY, [trial]), stored.trials) is None, "it was not good enough before"
+    assert searched.best(front(STUDY, [better]), stored.trials) is None
+    assert searched.best(front(STUDY, [trial]), stored.trials) is None, "it was not good enough before"
+
+
+def test_what_was_found_is_not_looked_for_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    stored = told(tmp_path, 0)
+    before = front(STUDY, stored.trials)
+    first = Variants(STUDY, SUGGEST, Screen(STUDY), lambda number: tmp_path).best(before, stored.trials)
+    monkeypatch.setattr(variants, "cheapest", None)
+    again = Variants(STUDY, SUGGEST, Screen(STUDY), lambda number: tmp_path).best(before, stored.trials)
+    assert first == again is not None
 
 
 def test_a_study_without_a_store_has_none(tmp_path: Path):
     stored = told(tmp_path, 0)
     for without in ("store=false", "sampler.variants=false"):
         study = StudyFile("micronet", ["constraints=[]", "budget.epochs=4", without]).study("digits")
-        variants = Variants(study, SUGGEST, Screen(study), lambda number: tmp_path)
-        assert variants.best(front(study, stored.trials), stored.trials) is None
+        searched = Variants(study, SUGGEST, Screen(study), lambda number: tmp_path)
+        assert searched.best(front(study, stored.trials), stored.trials) is None
 
 
 def test_a_search_tries_what_it_has_trained_in_int8(place: Path, searcher: Searcher):
     saving = ["--set", "store=true", "--set", "screening=true", "--set", "early_stopping.enabled=true"]
-    result = searcher("run", "--study", "tiny", "--workers", "1", *saving, "--set", "budget.trials=8")
+    result = searcher("run", "--study", "tiny", "--workers", "1", *saving, "--set", "budget.trials=4")
     assert result.returncode == 0, result.stderr
     found = storage.load(place / "runs", "tiny@digits")[0].trials
-    variants = [t for t in found if "variant_of" in t.user_attrs]
+    added = [t for t in found if "variant_of" in t.user_attrs]
     # The second known configuration is not quantized, so its network is at once.
-    assert variants[0].number == 2
-    assert variants[0].params == found[1].params | {"int8": True}
-    assert {t.state.name for t in variants} == {"COMPLETE"}
+    assert added[0].number == 2
+    assert added[0].params == found[1].params | {"int8": True}
+    assert {t.state.name for t in added} == {"COMPLETE"}
     trained = {Recipe.model_validate(t.user_attrs["recipe"]).digest(1) for t in found}
     assert len(list((place / "runs" / "store").glob("*/*.safetensors"))) == len(trained)
