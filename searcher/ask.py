@@ -20,7 +20,10 @@ from searcher.study import Study
 FEWEST = 10
 """Complete trials from which on the front is worth staying near."""
 
-PREFIX_OF, VARIANT_OF = "prefix_of", "variant_of"
+MOST = 3
+"""Objectives up to which a hypervolume takes no time."""
+
+ORIGIN = ("prefix_of", "variant_of", "variant")
 """Attributes of a trial: the number of the one whose first stages or whose trained network it has."""
 
 
@@ -44,7 +47,7 @@ class Asker:
         """Put a trial's parameters back, to be asked for as a trial of the same ordinal."""
         before = self._trials()[number]
         params = before.system_attrs.get("fixed_params", {}) | before.params
-        stay = {key: value for key, value in before.user_attrs.items() if key in (PREFIX_OF, VARIANT_OF)}
+        stay = {key: value for key, value in before.user_attrs.items() if key in ORIGIN}
         attrs = {"ordinal": before.user_attrs["ordinal"], "attempt": before.user_attrs.get("attempt", 0)}
         self._stored.enqueue_trial(params, user_attrs=stay | attrs | reason)
 
@@ -69,7 +72,7 @@ class Asker:
         complete = sum(t.state == TrialState.COMPLETE for t in trials)
         parent = self._parent(ordinal, points) if complete >= FEWEST else None
         if parent:
-            return self._enqueued(ordinal, parent[1], **{PREFIX_OF: parent[0]})
+            return self._enqueued(ordinal, parent[1], prefix_of=parent[0])
         return self._enqueued(ordinal, {})
 
     def _enqueued(self, ordinal: int, params: Mapping[str, Any], **attrs: Any) -> optuna.Trial:
@@ -86,8 +89,9 @@ class Asker:
         if not with_stages or random.random() >= self._study.sampler.prefix_reuse:
             return None
         signs = [1 if o.goal == "minimize" else -1 for o in self._study.objectives]
-        # Of two trials with the same values neither adds anything to the other.
-        weights = alone(np.array([t.values for t in with_stages]) * signs) + 1e-9
+        values = np.array([t.values for t in with_stages]) * signs
+        unique, which = np.unique(values, axis=0, return_inverse=True)
+        weights = alone(unique)[which.reshape(-1)] + 1e-9 if len(signs) <= MOST else np.ones(len(values))
         trial = with_stages[random.choice(len(with_stages), p=weights / weights.sum())]
         stages = int(random.integers(1, depths(_recipe(trial)) + 1))
         kept = deciding(self._space.suggest, trial.params, trial.distributions, stages)

@@ -1,6 +1,7 @@
 """What a recipe will cost, before anything is trained."""
 
 from dataclasses import dataclass, replace
+from functools import lru_cache
 
 import torch
 from torch import nn
@@ -57,14 +58,23 @@ def predict(recipe: Recipe, image: Sizes, classes: int) -> Prediction:
         SearcherError: The model cannot be built, does not run on such an image, or has no module of a name
             that is kept out of int8.
     """
-    with torch.device("meta"):
-        model = build(recipe.model.name, recipe.model.args, in_channels=image[0], classes=classes)
+    floating = tuple(stage for stage in recipe.stages if not isinstance(stage, Quantize))
+    text = recipe.model_copy(update={"stages": floating}).model_dump_json()
     try:
-        return _Recipe(model, (1, *image)).predicted(recipe)
+        return _floating(text, tuple(image), classes).predicted(recipe)
     except _NotCertain as error:
         if isinstance(error, _NotRun):
             _check_runs(recipe, (1, *image), classes)
         return Prediction(None, str(error))
+
+
+@lru_cache(maxsize=8)
+def _floating(text: str, image: Sizes, classes: int) -> "_Recipe":
+    """A recipe in floating point: what is asked for next is often the same network, quantized otherwise."""
+    recipe = Recipe.model_validate_json(text)
+    with torch.device("meta"):
+        model = build(recipe.model.name, recipe.model.args, in_channels=image[0], classes=classes)
+    return _Recipe(model, (1, *image), recipe)
 
 
 class _NotCertain(Exception):
@@ -76,9 +86,9 @@ class _NotRun(_NotCertain):
 
 
 class _Recipe:
-    """A model on the meta device, and its rows after each stage."""
+    """A model on the meta device, and its rows after the stages that leave it in floating point."""
 
-    def __init__(self, model: nn.Module, sizes: Sizes) -> None:
+    def __init__(self, model: nn.Module, sizes: Sizes, floating: Recipe) -> None:
         self.model = model
         self.modules = dict(model.named_modules())
         self.sizes = sizes
@@ -86,18 +96,20 @@ class _Recipe:
         self.reason = ""
         self.outline = self._outline()
         self.ops = self.outline.ops
-
-    def predicted(self, recipe: Recipe) -> Prediction:
-        """The rows after all stages."""
-        for stage in recipe.stages:
+        for stage in floating.stages:
             if isinstance(stage, PruneChannels):
                 self._prune(stage)
             elif isinstance(stage, PruneWeights):
                 layers = {name for name, m in self.modules.items() if type(m).__name__ in PRUNED}
                 self.ops = [_sparse(op, stage) if op.name in layers else op for op in self.ops]
-            elif isinstance(stage, Quantize):
-                self._quantize(stage)
-        return Prediction(self.ops, self.reason)
+
+    def predicted(self, recipe: Recipe) -> Prediction:
+        """The rows after all stages."""
+        ops = self.ops
+        for stage in recipe.stages:
+            if isinstance(stage, Quantize):
+                ops = self._quantized(ops, stage)
+        return Prediction(ops, self.reason)
 
     def _outline(self) -> Outline:
         if any(isinstance(module, nn.RNNBase) for module in self.modules.values()):
@@ -125,11 +137,11 @@ class _Recipe:
         self.ops = self.outline.ops
         check_removed(stage.engine, 1 - self._width() / max(before, 1), stage.ratio)
 
-    def _quantize(self, stage: Quantize) -> None:
+    def _quantized(self, ops: list[Op], stage: Quantize) -> list[Op]:
         check_exclusions(self.model, stage.exclude)
         if self.reason:
             raise _NotCertain(self.reason)
-        self.ops = quantized(self.modules, self.ops, self.outline.called, stage.exclude)
+        return quantized(self.modules, ops, self.outline.called, stage.exclude)
 
     def _width(self) -> int:
         """The output channels of all convolutions but those returned, also of those that are not executed."""

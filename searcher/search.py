@@ -13,7 +13,7 @@ import optuna
 from optuna.trial import FrozenTrial, TrialState
 
 from searcher import backends, driving, storage
-from searcher.ask import VARIANT_OF, Asker, known_front
+from searcher.ask import Asker, known_front
 from searcher.check import Space, check_parts, identify
 from searcher.errors import Cancelled, SearcherError, TrialError
 from searcher.launch import Launcher, RunningTrial
@@ -216,7 +216,7 @@ class _Driver:
 
     def _variant(self) -> optuna.Trial | None:
         found = self.variants.best(self.state.front, self._trials())
-        return self.asker.given(found.params, **{VARIANT_OF: found.trial}) if found else None
+        return self.asker.given(found.params, **found.attributes) if found else None
 
     def _promote(self) -> None:
         """Put back what was stopped at a rung, where it is now among the best there."""
@@ -291,7 +291,7 @@ class _Driver:
     def _job(self, trial: optuna.Trial | FrozenTrial, recipe: Recipe, screened: Screened) -> Job:
         known = bool(screened.predicted)
         # To stop what needs no training saves nothing.
-        halving = known and VARIANT_OF not in trial.user_attrs
+        halving = known and "variant" not in trial.user_attrs
         return Job(
             self.study,
             trial.number,
