@@ -51,7 +51,9 @@ def summary(state: State, outcome: Outcome) -> str:
     """What came out of a trial, in one line."""
     if isinstance(outcome, Done):
         figures = (f"{o.key} {number(outcome.metrics[o.key])}" for o in state.study.objectives)
-        return f"{', '.join(figures)}, {duration(outcome.seconds)}"
+        origin = state.complete[-1].user_attrs.get("variant_of") if state.complete else None
+        network = "" if origin is None else f", the network of trial {origin}"
+        return f"{', '.join(figures)}, {duration(outcome.seconds)}{network}"
     if isinstance(outcome, Stopped):
         return f"stopped after {outcome.rung} epochs"
     if isinstance(outcome, Reused):

@@ -159,6 +159,7 @@ def test_a_search_tries_what_it_has_trained_in_int8(place: Path, searcher: Searc
     added = [t for t in found if "variant_of" in t.user_attrs]
     # The second known configuration is not quantized, so its network is at once.
     assert added[0].number == 2
+    assert ", the network of trial 1 [3/4 done" in result.stdout
     assert added[0].params == found[1].params | {"int8": True}
     assert {t.state.name for t in added} == {"COMPLETE"}
     trained = {Recipe.model_validate(t.user_attrs["recipe"]).digest(1) for t in found}
