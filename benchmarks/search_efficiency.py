@@ -41,6 +41,7 @@ OURS = {
 QUALITY, COST = "top1", "micronet_score:imt-2022"
 PEER = "syne tune mo-asha"
 METHODS = ("tpe", "ours", "nsga2", "random", PEER, *list(OURS)[1:])
+SHARES = (0.1, 0.25, 0.5, 1.0)
 BOUND = 0.003
 """The study's bound on cost."""
 
@@ -117,7 +118,7 @@ def hypervolumes(trace: list[Any], bound: float = BOUND) -> list[tuple[float, fl
 
 def summary(methods: list[str], seeds: int, task: str) -> dict[str, Any]:
     """Seconds to plain TPE's last hypervolume, by method and seed; None where it was not reached."""
-    results = {m: _results(m, seeds, task) for m in methods}
+    results = {m: found for m in methods if (found := _results(m, seeds, task))}
     curves = {m: {s: hypervolumes(r["trace"]) for s, r in found.items()} for m, found in results.items()}
     goals = {seed: curve[-1][1] for seed, curve in curves["tpe"].items()}
     totals = {seed: curve[-1][0] for seed, curve in curves["tpe"].items()}
@@ -130,6 +131,10 @@ def summary(methods: list[str], seeds: int, task: str) -> dict[str, Any]:
         "ratio": _median(ratios.get("ours", {})),
         "share_of_plain_TPE's_seconds_until_its_hypervolume": {
             m: {"median": _median(r)} | r for m, r in ratios.items()
+        },
+        "share_of_plain_TPE's_last_hypervolume_after_a_share_of_its_seconds": {
+            m: {str(share): _median_at(found, share, goals, totals) for share in SHARES}
+            for m, found in curves.items()
         },
         "seconds_until_plain_TPE's_hypervolume": reached,
         "last_hypervolume": {m: {s: c[-1][1] for s, c in found.items()} for m, found in curves.items()},
@@ -148,6 +153,20 @@ def summary(methods: list[str], seeds: int, task: str) -> dict[str, Any]:
 def _results(method: str, seeds: int, task: str) -> dict[str, Any]:
     places = {f"seed {seed}": place(method, seed, task) for seed in range(seeds)}
     return {name: json.loads(path.read_text()) for name, path in places.items() if path.is_file()}
+
+
+def _median_at(
+    found: Mapping[str, list[tuple[float, float]]],
+    share: float,
+    goals: Mapping[str, float],
+    totals: Mapping[str, float],
+) -> float:
+    """The median over the seeds of what is dominated by then."""
+    then = {
+        seed: max((v for t, v in curve if t <= share * totals[seed]), default=0.0)
+        for seed, curve in found.items()
+    }
+    return statistics.median(value / goals[seed] for seed, value in then.items())
 
 
 def _median(shares: Mapping[str, float | None]) -> float | None:
