@@ -88,7 +88,7 @@ class Asker:
         with_stages = [t for t in points.trials if depths(_recipe(t))] if self._study.store else []
         if not with_stages or random.random() >= self._study.sampler.prefix_reuse:
             return None
-        signs = [1 if o.goal == "minimize" else -1 for o in self._study.objectives]
+        signs = [o.sign for o in self._study.objectives]
         values = np.array([t.values for t in with_stages]) * signs
         unique, which = np.unique(values, axis=0, return_inverse=True)
         weights = alone(unique)[which.reshape(-1)] + 1e-9 if len(signs) <= MOST else np.ones(len(values))

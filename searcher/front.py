@@ -27,7 +27,7 @@ def front(study: Study, trials: Sequence[FrozenTrial]) -> Front:
     chosen = feasible or trials
     if not chosen:
         return Front([], feasible=False)
-    signs = np.array([1 if o.goal == "minimize" else -1 for o in study.objectives])
+    signs = np.array([o.sign for o in study.objectives])
     best = non_dominated(np.array([t.values for t in chosen]) * signs)
     ordered = sorted((chosen[i] for i in best), key=lambda t: tuple(signs * np.array(t.values)))
     return Front(ordered, feasible=bool(feasible))

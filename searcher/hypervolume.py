@@ -16,6 +16,8 @@ def added(points: np.ndarray, point: Sequence[float]) -> float:
         points: (points, objectives), all to be minimised.
         point: The one more.
     """
+    if len(points) and (points <= np.array(point)).all(1).any():
+        return 0.0
     every = np.vstack([points, point]) if len(points) else np.array([point])
     span = np.ptp(every, 0)
     scaled = (every - every.min(0)) / np.where(span > 0, span, 1)

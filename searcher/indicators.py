@@ -10,14 +10,12 @@ import optuna
 from optuna.importance import PedAnovaImportanceEvaluator, get_param_importances
 from optuna.trial import FrozenTrial
 
+from searcher.hypervolume import BEYOND
 from searcher.storage import experimental
 from searcher.study import Study
 
 FEWEST = 10
 """Complete trials from which on importances are worth a look: the better half is five."""
-
-BEYOND = 0.1
-"""How far the reference point lies beyond the worst values, as a share of each objective's range."""
 
 _FEW = re.compile(r"Some regimes for parameter `(.+)` have less than \d+ trials")
 # The sign of the target sees to it.
@@ -51,7 +49,7 @@ def hypervolume(study: Study, stored: optuna.Study, trials: Sequence[FrozenTrial
         return "one objective spans no hypervolume; its history says it all"
     if len(trials) < 2:
         return "it takes two complete trials"
-    signs = np.array([1 if o.goal == "minimize" else -1 for o in study.objectives])
+    signs = np.array([o.sign for o in study.objectives])
     losses = np.array([t.values for t in trials]) * signs
     best, span = losses.min(0), np.ptp(losses, 0)
     if not span.all():
@@ -90,7 +88,7 @@ def importances(
     """
     if len(trials) < FEWEST:
         return f"too few complete trials: {len(trials)}, it takes {FEWEST}"
-    sign = 1 if study.objectives[position].goal == "minimize" else -1
+    sign = study.objectives[position].sign
     evaluator = PedAnovaImportanceEvaluator(target_quantile=max(0.1, BETTER / len(trials)))
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")

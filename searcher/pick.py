@@ -70,7 +70,7 @@ def _knee(study: Study, trials: Sequence[FrozenTrial]) -> FrozenTrial:
     """The nearest to the ideal point, with every objective scaled to the front's own range."""
     points = front(study, trials).trials
     columns = list(zip(*(trial.values for trial in points), strict=True))
-    signs = [1 if objective.goal == "minimize" else -1 for objective in study.objectives]
+    signs = [objective.sign for objective in study.objectives]
 
     def from_ideal(trial: FrozenTrial) -> float:
         scaled = []

@@ -68,8 +68,7 @@ class Screen:
     def _infeasible(self, predicted: dict[str, float]) -> Infeasible | None:
         violated = [
             f"{constraint}, predicted {predicted[constraint.key]:.6g}"
-            for constraint in self._study.constraints
-            if constraint.key in predicted and constraint.violation(predicted[constraint.key]) > 0
+            for constraint in self._study.violated(predicted)
         ]
         return Infeasible("; ".join(violated)) if violated and self._study.screening else None
 
@@ -78,13 +77,13 @@ class Screen:
 
         Where no objective of cost can be predicted (a latency), another figure stands for it.
         """
-        cost = [
-            predicted[o.key] * (1 if o.goal == "minimize" else -1)
-            for o in self._study.objectives
-            if o.key in predicted
-        ]
-        signs = [1 if o.goal == "minimize" else -1 for o in self.quality]
-        return [*(sign * quality for sign in signs), *(cost or [predicted[stands_in]])]
+        cost = [predicted[o.key] * o.sign for o in self._study.objectives if o.key in predicted]
+        return [*(o.sign * quality for o in self.quality), *(cost or [predicted[stands_in]])]
+
+    def trained(self, recipe: Recipe) -> list[int]:
+        """The epochs that a trial has trained after each of a recipe's trained stages."""
+        shares = [stage.share for stage in recipe.stages if not isinstance(stage, Quantize)]
+        return list(accumulate(epochs_of(share, self._study.budget.epochs) for share in shares))
 
     def so_far(self, recipe: Recipe, epochs: int) -> dict[str, float]:
         """The predicted cost of what a trial has made of a recipe when it has trained so many epochs.
@@ -92,10 +91,9 @@ class Screen:
         A quality that is not pruned yet says nothing of a cost that is: of two trials with one trained
         network, that which will be pruned less is not the worse one. int8 is left out for the same reason.
         """
-        shares = [stage.share for stage in recipe.stages if not isinstance(stage, Quantize)]
-        trained = accumulate(epochs_of(share, self._study.budget.epochs) for share in shares)
+        trained = self.trained(recipe)
         before = sum(done < epochs for done in trained)
-        made = first(recipe, min(before + 1, len(shares)))
+        made = first(recipe, min(before + 1, len(trained)))
         if made.digest() not in self._so_far:
             self._so_far[made.digest()] = self.look(made).predicted
         return self._so_far[made.digest()]

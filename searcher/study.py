@@ -37,6 +37,11 @@ class Objective(Metric):
 
     goal: Literal["maximize", "minimize"]
 
+    @property
+    def sign(self) -> int:
+        """What turns a value into one that is to be minimised."""
+        return 1 if self.goal == "minimize" else -1
+
 
 class Constraint(Metric):
     """A metric with a bound."""
@@ -158,6 +163,10 @@ class Study(_Common):
     def stored_name(self) -> str:
         """The name in the storage and of the folder under `runs/`."""
         return f"{self.name}@{self.task}"
+
+    def violated(self, metrics: Mapping[str, float]) -> list[Constraint]:
+        """The constraints that these metrics do not satisfy; one on another metric is not among them."""
+        return [c for c in self.constraints if c.key in metrics and c.violation(metrics[c.key]) > 0]
 
     def measured(self) -> list[Metric]:
         """Every metric that a trial measures, each once."""

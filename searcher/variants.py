@@ -21,7 +21,6 @@ from searcher.prefixes import Filled, Suggest, deciding, depths, other_values
 from searcher.recipe import Recipe
 from searcher.screen import WEIGHT_BITS, Screen
 from searcher.stages.distill import TEACHER
-from searcher.stages.train import epochs_of
 from searcher.study import Study
 
 VARIANTS = "variants.json"
@@ -86,10 +85,10 @@ class Variants:
         for trial in trials:
             self._hear(trial)
         self._open = [v for v in self._open if v.recipe not in self._tried]
-        points = np.array([p for t in front.trials for p in self._points(self._known(t))])
         keeps = median(self._came_true[-LATEST:] or [1.0])
-        if keeps < LEAST:
+        if not self._open or keeps < LEAST:
             return None
+        points = np.array([p for t in front.trials for p in self._points(self._known(t))])
         worths = {v.recipe: self._worth(v, keeps, points, front) for v in self._open}
         found = max(self._open, key=lambda v: worths[v.recipe], default=None)
         return found if found and worths[found.recipe] >= WORTH else None
@@ -99,11 +98,10 @@ class Variants:
             key: value * keeps if key in self._screen.qualities else value
             for key, value in variant.expected.items()
         }
-        bounds = [c for c in self._study.constraints if c.key in expected]
-        feasible = all(c.violation(expected[c.key]) <= 0 for c in bounds)
-        if front.feasible and not feasible:
+        violated = self._study.violated(expected)
+        if violated and front.feasible:
             return 0.0
-        if bounds and feasible and not front.feasible:
+        if not violated and not front.feasible and any(c.key in expected for c in self._study.constraints):
             return 1.0
         return max((added(points, point) for point in self._points(expected)), default=0.0)
 
@@ -160,11 +158,11 @@ class Variants:
         if not accuracies or isnan(accuracies[-1]):
             return
         measured = {key: trial.user_attrs["metrics"][key] for key in self._screen.qualities}
-        epochs = 0
-        for count, stage in enumerate(recipe.stages[: depths(recipe)], 1):
-            own = epochs_of(getattr(stage, "share", 0.0), self._study.budget.epochs)
-            epochs += own
-            if count == depths(recipe):
+        before = 0
+        trained = self._screen.trained(recipe)
+        for count, epochs in enumerate(trained, 1):
+            own, before = epochs - before, epochs
+            if count == len(trained):
                 yield Network(recipe.digest(count), count, measured)
             elif own and epochs <= len(accuracies) and accuracies[-1] > 0:
                 times = accuracies[epochs - 1] / accuracies[-1]
@@ -191,9 +189,7 @@ class Variants:
         except Exception:  # a space that cannot do without a trial of Optuna's
             return
         predicted = self._predicted(found.recipe) if found else {}
-        if found and all(
-            c.violation(predicted[c.key]) <= 0 for c in self._study.constraints if c.key in predicted
-        ):
+        if found and not self._study.violated(predicted):
             yield Variant(trial.number, found.params, found.recipe.digest(), predicted | network.qualities)
 
     def _cost(self, recipe: Recipe, network: "Network") -> tuple[float, ...] | None:
@@ -203,9 +199,7 @@ class Variants:
         predicted = self._predicted(recipe)
         if not predicted:
             return None
-        violated = sum(
-            c.violation(predicted[c.key]) > 0 for c in self._study.constraints if c.key in predicted
-        )
+        violated = len(self._study.violated(predicted))
         return (float(violated), *self._screen.point(0.0, predicted, WEIGHT_BITS)[1:])
 
     def _predicted(self, recipe: Recipe) -> dict[str, float]:

@@ -87,7 +87,7 @@ def _of(trial: FrozenTrial, outcomes: Sequence[tuple[Job, Outcome]]) -> list[Out
 def judge(study: Study, points: Sequence[Verified]) -> list[Verified]:
     """The points with their verdicts: each must stay feasible and on the front of the means."""
     counted = [point for point in points if point.seeds]
-    signs = np.array([1 if o.goal == "minimize" else -1 for o in study.objectives])
+    signs = np.array([o.sign for o in study.objectives])
     costs = np.array([[point.mean(o.key) for o in study.objectives] for point in counted]) * signs
     best = {counted[i].trial.number for i in non_dominated(costs)} if counted else set()
     return [Verified(p.trial, p.seeds, p.failures, _verdict(study, p, best)) for p in points]

@@ -104,7 +104,7 @@ METRICS = {"top1": top1}
 KNOWN = [{"growth_rate": 4, "int8": True}, {"growth_rate": 2, "int8": False}]
 
 
-@pytest.mark.parametrize("delay", [0.0, 1.0])
+@pytest.mark.parametrize("delay", [0.0, 0.3, 1.0])
 def test_driver_killed_then_resumed(place: Path, searcher: Searcher, driver: Driver, delay: float):
     running = driver()
     until(lambda: len(trial_processes(running.pid)) == 2)

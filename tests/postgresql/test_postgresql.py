@@ -49,12 +49,14 @@ def server() -> Iterator[str]:
 
 
 def test_a_study_on_a_server(place: Path, searcher: Searcher, server: str):
-    result = searcher("run", "--study", "tiny", "--storage", server, "--set", "budget.trials=2")
+    result = searcher("run", "--study", "tiny", "--storage", server, "--set", "budget.trials=3")
     assert result.returncode == 0, result.stdout + result.stderr
     assert not (place / "runs" / "optuna.db").exists()
     # Every other command knows from the runs folder, and nobody else may read how it is reached.
     assert "top1" in searcher("show", "tiny").stdout
     assert (place / "runs" / "storage.txt").stat().st_mode & 0o077 == 0
+    again = searcher("run", "--study", "tiny", "--set", "budget.trials=4")
+    assert "4 complete" in again.stdout, again.stderr
 
 
 def test_a_server_that_is_not_there_is_one_message(place: Path, searcher: Searcher):
