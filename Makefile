@@ -14,7 +14,7 @@ run: install
 	$(BIN)/searcher run --study micronet
 
 test: install
-	$(BIN)/pytest -n 2
+	$(BIN)/pytest -n 2 --dist worksteal
 
 test-slurm: install
 	tests/cluster/slurm/install

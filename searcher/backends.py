@@ -12,6 +12,7 @@ from optuna.storages import BaseStorage, JournalStorage, RDBStorage
 from optuna.storages.journal import JournalFileBackend, JournalFileOpenLock
 
 from searcher.errors import SearcherError, nearest
+from searcher.files import in_one_step
 
 SQLITE, JOURNAL, POSTGRESQL = "sqlite", "journal", "postgresql"
 _CHOICE = "storage.txt"
@@ -77,11 +78,10 @@ def choose(runs: Path, asked: str | None, *, cluster: bool = False) -> None:
 
 def _settle(runs: Path, choice: str) -> None:
     """Write the choice down in one step."""
-    part = runs / f"{_CHOICE}.part"
-    part.unlink(missing_ok=True)
-    part.touch(mode=0o600)  # a URL may hold a password
-    part.write_text(f"{choice}\n", encoding="utf-8")
-    part.replace(runs / _CHOICE)
+    with in_one_step(runs / _CHOICE) as part:
+        part.unlink(missing_ok=True)
+        part.touch(mode=0o600)  # a URL may hold a password
+        part.write_text(f"{choice}\n", encoding="utf-8")
 
 
 def shown(choice: str) -> str:

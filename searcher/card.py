@@ -13,6 +13,7 @@ from searcher.plots import curve_figure
 from searcher.recipe_file import RecipeFile
 from searcher.retrain import Result
 from searcher.retrain_table import Rows, markdown, sections
+from searcher.wording import several
 
 USE = """Inputs are images (N, C, H, W) in float32, (image / scale - mean) / std with the figures that the \
 ONNX files hold as metadata; outputs are logits (N, classes). `model.safetensors` holds the weights that \
@@ -29,8 +30,8 @@ def lead(file: RecipeFile, result: Result) -> str:
     source = f"{file.provenance.study}, trial {file.provenance.trial}"
     seeds = ", ".join(str(s.seed) for s in result.seeds)
     return (
-        f"{file.recipe.words()}. From {source}; trained again with a budget of {result.epochs} "
-        f"{_plural('epoch', result.epochs)}, {_plural('seed', len(result.seeds))} {seeds}."
+        f"{file.recipe.words()}. From {source}; trained again with a budget of "
+        f"{several(result.epochs, 'epoch')}, {'seed' if len(result.seeds) == 1 else 'seeds'} {seeds}."
     )
 
 
@@ -89,7 +90,3 @@ def _sizes(folder: Path) -> Rows:
 
 def _versions(file: RecipeFile) -> str:
     return ", ".join(f"{name} {version}" for name, version in file.provenance.versions.items())
-
-
-def _plural(name: str, count: int) -> str:
-    return name if count == 1 else f"{name}s"

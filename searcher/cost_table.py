@@ -13,6 +13,7 @@ from rich.table import Table
 from searcher.costs.latency import Inference
 from searcher.costs.op import Op
 from searcher.costs.rules import VARIANTS, score
+from searcher.wording import several
 
 WIDE = 120
 """Columns of a console from which on a table has room for sizes and kinds."""
@@ -68,7 +69,7 @@ def _sums(ops: Sequence[Op]) -> dict[str, str]:
         "adds": sum(a.adds for a in arithmetic),
         "MACs": sum(a.macs for a in arithmetic),
     }
-    return {"operation": f"{len(ops)} operations"} | {key: _count(n) for key, n in counts.items()}
+    return {"operation": several(len(ops), "operation")} | {key: _count(n) for key, n in counts.items()}
 
 
 def variant_table(ops: Sequence[Op]) -> Table:

@@ -13,6 +13,7 @@ from searcher.curve import read as read_curve
 from searcher.engines import onnx, weights
 from searcher.engines.onnx import Agreement
 from searcher.errors import SearcherError, TrialError
+from searcher.files import in_one_step
 from searcher.pipeline import Network
 from searcher.recipe_file import RecipeFile
 from searcher.retrain import Result, compare, retrain, states
@@ -69,9 +70,8 @@ def retrain_into(
     except TrialError as error:
         raise SearcherError(f"the model cannot be exported: {error}") from error
     _describe(file, delivery, folder, task)
-    part = folder / f"{METRICS}.part"
-    part.write_bytes(_DELIVERY.dump_json(delivery, indent=1))
-    part.replace(folder / METRICS)
+    with in_one_step(folder / METRICS) as part:
+        part.write_bytes(_DELIVERY.dump_json(delivery, indent=1))
     shutil.rmtree(folder / CHECKPOINTS)
     return delivery
 

@@ -22,6 +22,8 @@ from searcher.reference import reference_figures, trial_figures
 from searcher.report import complete_trials, number, state, words
 from searcher.storage import load
 from searcher.study import Study
+from searcher.tell import FAILED
+from searcher.wording import several
 
 CURVES = 8
 """Trainings that one figure can show."""
@@ -91,7 +93,7 @@ class _View:
         warned = [page.paragraph(_ignored(self.study), "warning")] if not self.front.feasible else []
         body = [page.chooser(figures, HINT, [self._card(t) for t in self.trials])]
         return Section(
-            f"Front: {_count(len(self.front.trials), 'trial')}",
+            f"Front: {several(len(self.front.trials), 'trial')}",
             [*warned, *body, self._table(self.front.trials, short=True)],
             "Trials that no other beats in every objective. Quality is read on validation data; "
             "the test split is not touched by a search.",
@@ -138,7 +140,7 @@ class _View:
             "Which parameters mattered",
             [page.columns(figures), *(page.paragraph(f"Not known for {line}.") for line in reasons)],
             "The share of each parameter in reaching the best values of an objective, by PED-ANOVA over "
-            f"{_count(len(self.complete), 'complete trial')}. Few trials say little; pale bars are of "
+            f"{several(len(self.complete), 'complete trial')}. Few trials say little; pale bars are of "
             "parameters that too few of them had."
             if known
             else "",
@@ -160,7 +162,7 @@ class _View:
         reasons = Counter(
             t.user_attrs.get("reason", "no reason was stored")
             for t in self.trials
-            if t.user_attrs.get("outcome") == "failed"
+            if t.user_attrs.get("outcome") == FAILED
         )
         rows = [[page.amount(str(n), n), reason] for reason, n in reasons.most_common()]
         return Section("Failures", [page.table(["trials", "reason"], rows)] if rows else [])
@@ -168,7 +170,7 @@ class _View:
     def every(self) -> Section:
         if not self.trials:
             return Section("All trials", [])
-        title = f"All {_count(len(self.trials), 'trial')}"
+        title = f"All {several(len(self.trials), 'trial')}"
         return Section("All trials", [page.folded(title, [self._table(self.trials)])])
 
     def _table(self, trials: Sequence[FrozenTrial], short: bool = False) -> Markup:
@@ -245,7 +247,3 @@ def _hypervolume(study: Study, found: Hypervolume | str) -> tuple[list[Markup], 
 
 def _amount(value: float | None) -> Cell:
     return page.amount("") if value is None else page.amount(number(value), value)
-
-
-def _count(count: int, name: str) -> str:
-    return f"{count} {name}" + ("" if count == 1 else "s")

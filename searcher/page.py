@@ -1,8 +1,6 @@
 """A page of its own: one HTML file with tables and figures that needs nothing from the network."""
 
-import os
 from collections.abc import Sequence
-from contextlib import suppress
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -14,6 +12,7 @@ from markupsafe import Markup
 from plotly.offline import get_plotlyjs
 
 from searcher.errors import SearcherError
+from searcher.files import in_one_step
 
 _TEMPLATES = Path(__file__).parent / "templates"
 WIDE_FROM = 40
@@ -162,13 +161,10 @@ def write(path: Path, content: str) -> None:
     """
     if path.is_dir():
         raise SearcherError(f"{path} cannot be written: it is a folder")
-    part = path.with_name(f".{path.name}.{os.getpid()}.part")
     try:
-        part.write_text(content, encoding="utf-8")
-        part.replace(path)
+        with in_one_step(path) as part:
+            part.write_text(content, encoding="utf-8")
     except OSError as error:
-        with suppress(OSError):
-            part.unlink()
         raise SearcherError(f"{path} cannot be written: {error.strerror or error}") from error
 
 

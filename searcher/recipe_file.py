@@ -10,6 +10,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from searcher import __version__
 from searcher.deployment import Deployment
 from searcher.errors import SearcherError
+from searcher.files import in_one_step
 from searcher.recipe import Recipe
 from searcher.study import Metric
 from searcher.validation import validated
@@ -86,10 +87,9 @@ class RecipeFile(_Frozen):
             SearcherError: It cannot be written.
         """
         content = self.model_dump(mode="json", exclude_none=True)
-        part = path.with_name(f"{path.name}.part")
         try:
-            part.write_text(_HEAD + tomli_w.dumps(content), encoding="utf-8")
-            part.replace(path)
+            with in_one_step(path) as part:
+                part.write_text(_HEAD + tomli_w.dumps(content), encoding="utf-8")
         except OSError as error:
             raise SearcherError(f"{path} cannot be written: {error.strerror or error}") from error
 

@@ -10,7 +10,7 @@ from searcher.ask import Asker
 from searcher.recipe import Recipe
 from searcher.rungs import Rungs
 from searcher.state import State
-from searcher.tell import ENDED_EARLY, INFEASIBLE, Teller
+from searcher.tell import ENDED_EARLY, FAILED, Teller, ended
 from searcher.trial import stored_outcome
 
 Attach = Callable[[FrozenTrial], bool]
@@ -31,16 +31,14 @@ def recover(
         if trial.user_attrs.get("outcome") in ENDED_EARLY:
             stored.tell(trial.number, state=TrialState.PRUNED)
     trials = stored.get_trials(deepcopy=False)
-    promoted = {t.user_attrs.get("promoted_from") for t in trials}
-    state.add([t for t in trials if t.state == TrialState.COMPLETE])
+    before = ended(trials)
+    state.add(before.complete)
+    state.reused = sum("reused" in t.user_attrs for t in before.complete)
+    state.stopped, state.infeasible = len(before.stopped), len(before.infeasible)
+    state.failed = len(before.failed)
+    stopped = {t.number for t in before.stopped}
     for trial in trials:
-        outcome = trial.user_attrs.get("outcome")
-        stopped = trial.state == TrialState.PRUNED and outcome != INFEASIBLE
-        _restore(trial, rungs, stopped and trial.number not in promoted)
-        state.reused += "reused" in trial.user_attrs and trial.state == TrialState.COMPLETE
-        state.failed += trial.state == TrialState.FAIL and outcome == "failed"
-        state.infeasible += outcome == INFEASIBLE
-        state.stopped += stopped and trial.number not in promoted
+        _restore(trial, rungs, trial.number in stopped)
         if trial.state == TrialState.RUNNING:
             _recover_running(trial, stored, folder, state, asker, teller, attach)
     state.earlier = state.finished
@@ -70,8 +68,8 @@ def _recover_running(
     done = stored_outcome(place(folder, trial.number), Recipe.model_validate(recipe)) if recipe else None
     if done:
         state.add([teller.done(optuna.Trial(stored, trial._trial_id), done)])
-    elif told.get("outcome") == "failed":
-        teller.failed(trial.number, "failed", told["reason"])
+    elif told.get("outcome") == FAILED:
+        teller.failed(trial.number, FAILED, told["reason"])
         state.failed += 1
     elif not attach(trial):
         put_back(asker, teller, stored.get_trials(deepcopy=False), trial.number, "interrupted")

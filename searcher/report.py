@@ -14,6 +14,8 @@ from rich.table import Table
 from searcher.front import Front, front, violation
 from searcher.recipe import Recipe
 from searcher.study import Metric, Study
+from searcher.tell import ended
+from searcher.wording import several
 
 WIDE = 140
 """Columns of a console from which on a table has room for the recipes."""
@@ -37,7 +39,7 @@ def spread(value: float, off: float) -> str:
 
 def front_table(study: Study, points: Front, rows: int | None = None, name: str = "front") -> "TrialTable":
     """The front as a table, best quality first; at most so many rows."""
-    title = f"{name}, {len(points.trials)} points" if points.trials else name
+    title = f"{name}, {several(len(points.trials), 'point')}" if points.trials else name
     if points.trials and not points.feasible:
         title += f"; no trial satisfies {', '.join(map(str, study.constraints))} yet, constraints ignored"
     return TrialTable(study, points.trials[:rows], title, distance=not points.feasible)
@@ -165,10 +167,9 @@ def stored_table(studies: Sequence[tuple[optuna.Study, Study]]) -> Table:
     for name in ("name", "complete", "failed", "asked for", "front"):
         table.add_column(name, justify="left" if name == "name" else "right")
     for stored, study in studies:
-        complete = complete_trials(stored)
-        failed = sum(t.user_attrs.get("outcome") == "failed" for t in stored.get_trials(deepcopy=False))
-        points = front(study, complete)
+        over = ended(stored.get_trials(deepcopy=False))
+        points = front(study, over.complete)
         size = f"{len(points.trials)}" + ("" if points.feasible else " (infeasible)")
-        counts = [len(complete), failed, study.budget.trials]
+        counts = [len(over.complete), len(over.failed), study.budget.trials]
         table.add_row(study.stored_name, *map(str, counts), size)
     return table

@@ -16,6 +16,7 @@ from searcher import tasks
 from searcher.curve import CURVE, Curve, Point
 from searcher.curve import read as read_curve
 from searcher.errors import SearcherError, TrialError
+from searcher.files import in_one_step
 from searcher.measure import DETECTIONS, Measurement, check_metrics, measure, on_split
 from searcher.pipeline import Network, run_recipe
 from searcher.predict import predict
@@ -204,9 +205,8 @@ class _Seed:
         seen = self.detected | {"after": detected(self.task, network.executed)}
         shown = seen if isinstance(self.task, Detection) else {}
         done = Retrained(self.seed, validation, test, self.before, after, shown)
-        part = path.with_suffix(".part")
-        part.write_text(json.dumps(asdict(done)))
-        part.replace(path)
+        with in_one_step(path) as part:
+            part.write_text(json.dumps(asdict(done)))
         return done
 
     def _measurement(self, network: Network) -> Measurement:

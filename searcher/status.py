@@ -17,9 +17,8 @@ from searcher.indicators import Hypervolume, hypervolume
 from searcher.jobs import FOLDER
 from searcher.live import duration
 from searcher.recover import place
-from searcher.report import complete_trials, state
 from searcher.study import Study
-from searcher.tell import INFEASIBLE, STOPPED
+from searcher.tell import ended
 
 RECENT = 20
 """The trials that ended last, whose pace the time left is estimated by."""
@@ -78,28 +77,23 @@ def status(runs: Path, name: str) -> Status:
     """Where a stored study stands."""
     stored, study = storage.load(runs, name)
     trials = stored.get_trials(deepcopy=False)
-    promoted = {t.user_attrs.get("promoted_from") for t in trials}
-    ended = [t for t in trials if t.state.is_finished()]
-    complete = complete_trials(stored)
-    infeasible = [t for t in ended if state(t) == INFEASIBLE]
-    stopped = [t for t in ended if state(t) == STOPPED and t.number not in promoted]
-    failed = [t for t in ended if state(t) == "failed"]
+    over = ended(trials)
     under_way = [t for t in trials if t.state == TrialState.RUNNING]
     queued = [t for t in under_way if "job" in t.user_attrs and not _begun(runs / name, t)]
     driven_by = driver(runs / name)
-    left = study.budget.trials - len(complete) - len(stopped) - len(failed)
+    left = study.budget.trials - len(over.counted)
     return Status(
         study=study,
         driver=driven_by,
-        complete=len(complete),
-        stopped=len(stopped),
-        infeasible=len(infeasible),
-        failed=len(failed),
+        complete=len(over.complete),
+        stopped=len(over.stopped),
+        infeasible=len(over.infeasible),
+        failed=len(over.failed),
         running=len(under_way) - len(queued),
         queued=len(queued),
-        front=front(study, complete),
-        hypervolume=_share(study, stored, complete),
-        seconds_left=_seconds_left([*complete, *stopped, *failed], left) if driven_by else None,
+        front=front(study, over.complete),
+        hypervolume=_share(study, stored, over.complete),
+        seconds_left=_seconds_left(over.counted, left) if driven_by else None,
     )
 
 

@@ -1,5 +1,7 @@
 """What came of a trial, as it is stored: its state, its values, and why."""
 
+from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import optuna
@@ -8,9 +10,36 @@ from optuna.trial import FrozenTrial, TrialState
 from searcher.study import Study
 from searcher.trial import Done, Infeasible
 
-STOPPED, INFEASIBLE = "stopped early", "infeasible"
+STOPPED, INFEASIBLE, FAILED = "stopped early", "infeasible", "failed"
 ENDED_EARLY = (STOPPED, INFEASIBLE)
 """Outcomes of trials that Optuna knows as pruned."""
+
+
+@dataclass(frozen=True)
+class Ended:
+    """Trials by how they ended. What was put back or has gone on from its rung is among none of them."""
+
+    complete: list[FrozenTrial]
+    stopped: list[FrozenTrial]
+    infeasible: list[FrozenTrial]
+    failed: list[FrozenTrial]
+
+    @property
+    def counted(self) -> list[FrozenTrial]:
+        """Those that count towards the budget."""
+        return [*self.complete, *self.stopped, *self.failed]
+
+
+def ended(trials: Sequence[FrozenTrial]) -> Ended:
+    """All of a study's trials that have ended, by how."""
+    promoted = {t.user_attrs.get("promoted_from") for t in trials}
+    pruned = [t for t in trials if t.state == TrialState.PRUNED and t.number not in promoted]
+    return Ended(
+        [t for t in trials if t.state == TrialState.COMPLETE],
+        [t for t in pruned if t.user_attrs.get("outcome") != INFEASIBLE],
+        [t for t in pruned if t.user_attrs.get("outcome") == INFEASIBLE],
+        [t for t in trials if t.state == TrialState.FAIL and t.user_attrs.get("outcome") == FAILED],
+    )
 
 
 class Teller:

@@ -20,6 +20,7 @@ from searcher import tasks
 from searcher.costs.op import Op, not_counted, save_ops
 from searcher.curve import CURVE, Curve, Point
 from searcher.errors import no_room
+from searcher.files import in_one_step
 from searcher.measure import Measurement, measure, on_split
 from searcher.pipeline import run_recipe
 from searcher.predict import Prediction, predict
@@ -286,9 +287,8 @@ def _save(done: Done, job: Job) -> None:
     }
     if done.measured:
         result["measured"] = done.measured
-    part = job.folder / f"{RESULT}.part"
-    part.write_text(json.dumps(result, indent=1))
-    part.replace(job.folder / RESULT)
+    with in_one_step(job.folder / RESULT) as part:
+        part.write_text(json.dumps(result, indent=1))
 
 
 def _log_to(path: Path) -> None:

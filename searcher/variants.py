@@ -15,6 +15,7 @@ from optuna.trial import FrozenTrial, TrialState
 
 from searcher.curve import CURVE, read
 from searcher.errors import SearcherError, TrialError
+from searcher.files import in_one_step
 from searcher.front import Front
 from searcher.hypervolume import added
 from searcher.prefixes import Filled, Suggest, deciding, depths, other_values
@@ -22,6 +23,7 @@ from searcher.recipe import Recipe
 from searcher.screen import WEIGHT_BITS, Screen
 from searcher.stages.distill import TEACHER
 from searcher.study import Study
+from searcher.tell import FAILED
 
 VARIANTS = "variants.json"
 """In a trial's folder: what was found of the networks that it has trained."""
@@ -144,7 +146,7 @@ class Variants:
         expected = trial.user_attrs["variant"]["expected"][quality.key]
         if trial.state == TrialState.COMPLETE and expected > 0:
             yield min(1.0, trial.user_attrs["metrics"][quality.key] / expected)
-        elif trial.user_attrs.get("outcome") == "failed":
+        elif trial.user_attrs.get("outcome") == FAILED:
             yield 0.0
 
     def _trained(self, trial: FrozenTrial, recipe: Recipe) -> Iterator["Network"]:
@@ -176,9 +178,8 @@ class Variants:
             return [Variant(**variant) for variant in json.loads((folder / VARIANTS).read_text())]
         found = [variant for network in networks for variant in self._variant(trial, network)]
         if networks and folder.is_dir():
-            part = folder / f"{VARIANTS}.part"
-            part.write_text(json.dumps([asdict(variant) for variant in found], indent=1))
-            part.replace(folder / VARIANTS)
+            with in_one_step(folder / VARIANTS) as part:
+                part.write_text(json.dumps([asdict(variant) for variant in found], indent=1))
         return found
 
     def _variant(self, trial: FrozenTrial, network: "Network") -> Iterator[Variant]:

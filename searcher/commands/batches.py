@@ -23,6 +23,7 @@ from searcher.commands.launching import (
     launched,
 )
 from searcher.errors import SearcherError
+from searcher.wording import several
 
 
 def batch(
@@ -60,7 +61,8 @@ def batch(
         raise SearcherError(f"asked for twice: {', '.join(sorted(twice))}")
     launcher = launched(searched, cluster, workers, console)
     trials = sum(study.budget.trials for study in searched)
-    console.print(f"{len(names)} studies, {trials} trials, {launcher.workers} at a time", highlight=False)
+    asked_for = f"{several(len(names), 'study')}, {several(trials, 'trial')}"
+    console.print(f"{asked_for}, {launcher.workers} at a time", highlight=False)
     with (
         stopped_by_ctrl_c(goes_on(launcher, " ".join(names))),
         BatchView(console) as view,

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from searcher.commands.common import RUNS, RunsDir
+from searcher.wording import several
 
 if TYPE_CHECKING:
     from searcher.store import Store
@@ -33,7 +34,7 @@ def ls(runs_dir: RunsDir = RUNS) -> None:
         words = str(entry.about.get("words", "a training that is not finished"))
         table.add_row(entry.digest[:8], size_text(entry.bytes), used, *about, words)
     Console().print(table)
-    typer.echo(f"{len(entries)} entries, {size_text(sum(e.bytes for e in entries))}")
+    typer.echo(f"{several(len(entries), 'entry')}, {size_text(sum(e.bytes for e in entries))}")
 
 
 def gc(
@@ -48,7 +49,7 @@ def gc(
     left = store.entries()
     freed = size_text(sum(e.bytes for e in dropped))
     typer.echo(
-        f"dropped {len(dropped)} entries, {freed}; "
+        f"dropped {several(len(dropped), 'entry')}, {freed}; "
         f"{len(left)} stay, {size_text(sum(entry.bytes for entry in left))}"
     )
 

@@ -30,6 +30,7 @@ from searcher.commands.launching import (
     goes_on,
     launched,
 )
+from searcher.wording import several
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -66,7 +67,7 @@ def run(
     asked = Asked(cluster, slurm_partition, slurm_account, slurm_constraint, gpus, time, mem)
     searched = chosen(study, [*(override or []), *asked.overrides(trials_per_gpu)])
     launcher = launched([searched], cluster, workers, console)
-    text = f"{searched.stored_name}: {searched.budget.trials} trials, {launcher.workers} at a time"
+    text = f"{searched.stored_name}: {several(searched.budget.trials, 'trial')}, {launcher.workers} at a time"
     console.print(text, highlight=False)
     with stopped_by_ctrl_c(goes_on(launcher, searched.name)):
         state = _search(searched, runs_dir, launcher, storage, console)

@@ -9,6 +9,7 @@ from pydantic import TypeAdapter, ValidationError
 
 from searcher.costs.kinds import Arithmetic, Sizes
 from searcher.errors import SearcherError
+from searcher.files import in_one_step
 
 UNCOUNTED = "uncounted"
 """The kind of an operation that the walk does not know."""
@@ -87,9 +88,8 @@ _ROWS = TypeAdapter(list[Op])
 
 def save_ops(ops: Sequence[Op], path: Path) -> None:
     """Write rows as JSON, in one step."""
-    part = path.with_name(f"{path.name}.part")
-    part.write_bytes(_ROWS.dump_json(list(ops), indent=1))
-    part.replace(path)
+    with in_one_step(path) as part:
+        part.write_bytes(_ROWS.dump_json(list(ops), indent=1))
 
 
 def load_ops(path: Path) -> list[Op]:

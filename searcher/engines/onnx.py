@@ -22,6 +22,7 @@ from searcher.engines.fx import Prepared, reference
 from searcher.engines.kept_out import excluded
 from searcher.engines.onnx_graph import Graph
 from searcher.errors import TrialError
+from searcher.files import in_one_step
 from searcher.tasks.task import Split, Task
 
 OPSET = 20
@@ -224,9 +225,8 @@ def _write(proto: ModelProto, path: Path, notes: Mapping[str, str] | None) -> No
         proto.opset_import.remove(opset)
     onnx.helper.set_model_props(proto, dict(notes or {}))
     onnx.checker.check_model(proto, full_check=True)
-    part = path.with_name(f"{path.name}.part")
-    part.write_bytes(proto.SerializeToString())
-    part.replace(path)
+    with in_one_step(path) as part:
+        part.write_bytes(proto.SerializeToString())
 
 
 @contextmanager

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from searcher.costs.scope import INNER
 from searcher.errors import SearcherError
+from searcher.files import in_one_step
 
 _PACKED = "_packed_params"
 _TRAINING_ALONE = "num_batches_tracked"
@@ -28,9 +29,8 @@ def save(model: nn.Module, path: Path) -> None:
         model: The network that is executed: float, or converted by `searcher.engines.fx.quantize`.
         path: The file to write; one that is there is replaced.
     """
-    part = path.with_name(f"{path.name}.part")
-    part.write_bytes(serialize(_tensors(model)))
-    part.replace(path)
+    with in_one_step(path) as part:
+        part.write_bytes(serialize(_tensors(model)))
 
 
 def load(path: Path) -> dict[str, Tensor]:

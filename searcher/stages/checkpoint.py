@@ -6,6 +6,8 @@ from typing import Any
 
 import torch
 
+from searcher.files import in_one_step
+
 
 class Checkpoints:
     """The states of a run's trainings, in the order in which it makes them.
@@ -47,6 +49,5 @@ class Checkpoint:
         """Write the state in one step."""
         if self.path is None:
             return
-        part = self.path.with_suffix(".part")
-        torch.save(state, part)
-        part.replace(self.path)
+        with in_one_step(self.path) as part:
+            torch.save(state, part)

@@ -1,0 +1,23 @@
+"""Files that appear whole: who reads one never finds half of it."""
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+
+@contextmanager
+def in_one_step(path: Path) -> Iterator[Path]:
+    """A path to write to within; what was written there becomes `path` at the end, or is removed.
+
+    Raises:
+        OSError: The file cannot be written.
+    """
+    part = path.with_name(f".{path.name}.{os.getpid()}.part")
+    try:
+        yield part
+        part.replace(path)
+    except BaseException:
+        with suppress(OSError):
+            part.unlink()
+        raise
