@@ -14,7 +14,7 @@ run: install
 	$(BIN)/searcher run --study micronet
 
 test: install
-	$(BIN)/pytest -n 2 --dist worksteal
+	$(BIN)/pytest -n 2
 
 test-slurm: install
 	tests/cluster/slurm/install
