@@ -79,7 +79,6 @@ def choose(runs: Path, asked: str | None, *, cluster: bool = False) -> None:
 def _settle(runs: Path, choice: str) -> None:
     """Write the choice down in one step."""
     with in_one_step(runs / _CHOICE) as part:
-        part.unlink(missing_ok=True)
         part.touch(mode=0o600)  # a URL may hold a password
         part.write_text(f"{choice}\n", encoding="utf-8")
 

@@ -22,7 +22,7 @@ from searcher.reference import reference_figures, trial_figures
 from searcher.report import complete_trials, number, state, words
 from searcher.storage import load
 from searcher.study import Study
-from searcher.tell import FAILED
+from searcher.tell import ended
 from searcher.wording import several
 
 CURVES = 8
@@ -159,11 +159,8 @@ class _View:
         )
 
     def failures(self) -> Section:
-        reasons = Counter(
-            t.user_attrs.get("reason", "no reason was stored")
-            for t in self.trials
-            if t.user_attrs.get("outcome") == FAILED
-        )
+        failed = ended(self.trials).failed
+        reasons = Counter(t.user_attrs.get("reason", "no reason was stored") for t in failed)
         rows = [[page.amount(str(n), n), reason] for reason, n in reasons.most_common()]
         return Section("Failures", [page.table(["trials", "reason"], rows)] if rows else [])
 

@@ -18,7 +18,7 @@ from searcher.jobs import FOLDER
 from searcher.live import duration
 from searcher.recover import place
 from searcher.study import Study
-from searcher.tell import ended
+from searcher.tell import FAILED, INFEASIBLE, STOPPED, Ended, ended
 
 RECENT = 20
 """The trials that ended last, whose pace the time left is estimated by."""
@@ -31,10 +31,7 @@ class Status:
     Attributes:
         study: The study.
         driver: The host and process id of its driver, None where none runs.
-        complete: Trials that were measured.
-        stopped: Trials that were stopped early.
-        infeasible: Recipes that were refused by their predicted cost.
-        failed: Trials that failed for good.
+        over: The trials that have ended, by how.
         running: Trials that have begun.
         queued: Trials whose job waits.
         front: Its front.
@@ -44,10 +41,7 @@ class Status:
 
     study: Study
     driver: str | None
-    complete: int
-    stopped: int
-    infeasible: int
-    failed: int
+    over: Ended
     running: int
     queued: int
     front: Front
@@ -57,16 +51,16 @@ class Status:
     @property
     def finished(self) -> int:
         """Trials that count towards the budget."""
-        return self.complete + self.failed + self.stopped
+        return len(self.over.counted)
 
     @property
     def counts(self) -> str:
         """How many trials are in which state, in words."""
         every = {
-            "complete": self.complete,
-            "stopped early": self.stopped,
-            "failed": self.failed,
-            "infeasible": self.infeasible,
+            "complete": len(self.over.complete),
+            STOPPED: len(self.over.stopped),
+            FAILED: len(self.over.failed),
+            INFEASIBLE: len(self.over.infeasible),
             "running": self.running,
             "queued": self.queued,
         }
@@ -85,10 +79,7 @@ def status(runs: Path, name: str) -> Status:
     return Status(
         study=study,
         driver=driven_by,
-        complete=len(over.complete),
-        stopped=len(over.stopped),
-        infeasible=len(over.infeasible),
-        failed=len(over.failed),
+        over=over,
         running=len(under_way) - len(queued),
         queued=len(queued),
         front=front(study, over.complete),
@@ -120,15 +111,17 @@ def table(found: Sequence[Status]) -> Table:
         words = name in ("study", "of them", "driver")
         rows.add_column(name, justify="left" if words else "right", no_wrap=name != "of them")
     for one in found:
-        size = str(len(one.front.trials)) + ("" if one.front.feasible or not one.complete else " infeasible")
-        over = one.finished >= one.study.budget.trials
+        size = str(len(one.front.trials)) + (
+            "" if one.front.feasible or not one.over.complete else " infeasible"
+        )
+        spent = one.finished >= one.study.budget.trials
         rows.add_row(
             one.study.stored_name,
             f"{one.finished}/{one.study.budget.trials}",
             one.counts,
             size,
             "" if one.hypervolume is None else f"{one.hypervolume:.3f}",
-            "" if over else duration(one.seconds_left),
-            one.driver or ("" if over else "none"),
+            "" if spent else duration(one.seconds_left),
+            one.driver or ("" if spent else "none"),
         )
     return rows
