@@ -8,7 +8,8 @@ from typing import Any
 import torch
 from torch import nn
 
-from searcher.engines.fx import Prepared, convert
+from searcher.engines.fx import convert
+from searcher.engines.fx_reference import Prepared
 from searcher.recipe import Distill, PruneChannels, PruneWeights, Quantize, Recipe, Stage, Train
 from searcher.stages.distill import distill
 from searcher.stages.kept import first, kept, longest, recording

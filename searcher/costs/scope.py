@@ -1,5 +1,6 @@
 """Which module runs: the scope by which operations are named."""
 
+import re
 from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
@@ -11,6 +12,11 @@ from torch.nn.modules.module import register_module_forward_hook, register_modul
 
 INNER = "_inner"
 """The attribute under which a wrapper holds its module: the wrapper is left out of the paths read back."""
+
+CALL = "_call"
+"""With a number, the attribute under which a wrapper holds the copy of its module for a further call."""
+
+_CALLED = re.compile(rf"{CALL}(\d+)")
 
 
 class Scope:
@@ -92,5 +98,11 @@ def run(model: nn.Module, scope: Scope, example: Any) -> Any:
 
 
 def without_wrappers(path: str) -> str:
-    """A path as it was before modules were wrapped."""
-    return ".".join(part for part in path.split(".") if part != INNER)
+    """A path as it was before modules were wrapped, and copied a call."""
+    return ".".join(part for part in path.split(".") if part != INNER and not _CALLED.fullmatch(part))
+
+
+def repeated_call(path: str) -> int | None:
+    """The call for which the module of a path is a copy: 2 and more; None where it is the module itself."""
+    numbers = (match[1] for part in path.split(".") if (match := _CALLED.fullmatch(part)))
+    return int(number) if (number := next(numbers, None)) else None

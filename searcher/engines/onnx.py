@@ -18,7 +18,8 @@ from onnxscript import optimizer, rewriter
 from onnxscript.rewriter.rules import common as rules
 from torch import Tensor, nn
 
-from searcher.engines.fx import Prepared, reference
+from searcher.engines import kernels
+from searcher.engines.fx_reference import Prepared, reference
 from searcher.engines.kept_out import excluded
 from searcher.engines.onnx_graph import Graph
 from searcher.errors import TrialError
@@ -128,9 +129,8 @@ class Runtime(nn.Module):
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = threads
         options.inter_op_num_threads = 1
-        processor = torch.cpu.get_capabilities()
-        if not (processor.get("avx512_vnni") or processor.get("avx_vnni")):
-            # Sums of uint8 times int8 would saturate: this takes kernels that are exact, at half the speed.
+        if Graph(onnx.load(path)).largest_code > kernels.LARGEST_WEIGHT:
+            # Where products are added in 16 bits, this takes kernels that are exact, at half the speed.
             options.add_session_config_entry("session.x64quantprecision", "1")
         self._session = onnxruntime.InferenceSession(path, options, providers=_PROVIDERS)
 

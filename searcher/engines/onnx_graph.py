@@ -42,6 +42,12 @@ class Graph:
                 found[_path(node)].add(self._execution(node))
         return {name: "+".join(sorted(kinds)) for name, kinds in found.items()}
 
+    @property
+    def largest_code(self) -> int:
+        """The largest magnitude among the int8 codes of the weights; 0 without any."""
+        coded = [t for t in self._tensors.values() if t.data_type == TensorProto.INT8 and len(t.dims) > 1]
+        return max((int(abs(onnx.numpy_helper.to_array(t).astype(int)).max()) for t in coded), default=0)
+
     def store_in_bfloat16(self, paths: Collection[str]) -> None:
         """Store the float32 weights of some layers, which are bfloat16 numbers, as such, and cast them."""
         for node, weight in self._weighted():

@@ -9,7 +9,7 @@ from safetensors.torch import load_file
 from safetensors.torch import save as serialize
 from torch import Tensor, nn
 
-from searcher.costs.scope import INNER
+from searcher.costs.scope import repeated_call, without_wrappers
 from searcher.errors import SearcherError
 from searcher.files import in_one_step
 
@@ -23,14 +23,15 @@ def save(model: nn.Module, path: Path) -> None:
     Every tensor is stored in the width in which it is executed, under its module's path. A quantized
     ``weight`` is stored as its int8 codes, with float32 ``weight_scale`` (one a channel, or one) and, where
     one of them is not zero, ``weight_zero_point``: (code − zero point) · scale is the weight. A module's
-    ``scale`` and ``zero_point`` are those of the activations that it writes.
+    ``scale`` and ``zero_point`` are those of the activations that it writes; of its second call they are
+    under ``path#2``.
 
     Args:
         model: The network that is executed: float, or converted by `searcher.engines.fx.quantize`.
         path: The file to write; one that is there is replaced.
     """
     with in_one_step(path) as part:
-        part.write_bytes(serialize(_tensors(model)))
+        part.write_bytes(serialize(deployed(model)))
 
 
 def load(path: Path) -> dict[str, Tensor]:
@@ -83,10 +84,10 @@ def _with_counters(state: dict[str, Tensor], model: nn.Module) -> dict[str, Tens
 
 def size_mb(model: nn.Module) -> float:
     """The size of the file that `save` would write, in megabytes of 10^6 bytes."""
-    return len(serialize(_tensors(model))) / 1e6
+    return len(serialize(deployed(model))) / 1e6
 
 
-def _tensors(model: nn.Module) -> dict[str, Tensor]:
+def deployed(model: nn.Module) -> dict[str, Tensor]:
     """The tensors by name; one that several names share is stored once, under the first."""
     state = model.state_dict()
     found: dict[str, Tensor] = {}
@@ -97,7 +98,7 @@ def _tensors(model: nn.Module) -> dict[str, Tensor]:
         place = (tensor.data_ptr(), tensor.shape, tensor.stride())
         if place not in places or not tensor.numel():
             places.add(place)
-            found |= _stored(_without_wrappers(name), tensor.detach().cpu())
+            found |= _stored(name, tensor.detach().cpu())
     return found
 
 
@@ -113,7 +114,12 @@ def _unpacked(state: dict[str, object]) -> Iterator[tuple[str, Tensor]]:
                     yield f"{module}.{part}", tensor
 
 
-def _stored(name: str, tensor: Tensor) -> dict[str, Tensor]:
+def _stored(path: str, tensor: Tensor) -> dict[str, Tensor]:
+    """A tensor by its name in the file; of a further call of a module the scale and zero point alone."""
+    name, call = without_wrappers(path), repeated_call(path)
+    module, _, own = name.rpartition(".")
+    if call:
+        return {f"{module}#{call}.{own}": tensor} if own in ("scale", "zero_point") else {}
     if not tensor.is_quantized:
         return {name: tensor.contiguous()}
     scales, zeros = _scales(tensor)
@@ -125,7 +131,3 @@ def _scales(tensor: Tensor) -> tuple[Tensor, Tensor]:
     if tensor.qscheme() in (torch.per_tensor_affine, torch.per_tensor_symmetric):
         return torch.tensor(tensor.q_scale()), torch.tensor(tensor.q_zero_point())
     return tensor.q_per_channel_scales(), tensor.q_per_channel_zero_points()
-
-
-def _without_wrappers(name: str) -> str:
-    return ".".join(part for part in name.split(".") if part != INNER)

@@ -4,11 +4,12 @@ import torch
 from torch import nn
 
 from searcher.engines import fx
+from searcher.engines.fx_reference import Prepared
 from searcher.recipe import Quantize
 from searcher.stages.train import Run
 
 
-def prepare(model: nn.Module, stage: Quantize, run: Run) -> fx.Prepared:
+def prepare(model: nn.Module, stage: Quantize, run: Run) -> Prepared:
     """Calibrate on training images without augmentation."""
     task = run.task
     images = task.train.images[: stage.calibration_images]

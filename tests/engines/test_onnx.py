@@ -17,7 +17,7 @@ from torch import Tensor, nn
 
 from searcher import tasks
 from searcher.engines import fx
-from searcher.engines.fx import Prepared
+from searcher.engines.fx_reference import Prepared
 from searcher.engines.onnx import (
     Agreement,
     Runtime,

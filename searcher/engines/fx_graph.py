@@ -1,0 +1,277 @@
+"""Rewrites of FX graphs where an int8 conversion fails, or executes something else than was calibrated."""
+
+import copy
+import itertools
+import operator
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor, fx, nn
+from torch.ao.quantization import MinMaxObserver
+from torch.nn import functional as F
+
+from searcher.costs.scope import CALL, INNER
+from searcher.engines.kept_out import KeptOut
+from searcher.errors import TrialError
+
+_CONVOLUTIONS = (nn.Conv1d, nn.Conv2d, nn.Conv3d)
+_FUNCTIONAL = (F.conv1d, F.conv2d, F.conv3d)
+_PRODUCTS = (operator.mul, torch.mul, "mul", "mul_")
+_SCALED = (nn.ELU, nn.Hardswish, nn.LeakyReLU, nn.Softmax, nn.modules.instancenorm._InstanceNorm)
+_CONV_DEFAULTS = {"bias": None, "stride": 1, "padding": 0, "dilation": 1, "groups": 1}
+
+
+def spell_out_padding(model: nn.Module) -> None:
+    """Replace ``padding="same"`` of convolutions by numbers, in place: int8 layers take nothing else.
+
+    An even kernel is padded by one more behind than before: it gets a first row and column of zeros.
+    Dilated even kernels are left as they are.
+    """
+    for module in model.modules():
+        if isinstance(module, _CONVOLUTIONS) and module.padding == "same":
+            _spell_out(module)
+
+
+def _spell_out(conv: Any) -> None:
+    even = [size % 2 == 0 for size in conv.kernel_size]
+    if any(odd and step > 1 for odd, step in zip(even, conv.dilation, strict=True)):
+        return
+    front = [side for longer in reversed(even) for side in (int(longer), 0)]
+    with torch.no_grad():
+        conv.weight = nn.Parameter(F.pad(conv.weight, front))
+    conv.kernel_size = tuple(conv.weight.shape[2:])
+    steps = zip(conv.kernel_size, conv.dilation, strict=True)
+    conv.padding = tuple(step * (size - 1) // 2 for size, step in steps)
+    conv._reversed_padding_repeated_twice = [side for side in reversed(conv.padding) for _ in range(2)]
+
+
+class PerCall(nn.Module):
+    """A module that is called several times, with a copy for each further call.
+
+    An int8 module has one scale for what it writes, and PyTorch joins a module with what follows its first
+    call, for all its calls. The copies have the module's own parameters.
+    """
+
+    def __init__(self, module: nn.Module, calls: int) -> None:
+        super().__init__()
+        self.add_module(INNER, module)
+        for number in range(2, calls + 1):
+            self.add_module(f"{CALL}{number}", _sharing_copy(module))
+        self._next = itertools.cycle(self._modules.values())
+
+    def forward(self, *args: Any, **kwargs: Any) -> Any:
+        """The next copy's outputs."""
+        called = next(self._next)
+        assert called is not None
+        return called(*args, **kwargs)
+
+
+def copy_repeated(model: nn.Module, images: Tensor) -> None:
+    """Give every further call of a module with a scale of its own a copy, in place.
+
+    Args:
+        model: The network, whose forward is run once.
+        images: Images (N, C, H, W).
+    """
+    calls: Counter[nn.Module] = Counter()
+    kept = {inner for m in model.modules() if isinstance(m, KeptOut) for inner in m.modules()}
+    leaves = [m for m in model.modules() if m not in kept and _has_scale(m)]
+    hooks = [m.register_forward_hook(lambda module, *_: calls.update([module])) for m in leaves]
+    try:
+        with torch.no_grad():
+            model(images)
+    finally:
+        for hook in hooks:
+            hook.remove()
+    wrappers = {module: PerCall(module, count) for module, count in calls.items() if count > 1}
+    for name, module in list(model.named_modules(remove_duplicate=False)):
+        if module in wrappers:
+            model.set_submodule(name, wrappers[module])
+
+
+def _has_scale(module: nn.Module) -> bool:
+    alone = not any(True for _ in module.children()) and type(module).__module__.startswith("torch.nn.")
+    return alone and (bool([*module.parameters(), *module.buffers()]) or isinstance(module, _SCALED))
+
+
+def _sharing_copy(module: nn.Module) -> nn.Module:
+    """A copy with the same parameters and buffers."""
+    shared = [*module.parameters(), *module.buffers()]
+    return copy.deepcopy(module, {id(tensor): tensor for tensor in shared})
+
+
+def repair_prepared(graph: fx.GraphModule) -> None:
+    """Mend an observed graph in place, before it is calibrated."""
+    _name_arguments(graph)
+    _share_observers(graph)
+    _part_scaled(graph)
+
+
+def _name_arguments(graph: fx.GraphModule) -> None:
+    """Give functional convolutions all their arguments: the conversion fills in no defaults."""
+    for node in graph.graph.nodes:
+        if node.op == "call_function" and node.target in _FUNCTIONAL:
+            inputs, weight, *given = node.args
+            named = _CONV_DEFAULTS | dict(zip(_CONV_DEFAULTS, given, strict=False)) | node.kwargs
+            dims = _FUNCTIONAL.index(node.target) + 1
+            sizes = {key: _each(named[key], dims) for key in ("stride", "padding", "dilation")}
+            if sizes["padding"] == "same":
+                sizes["padding"] = _same(_parameter(graph, weight), sizes["dilation"])
+            node.args = (inputs, weight, *(named | sizes).values())
+            node.kwargs = {}
+    graph.recompile()
+
+
+def _each(value: Any, dims: int) -> Any:
+    return [value] * dims if isinstance(value, int) else value
+
+
+def _parameter(graph: fx.GraphModule, node: fx.Node) -> Tensor:
+    """The parameter that a node reads, behind its observer."""
+    while node.op != "get_attr":
+        node = node.all_input_nodes[0]
+    owner, _, name = str(node.target).rpartition(".")
+    parameter: Tensor = getattr(graph.get_submodule(owner), name)
+    return parameter
+
+
+def _same(weight: Tensor, dilation: Sequence[int]) -> list[int]:
+    """The padding on both sides that leaves the size as it is.
+
+    Raises:
+        TrialError: There is none, of an even kernel.
+    """
+    if any(size % 2 == 0 for size in weight.shape[2:]):
+        raise TrialError("quantize: a functional convolution has an even kernel and padding='same'")
+    return [step * (size - 1) // 2 for size, step in zip(weight.shape[2:], dilation, strict=True)]
+
+
+def _part_scaled(graph: fx.GraphModule) -> None:
+    """An observer of its own for a tensor times a number: FX gives it that of the tensor."""
+    named = dict(graph.named_modules(remove_duplicate=False))
+    for node in graph.graph.nodes:
+        if _is_scaling(node):
+            for user in node.users:
+                if _observes(user, named):
+                    graph.set_submodule(str(user.target), copy.deepcopy(named[str(user.target)]))
+
+
+def _is_scaling(node: fx.Node) -> bool:
+    return node.target in _PRODUCTS and any(isinstance(operand, int | float) for operand in node.args)
+
+
+def _share_observers(graph: fx.GraphModule) -> None:
+    """One observer for all that meets in a concatenation, also through what keeps the scale of its input.
+
+    torch joins int8 tensors by the scale of the first, and saturates the others. FX gives the inputs of one
+    concatenation the same observer, but a tensor that two of them read keeps that of the last.
+    """
+    named = dict(graph.named_modules(remove_duplicate=False))
+    same: dict[int, Any] = {}
+
+    def root(observer: Any) -> Any:
+        while id(observer) in same:
+            observer = same[id(observer)]
+        return observer
+
+    for node in graph.graph.nodes:
+        inputs = node.args[0] if node.target is torch.cat else node.all_input_nodes
+        if node.target is torch.cat or _keeps_scale(node, named):
+            found = [n for n in (*inputs, *node.users) if _observes(n, named)]
+            for other in found[1:]:
+                first, second = root(named[str(found[0].target)]), root(named[str(other.target)])
+                if first is not second:
+                    same[id(second)] = first
+    for name, module in named.items():
+        if id(module) in same:
+            graph.set_submodule(name, root(module))
+
+
+def _keeps_scale(node: fx.Node, named: Mapping[str, nn.Module]) -> bool:
+    """Whether an int8 tensor leaves as it came, but for its height and width."""
+    if node.op == "call_module":
+        return isinstance(named[str(node.target)], nn.MaxPool2d | nn.Upsample)
+    return node.target in (F.interpolate, F.max_pool2d)
+
+
+def _observes(node: fx.Node, named: Mapping[str, nn.Module]) -> bool:
+    return node.op == "call_module" and isinstance(named[str(node.target)], MinMaxObserver)
+
+
+def repair_converted(converted: fx.GraphModule, prepared: fx.GraphModule, images: Tensor) -> None:
+    """Mend an int8 graph in place, while it runs on images (N, C, H, W).
+
+    Args:
+        converted: The int8 graph.
+        prepared: The observed graph that it was converted from.
+        images: Calibration images.
+    """
+    with torch.no_grad():
+        _Repairs(converted, _joined_scales(prepared)).run(images)
+    converted.recompile()
+
+
+def _joined_scales(prepared: fx.GraphModule) -> dict[str, tuple[float, int]]:
+    """The scale and zero point that were calibrated for each concatenation, by its node's name."""
+    named = dict(prepared.named_modules(remove_duplicate=False))
+    found = {}
+    for node in prepared.graph.nodes:
+        for user in node.users if node.target is torch.cat else ():
+            if _observes(user, named):
+                observer: Any = named[str(user.target)]
+                scale, zero_point = observer.calculate_qparams()
+                found[node.name] = float(scale), int(zero_point)
+    return found
+
+
+class _Repairs(fx.Interpreter):
+    """Runs an int8 graph, rewriting each node that would not compute what was calibrated."""
+
+    def __init__(self, converted: fx.GraphModule, joined: Mapping[str, tuple[float, int]]) -> None:
+        super().__init__(converted)
+        self.joined = joined
+
+    def run_node(self, n: fx.Node) -> Any:
+        inputs: Any = self.map_nodes_to_values(n.args, n)
+        if n.target is torch.cat and n.name in self.joined:
+            self._join(n, inputs)
+        elif _is_mean(n) and inputs and _is_one_pixel(inputs[0]):
+            self._lay_out(n)
+        return super().run_node(n)
+
+    def _join(self, node: fx.Node, inputs: Any) -> None:
+        """Have a concatenation use the scale of its own, where that of its first input is another."""
+        first, scale = inputs[0][0], self.joined[node.name]
+        if first.is_quantized and not _equal(first, scale):
+            dim = node.kwargs.get("dim", node.args[1] if len(node.args) > 1 else 0)
+            node.target = torch.ops.quantized.cat
+            node.args = (node.args[0], dim, *scale)
+            node.kwargs = {}
+
+    def _lay_out(self, node: fx.Node) -> None:
+        """torch takes the mean of one int8 pixel for channels_last, and fails for want of dimensions."""
+        with node.graph.inserting_before(node):
+            first = node.args[0]
+            plain = node.graph.call_method("clone", (first,), {"memory_format": torch.contiguous_format})
+            plain.meta = dict(first.meta)  # type: ignore[union-attr]
+            node.replace_input_with(first, plain)  # type: ignore[arg-type]
+        self.env[plain] = super().run_node(plain)
+
+
+def _equal(tensor: Tensor, scale: tuple[float, int]) -> bool:
+    return abs(tensor.q_scale() - scale[0]) <= 1e-6 * scale[0] and tensor.q_zero_point() == scale[1]
+
+
+def _is_mean(node: fx.Node) -> bool:
+    return node.target in (torch.mean, "mean")
+
+
+def _is_one_pixel(value: Any) -> bool:
+    return (
+        isinstance(value, Tensor)
+        and value.is_quantized
+        and value.dim() > 2
+        and all(size == 1 for size in value.shape[2:])
+    )
