@@ -72,7 +72,12 @@ def model_page(
         parts.append(page.Section("Detections before and after", pictures, note))
     drawn = {name: points for name, points in curves.items() if any(not isnan(p.accuracy) for p in points)}
     if drawn:
-        parts.append(page.Section("Training", [page.figure(curve_figure(drawn))]))
+        parts.append(
+            page.Section(
+                "Training",
+                [page.figure(curve_figure(drawn, next((a.metric for a in files.values()), "quality")))],
+            )
+        )
     foot = f"Searched with {_versions(file)}" if file.provenance.versions else ""
     return page.page(title(file), parts, lead=lead(file, result), foot=foot)
 

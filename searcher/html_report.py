@@ -10,10 +10,10 @@ import optuna
 from markupsafe import Markup
 from optuna.trial import FrozenTrial
 
-from searcher import __version__, page, plots
+from searcher import __version__, page, plots, tasks
 from searcher.changes import changes
 from searcher.curve import CURVE, read
-from searcher.front import front, violation
+from searcher.front import front, missed, violation
 from searcher.indicators import Hypervolume, Importances, hypervolume, importances
 from searcher.measure import DETECTIONS
 from searcher.page import Cell, Section
@@ -115,7 +115,7 @@ class _View:
             "Before and after",
             [page.table(headers, [[row[0], *map(page.amount, row[1:])] for row in rows])],
             (f"Before: {name}, the study's reference, counted from shapes and not trained. " if known else "")
-            + f"After: trial {trial.number}, {self._why_best()}; its accuracy is on validation data.{reason}",
+            + f"After: trial {trial.number}, {self._why_best()}; quality is read on validation data.{reason}",
         )
 
     def history(self) -> Section:
@@ -152,10 +152,12 @@ class _View:
             points = read(self.folder / f"trial-{trial.number:05}" / CURVE)
             if points:
                 found[f"trial {trial.number}"] = points
+        quality = _quality(self.study)
         return Section(
             "Trainings of the front",
-            [page.figure(plots.curve_figure(found))] if found else [],
-            "Validation accuracy as each stage went on, before quantization.",
+            [page.figure(plots.curve_figure(found, quality))] if found else [],
+            f"{quality} on validation data after each epoch, before int8. A larger mark ends a stage. "
+            "What was taken from the store is drawn as it was trained; a teacher's own epochs are left out.",
         )
 
     def failures(self) -> Section:
@@ -195,9 +197,9 @@ class _View:
     def _standing(self, trial: FrozenTrial) -> str:
         if "metrics" not in trial.user_attrs:
             return state(trial)
-        beyond = violation(self.study, trial)
-        missed = f", misses a constraint by {beyond:.1%}" if beyond > 0 else ""
-        return ("on the front" if trial.number in self.on_front else "complete") + missed
+        broken = missed(self.study, trial)
+        standing = "on the front" if trial.number in self.on_front else "complete"
+        return f"{standing}, misses {broken}" if broken else standing
 
     def _best(self) -> FrozenTrial:
         if self.front.feasible:
@@ -213,6 +215,12 @@ class _View:
             f" that satisfies {', '.join(map(str, self.study.constraints))}" if self.study.constraints else ""
         )
         return f"the {extreme} {first.key}{bounds}"
+
+
+def _quality(study: Study) -> str:
+    """The figure that a training of the study reports, for a reader."""
+    known = tasks.TASKS.get(study.task)
+    return known.kind.figure if known else "quality"
 
 
 def _ignored(study: Study) -> str:

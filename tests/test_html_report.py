@@ -114,7 +114,7 @@ def test_nothing_feasible(tmp_path: Path):
     page = reported(tmp_path, [(0.3, 10), (0.4, 20)])
     assert "No trial satisfies top1 >= 0.5: the front is shown without constraints." in page.text
     assert "After: trial 1, the nearest to the constraints" in page.text
-    assert "misses a constraint by 20.0%" in page.text
+    assert "on the front, misses top1 >= 0.5 by 10.00 points" in page.text
 
 
 def test_one_objective_has_a_history_for_a_front(tmp_path: Path):

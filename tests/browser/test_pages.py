@@ -55,7 +55,9 @@ def test_a_row_chooses_too(page: Browser):
     page.find_element(By.TAG_NAME, "summary").click()
     page.find_element(By.CSS_SELECTOR, "details tr[data-trial='3']").click()
     assert page.until(NAMES) == ["3"]
-    assert "misses a constraint by" in page.execute_script(f"return {SHOWN}[0].textContent")
+    assert "misses micronet_score:imt-2022 <= 0.0003 by" in page.execute_script(
+        f"return {SHOWN}[0].textContent"
+    )
 
 
 def test_a_header_sorts(page: Browser):
