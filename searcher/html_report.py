@@ -11,7 +11,8 @@ from markupsafe import Markup
 from optuna.trial import FrozenTrial
 
 from searcher import __version__, page, plots, tasks
-from searcher.changes import changes
+from searcher.changes import BETTER, Change, changes, class_changes
+from searcher.comparison import comparable, compared
 from searcher.curve import CURVE, read
 from searcher.front import front, missed, violation
 from searcher.indicators import Hypervolume, Importances, hypervolume, importances
@@ -65,7 +66,8 @@ class _View:
     def sections(self) -> list[Section]:
         shown = [self.searched()]
         if self.complete:
-            shown += [self.points(), self.summary(), self.history(), self.importance(), self.curves()]
+            shown += [self.points(), self.comparison(), self.summary()]
+            shown += [self.history(), self.importance(), self.curves()]
         return [*shown, self.failures(), self.every()]
 
     def searched(self) -> Section:
@@ -99,6 +101,20 @@ class _View:
             "the test split is not touched by a search.",
         )
 
+    def comparison(self) -> Section:
+        """Two trials to begin with: the best, and the other end of the front."""
+        found = comparable(self.trials)
+        if len(found) < 2:
+            return Section("Two recipes side by side", [])
+        options = [(t.number, f"{self._standing(t)}; {words(t)}") for t in found]
+        first = self._best().number
+        others = [t.number for t in [*self.front.trials, *found] if t.number != first]
+        return Section(
+            "Two recipes side by side",
+            [page.comparison(options, (first, others[0]), compared(self.study, found))],
+            "Choose two trials that were measured. What differs is marked; better and worse are said of B.",
+        )
+
     def summary(self) -> Section:
         """The reference beside the best trial."""
         study = self.study
@@ -107,13 +123,23 @@ class _View:
         known = before if isinstance(before, dict) else {}
         own = trial_figures(self.folder / f"trial-{trial.number:05}") | trial.user_attrs["metrics"]
         own |= trial.user_attrs.get("measured", {}).get(DETECTIONS, {})
-        rows = [(c.label, c.before or "not measured", c.after, c.change) for c in changes(known, own)]
-        headers = ["figure", "before", "after", "change"]
+        goals = {o.key: o.goal for o in study.objectives}
+        rows: list[list[Cell | str]] = [[c.label, *_cells(c)] for c in changes(known, own, goals)]
+        classes: list[list[Cell | str]] = [
+            [name, *(page.amount(c.after) for c in every)] for name, every in class_changes({}, own)
+        ]
         name = study.reference.words() if study.reference else ""
         reason = "" if known else f" No figures of a network before: {before}."
         return Section(
             "Before and after",
-            [page.table(headers, [[row[0], *map(page.amount, row[1:])] for row in rows])],
+            [
+                page.table(["figure", "before", "after", "change"], rows),
+                *(
+                    [page.folded("By class", [page.table(["class", "AP", "AP50"], classes)])]
+                    if classes
+                    else []
+                ),
+            ],
             (f"Before: {name}, the study's reference, counted from shapes and not trained. " if known else "")
             + f"After: trial {trial.number}, {self._why_best()}; quality is read on validation data.{reason}",
         )
@@ -192,7 +218,8 @@ class _View:
         seconds = trial.user_attrs.get("seconds")
         figures += [("seconds", f"{seconds:.0f}")] if seconds is not None else []
         lines = words(trial).split("; ")
-        return page.Card(trial.number, f"Trial {trial.number}", self._standing(trial), lines, figures)
+        both = len(comparable(self.trials)) > 1 and bool(comparable([trial]))
+        return page.Card(trial.number, f"Trial {trial.number}", self._standing(trial), lines, figures, both)
 
     def _standing(self, trial: FrozenTrial) -> str:
         if "metrics" not in trial.user_attrs:
@@ -248,6 +275,12 @@ def _hypervolume(study: Study, found: Hypervolume | str) -> tuple[list[Markup], 
         charts,
         said if found.seconds else f"{said} By time: not known, some trials do not say their seconds.",
     )
+
+
+def _cells(change: Change) -> list[Cell]:
+    mark = "" if not change.verdict else "good" if change.verdict == BETTER else "bad"
+    figures = [page.amount(text) for text in (change.before or "not measured", change.after)]
+    return [*figures, page.amount(change.said, mark=mark)]
 
 
 def _amount(value: float | None) -> Cell:

@@ -18,7 +18,10 @@ from searcher.report import number, words
 from searcher.stages.distill import TEACHER
 from searcher.study import Constraint, Metric, Objective, Study
 
-BLUE, GREY, ORANGE, INK, LINES = "#0b63ce", "#8a94a3", "#c2571a", "#1c2733", "#e4e8ed"
+BLUE, GREY, ORANGE, INK = "#0b63ce", "#8a94a3", "#c2571a", "#1c2733"
+PAPER, LINES = "#ffffff", "#e4e8ed"
+"""A page has another colour for each of these where its reader wants it dark (`templates/page.js`)."""
+
 COLOURS = (BLUE, ORANGE, "#1a7f4b", "#a13d9b", "#8a6a00", "#00798c", "#c4304f", "#5b6776")
 HOVER_COLUMNS = 46
 """Characters of a line of a hover text, so that it fits a phone."""
@@ -129,9 +132,10 @@ def importance_figure(found: Importances, rows: int = 12) -> go.Figure:
     shown, rest = ordered[:rows], ordered[rows:]
     if rest:
         shown.append((f"{len(rest)} others", sum(share for _, share in rest)))
-    # Room for the figure that stands beside the longest bar.
-    room = [0, 1.2 * (max((share for _, share in shown), default=1) or 1)]
-    chart = _figure({"tickformat": ".0%", "range": room}, {"type": "category", "autorange": "reversed"})
+    longest = max((share for _, share in shown), default=1) or 1
+    chart = _figure(
+        {"tickformat": ".0%", "range": [0, longest]}, {"type": "category", "autorange": "reversed"}
+    )
     chart.add_trace(
         go.Bar(
             x=[share for _, share in shown],
@@ -140,10 +144,12 @@ def importance_figure(found: Importances, rows: int = 12) -> go.Figure:
             marker={"color": BLUE, "opacity": [0.35 if name in found.unsure else 1 for name, _ in shown]},
             text=[f"{share:.1%}" for _, share in shown],
             textposition="outside",
+            cliponaxis=False,
             hoverinfo="none",
         )
     )
-    return chart.update_layout(height=90 + 24 * len(shown), bargap=0.35)
+    # Room on the right for the figure that stands beside the longest bar.
+    return chart.update_layout(height=90 + 24 * len(shown), bargap=0.35, margin={"r": 52})
 
 
 def curve_figure(curves: Mapping[str, Sequence[Point]], quality: str) -> go.Figure:
@@ -281,12 +287,12 @@ def _figure(across: dict[str, object], up: dict[str, object]) -> go.Figure:
         layout={
             # Plotly's own template is 6 kB a figure, of which this says all that is wanted.
             "template": go.layout.Template(),
-            "paper_bgcolor": "white",
-            "plot_bgcolor": "white",
+            "paper_bgcolor": PAPER,
+            "plot_bgcolor": PAPER,
             "font": {"family": "system-ui, sans-serif", "size": 13, "color": INK},
             "margin": {"l": 10, "r": 14, "t": 12, "b": 10},
             "legend": {"orientation": "h", "yref": "container", "y": 0, "yanchor": "bottom", "x": 0},
-            "hoverlabel": {"bgcolor": "white", "align": "left", "font": {"size": 12}},
+            "hoverlabel": {"bgcolor": PAPER, "align": "left", "font": {"size": 12}},
             "hovermode": "closest",
             "xaxis": grid | across,
             "yaxis": grid | up,

@@ -69,12 +69,18 @@ def test_a_front_with_everything_around_it(tmp_path: Path):
     assert "resnet18, the study's reference, counted from shapes and not trained" in page.text
     assert "After: trial 3, the lowest macs that satisfies top1 >= 0.5" in page.text
     assert "top-1 accuracy not measured 52.00%" in page.text
-    assert re.search(r"multiply-accumulates 34,644,992 274 ÷ 126,\d{3}\.\d\d", page.text)
+    assert re.search(r"multiply-accumulates 34,644,992 274 ÷ 126,\d{3}\.\d\d, \+ better", page.text)
     assert "parameters 11,172,810" not in page.text, "the trial has no such figure"
     assert "a tenth of the range beyond the worst of the complete trials: top1 0.3560, macs" in page.text
     assert "by PED-ANOVA over 12 complete trials" in page.text
     assert plots(page) == 1 + 2 + 2 + 2
     assert page.count("tr", **{"data-trial": "3"}) == 2
+    assert page.count("button", **{"data-compare": "3"}) == 1
+    assert page.count("option", value="3") == 2
+    assert page.count("option", value="3", selected=None) == 1, (
+        "the best is shown first, beside the best quality"
+    )
+    assert page.count("option", value="11", selected=None) == 1
 
 
 def test_nothing_complete(tmp_path: Path):
@@ -101,6 +107,8 @@ def test_one_trial(tmp_path: Path):
     assert "No hypervolume: it takes two complete trials" in page.text
     assert "Not known for macs: too few complete trials: 1, it takes 10" in page.text
     assert "No figures of a network before: the study names no reference" in page.text
+    assert "side by side" not in page.text
+    assert page.count("button", **{"data-compare": "0"}) == 0
 
 
 def test_without_constraints(tmp_path: Path):
@@ -147,8 +155,8 @@ def test_everything_is_escaped(tmp_path: Path):
     assert f"Study {name}@digits" in page.text
     assert page.count("b") == page.count("u") == 0
     assert "no model named '<u>no such net</u>'" in page.text
-    # The figures' own, plotly.js and the page's: none of a name.
-    assert page.count("script") == plots(page) + 2
+    # The figures' own, the comparison's, plotly.js and the page's: none of a name.
+    assert page.count("script") == plots(page) + 3
 
 
 def test_nothing_is_asked_of_the_network(tmp_path: Path):
