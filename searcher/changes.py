@@ -72,6 +72,15 @@ class Change:
         """The change with its verdict."""
         return ", ".join(filter(None, (self.change, self.verdict)))
 
+    @property
+    def whole(self) -> str:
+        """All of it in one line: ``40.00% → 50.00%, +10.00 points, + better``."""
+        sides = " → ".join(filter(None, (self.before, self.after)))
+        return ", ".join(filter(None, (sides, self.said)))
+
+
+_NONE = Change("", "", "", "")
+
 
 def goal_of(key: str) -> Goal | None:
     """Which way a metric is better, by its key; None where it is not known, or neither is."""
@@ -96,11 +105,11 @@ def changes(
 
 
 def class_changes(before: Mapping[str, float], after: Mapping[str, float]) -> list[tuple[str, list[Change]]]:
-    """Of a detector with several classes, by class: average precision, and that at an IoU of a half."""
+    """Of a detector with several classes, by class: all of `CLASSWISE`, empty where not known."""
     classes = list(dict.fromkeys(key.partition(":")[2] for key in after if is_of_a_class(key)))
     keys = {name: [f"{figure}:{name}" for figure in CLASSWISE] for name in classes}
     return [
-        (name, [_change(key, before.get(key), after[key], None) for key in every if key in after])
+        (name, [_change(k, before.get(k), after[k], None) if k in after else _NONE for k in every])
         for name, every in keys.items()
     ]
 

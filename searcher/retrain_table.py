@@ -53,8 +53,7 @@ def change_rows(seed: Retrained, goals: Mapping[str, Goal | None]) -> Rows:
 def class_rows(seed: Retrained) -> Rows:
     """Of a detector with several classes, average precision by class before and after."""
     return ("class", "AP", "AP50"), [
-        (name, *(f"{c.before} → {c.after}, {c.said}" for c in every))
-        for name, every in class_changes(seed.before, seed.after)
+        (name, *(c.whole for c in every)) for name, every in class_changes(seed.before, seed.after)
     ]
 
 

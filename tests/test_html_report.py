@@ -115,7 +115,7 @@ def test_without_constraints(tmp_path: Path):
     page = reported(tmp_path, SPREAD, constraints=())
     assert "Front: 12 trials" in page.text
     assert "constraintsnone" in page.text
-    assert "the lowest macs; its" in page.text
+    assert "the lowest macs; quality is read on validation data" in page.text
 
 
 def test_nothing_feasible(tmp_path: Path):
