@@ -80,13 +80,17 @@ def _meaning(task: Task, sizes: Sequence[tuple[int, ...]]) -> str:
         return ", a logit for each class"
     if not isinstance(task, Detection):
         return ""
-    a_box = 5 + task.classes
-    count = sizes[0][0] // a_box
-    boxes = "1 box" if count == 1 else f"{count} boxes"
+    count = sizes[0][0] // (5 + task.classes)
+    # With several boxes a cell a network is read as SSD does, with one as the anchor-free YOLOs.
+    boxes, fifth = (
+        (f"{count} boxes", "a logit of the background")
+        if count > 1
+        else ("1 box", "a logit of whether there is an object")
+    )
     return (
-        f", maps of a grid, finest first, with {boxes} a cell: 4 numbers of its place, a logit for whether "
-        f"there is an object, and {several(task.classes, 'logit')} of classes; "
-        "`searcher.tasks.heads.decode` makes boxes and scores of them"
+        f", maps of a grid, finest first, with {boxes} a cell: 4 numbers of its place, {fifth}, and "
+        f"{several(task.classes, 'logit')} of classes; `searcher.tasks.heads.decode` makes boxes and scores "
+        "of them"
     )
 
 

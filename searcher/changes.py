@@ -7,8 +7,8 @@ from typing import Literal
 from searcher.report import number
 
 Goal = Literal["maximize", "minimize"]
-BETTER, WORSE = "+ better", "− worse"
-"""Sign and word, so that no reader needs the colour."""
+BETTER, WORSE = "+\u00a0better", "−\u00a0worse"
+"""Sign and word, which no line break parts, so that no reader needs the colour."""
 
 CLASSWISE = ("map", "map50")
 """Figures that a detector has of each class as well, ``map:person``."""

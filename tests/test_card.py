@@ -80,10 +80,11 @@ def test_the_outputs_are_those_of_the_task():
     scenes = tasks.entry("digit-scenes").load()
     boxes = use(scenes, {"map0": (90, 8, 8), "map1": (90, 4, 4)})
     assert "Outputs are `map0` (N, 90, 8, 8), `map1` (N, 90, 4, 4), maps of a grid" in boxes
-    assert "with 6 boxes a cell" in boxes
+    assert "with 6 boxes a cell: 4 numbers of its place, a logit of the background" in boxes
     assert "10 logits of classes" in boxes
     assert "logits (N" not in boxes
-    assert "with 1 box a cell" in use(scenes, {"map0": (15, 8, 8)})
+    one = use(scenes, {"map0": (15, 8, 8)})
+    assert "with 1 box a cell: 4 numbers of its place, a logit of whether there is an object" in one
 
 
 def test_a_training_without_accuracies_is_not_drawn(folder: Path):

@@ -70,7 +70,7 @@ def test_figures_of_a_class_are_rows_of_their_own():
     after = {"map": 0.4, "map:a": 0.5, "map50:a": 0.6, "map:b": 0.3}
     assert [c.label for c in changes(before, after)] == ["average precision"]
     assert [(name, [c.whole for c in found]) for name, found in class_changes(before, after)] == [
-        ("a", ["40.00% → 50.00%, +10.00 points, + better", "60.00% → 60.00%, unchanged"]),
-        ("b", ["60.00% → 30.00%, -30.00 points, − worse", ""]),
+        ("a", [f"40.00% → 50.00%, +10.00 points, {BETTER}", "60.00% → 60.00%, unchanged"]),
+        ("b", [f"60.00% → 30.00%, -30.00 points, {WORSE}", ""]),
     ]
     assert class_changes({}, {"map:a": 0.5})[0][1][0].whole == "50.00%"

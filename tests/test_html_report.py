@@ -6,7 +6,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from optuna.trial import create_trial
 
+from searcher import storage
 from searcher.errors import SearcherError
 from searcher.html_report import write_report
 from tests.conftest import Searcher
@@ -137,6 +139,19 @@ def test_three_objectives_are_drawn_in_pairs(tmp_path: Path):
     page = reported(tmp_path, rows, objectives=(*TWO, SCORE))
     assert plots(page) == 3 + 3 + 2 + 3
     assert "micronet_score:imt-2022, ↓ better" in (tmp_path / "report.html").read_text()
+
+
+def test_a_detectors_figures_by_size_and_by_class(tmp_path: Path):
+    searched = study(objectives=({"metric": "map", "goal": "maximize"}, TWO[1]), constraints=())
+    store(tmp_path, searched, [(0.2, 900.0)])
+    found = {"map": 0.3, "ar_small": 0.25, "map:cat": 0.4, "map50:cat": 0.6, "map:dog": 0.2, "map50:dog": 0.3}
+    told = {"metrics": {"map": 0.3, "macs": 100.0}, "measured": {"detections": found}}
+    stored, _ = storage.load(tmp_path, searched.stored_name)
+    stored.add_trial(create_trial(values=[0.3, 100.0], user_attrs=told))
+    write_report(tmp_path, searched.stored_name, tmp_path / "report.html")
+    text = read(tmp_path / "report.html").text
+    assert "average recall, objects below 32² pixels not measured 25.00%" in text
+    assert "By class class AP AP50 cat 40.00% 60.00% dog 20.00% 30.00%" in text
 
 
 def test_trials_without_seconds(tmp_path: Path):
