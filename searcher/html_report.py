@@ -11,18 +11,16 @@ from markupsafe import Markup
 from optuna.trial import FrozenTrial
 
 from searcher import __version__, page, plots, tasks
-from searcher.changes import BETTER, Change, changes, class_changes
 from searcher.comparison import comparable, compared
 from searcher.curve import CURVE, read
 from searcher.front import front, missed, violation
 from searcher.indicators import Hypervolume, Importances, hypervolume, importances
-from searcher.measure import DETECTIONS
 from searcher.page import Cell, Section
 from searcher.pick import pick
-from searcher.reference import reference_figures, trial_figures
 from searcher.report import complete_trials, number, state, words
 from searcher.storage import load
 from searcher.study import Study
+from searcher.summary import summary
 from searcher.tell import ended
 from searcher.wording import several
 
@@ -116,33 +114,7 @@ class _View:
         )
 
     def summary(self) -> Section:
-        """The reference beside the best trial."""
-        study = self.study
-        trial = self._best()
-        before = reference_figures(study)
-        known = before if isinstance(before, dict) else {}
-        own = trial_figures(self.folder / f"trial-{trial.number:05}") | trial.user_attrs["metrics"]
-        own |= trial.user_attrs.get("measured", {}).get(DETECTIONS, {})
-        goals = {o.key: o.goal for o in study.objectives}
-        rows: list[list[Cell | str]] = [[c.label, *_cells(c)] for c in changes(known, own, goals)]
-        classes: list[list[Cell | str]] = [
-            [name, *(page.amount(c.after) for c in every)] for name, every in class_changes({}, own)
-        ]
-        name = study.reference.words() if study.reference else ""
-        reason = "" if known else f" No figures of a network before: {before}."
-        return Section(
-            "Before and after",
-            [
-                page.table(["figure", "before", "after", "change"], rows),
-                *(
-                    [page.folded("By class", [page.table(["class", "AP", "AP50"], classes)])]
-                    if classes
-                    else []
-                ),
-            ],
-            (f"Before: {name}, the study's reference, counted from shapes and not trained. " if known else "")
-            + f"After: trial {trial.number}, {self._why_best()}; quality is read on validation data.{reason}",
-        )
+        return summary(self.study, self._best(), self._why_best(), self.folder)
 
     def history(self) -> Section:
         study, every = self.study, range(len(self.study.objectives))
@@ -275,12 +247,6 @@ def _hypervolume(study: Study, found: Hypervolume | str) -> tuple[list[Markup], 
         charts,
         said if found.seconds else f"{said} By time: not known, some trials do not say their seconds.",
     )
-
-
-def _cells(change: Change) -> list[Cell]:
-    mark = "" if not change.verdict else "good" if change.verdict == BETTER else "bad"
-    figures = [page.amount(text) for text in (change.before or "not measured", change.after)]
-    return [*figures, page.amount(change.said, mark=mark)]
 
 
 def _amount(value: float | None) -> Cell:
