@@ -43,21 +43,29 @@ named with it and has every single measurement.
 
 
 def main() -> None:
-    """Write the page and the chart."""
+    """Write the page and the charts."""
+    text, charts = made()
+    for name, chart_of_it in charts.items():
+        (DOCS / name).write_text(chart_of_it)
+    (DOCS / "benchmarks.md").write_text(text)
+
+
+def made() -> tuple[str, dict[str, str]]:
+    """The page, and the charts by the names of their files."""
     names = [name for name in ORDER if (RESULTS / f"{name}.json").is_file()]
     results = {name: json.loads((RESULTS / f"{name}.json").read_text()) for name in names}
     rows = [[f"[{n}](#{n})", _number(r["ratio"]), GOALS.get(n, "")] for n, r in results.items()]
-    parts = [HEAD, _table(["benchmark", "ratio", "goal"], rows)]
+    parts, charts = [HEAD, _table(["benchmark", "ratio", "goal"], rows)], {}
     for name, result in results.items():
         parts += [f"## {name}\n", _about(name), *_tables(result), _circumstances(name, result)]
         if "traces" in result:
             medians = {method: chart.median(found) for method, found in result["traces"].items()}
-            (DOCS / f"{name}.svg").write_text(chart.steps(medians, **result["axes"]))
+            charts[f"{name}.svg"] = chart.steps(medians, **result["axes"])
             parts.append(f"![{result['axes']['title']}]({name}.svg)\n")
         note = HERE / "notes" / f"{name}.md"
         if note.is_file():
             parts.append(note.read_text())
-    (DOCS / "benchmarks.md").write_text("\n".join(parts))
+    return "\n".join(parts), charts
 
 
 def _about(name: str) -> str:
@@ -73,7 +81,8 @@ def _circumstances(name: str, result: dict[str, Any]) -> str:
     load = f", load {result['load']}" if isinstance(result.get("load"), int | float) else ""
     module, options = OF_A_TASK.get(name, (name, ""))
     command = f"python -m benchmarks.{module}{options}"
-    return f"`{command}` on {result['machine']}{load}, commit {result['commit']}.\n"
+    commit = result["commit"] or "not recorded"
+    return f"`{command}` on {result['machine']}{load}, commit {commit}.\n"
 
 
 def _tables(result: dict[str, Any]) -> list[str]:

@@ -1,23 +1,97 @@
 """What a reader is told of a retrained model: a card in Markdown, and a page."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from math import isnan
 from pathlib import Path
 
 from markupsafe import Markup
 
 from searcher import page
+from searcher.changes import BETTER, WORSE, Goal
 from searcher.curve import Point
 from searcher.engines.onnx import Agreement
 from searcher.plots import curve_figure
 from searcher.recipe_file import RecipeFile
-from searcher.retrain import Result
-from searcher.retrain_table import Rows, markdown, sections
-from searcher.wording import several
+from searcher.retrain import Line, Result
+from searcher.retrain_table import Rows, expected, markdown, retrained, sections
+from searcher.tasks.classification import Classification
+from searcher.tasks.detection import Detection
+from searcher.tasks.task import Task
+from searcher.wording import off, several
 
-USE = """Inputs are images (N, C, H, W) in float32, (image / scale - mean) / std with the figures that the \
-ONNX files hold as metadata; outputs are logits (N, classes). `model.safetensors` holds the weights that \
-are executed: int8 codes with their scales where a layer is quantized."""
+AGREES = 0.95
+"""The share of equal predictions from which on an ONNX file is said to agree with its network."""
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """One thing that a reader must know first, and whether it is as it should be."""
+
+    good: bool
+    text: str
+
+
+def verdicts(file: RecipeFile, result: Result, files: Mapping[str, Agreement]) -> list[Verdict]:
+    """Whether what was expected was met, and whether each ONNX file agrees with its network."""
+    missed = [line for line in result.lines if not line.met]
+    found = [Verdict(False, _missed(line, len(result.seeds))) for line in missed]
+    kept = len(result.lines) - len(missed)
+    if kept:
+        found.append(Verdict(True, f"Met: {', '.join(line.key for line in result.lines if line.met)}."))
+    if result.epochs < file.provenance.epochs:
+        budget = several(result.epochs, "epoch")
+        found.append(
+            Verdict(False, f"SHORT: a budget of {budget}, where the search had {file.provenance.epochs}.")
+        )
+    return [*found, *(_agreement(name, one) for name, one in files.items())]
+
+
+def _missed(line: Line, seeds: int) -> str:
+    figures = f"{retrained(line, seeds)} for {expected(line)}"
+    return f"MISSED: {line.key}, {figures}, is off by {off(line.key, line.mean, line.expected)}."
+
+
+def _agreement(name: str, one: Agreement) -> Verdict:
+    good = one.equal_share >= AGREES
+    says = "agrees" if good else "DISAGREES"
+    figures = f"{one.metric} {one.quality_onnx:.4f} for the network's {one.quality:.4f}"
+    return Verdict(good, f"{name} {says}: {one.equal_share:.2%} of its predictions are equal, {figures}.")
+
+
+def use(task: Task, outputs: Mapping[str, tuple[int, ...]]) -> str:
+    """How the files are fed, and what they give.
+
+    Args:
+        task: The task that the model is for.
+        outputs: By name the sizes of what is given of an image.
+    """
+    given = ", ".join(f"`{name}` ({', '.join(map(str, ('N', *sizes)))})" for name, sizes in outputs.items())
+    return (
+        f"Inputs are `images` ({', '.join(map(str, ('N', *task.image)))}) in float32, "
+        "(image / scale - mean) / std with the figures that the ONNX files hold as metadata. "
+        f"Outputs are {given}{_meaning(task, list(outputs.values()))}. `model.safetensors` holds the weights "
+        "that are executed: int8 codes with their scales where a layer is quantized."
+    )
+
+
+def _meaning(task: Task, sizes: Sequence[tuple[int, ...]]) -> str:
+    if isinstance(task, Classification):
+        return ", a logit for each class"
+    if not isinstance(task, Detection):
+        return ""
+    count = sizes[0][0] // (5 + task.classes)
+    # With several boxes a cell a network is read as SSD does, with one as the anchor-free YOLOs.
+    boxes, fifth = (
+        (f"{count} boxes", "a logit of the background")
+        if count > 1
+        else ("1 box", "a logit of whether there is an object")
+    )
+    return (
+        f", maps of a grid, finest first, with {boxes} a cell: 4 numbers of its place, {fifth}, and "
+        f"{several(task.classes, 'logit')} of classes; `searcher.tasks.heads.decode` makes boxes and scores "
+        "of them"
+    )
 
 
 def title(file: RecipeFile) -> str:
@@ -35,14 +109,17 @@ def lead(file: RecipeFile, result: Result) -> str:
     )
 
 
-def model_card(file: RecipeFile, result: Result, files: Mapping[str, Agreement], folder: Path) -> str:
-    """The card of the models in a folder."""
-    parts = [f"# {title(file)}", lead(file, result)]
-    for heading, rows in [*sections(result, files), ("Files", _sizes(folder))]:
+def model_card(
+    file: RecipeFile, result: Result, files: Mapping[str, Agreement], folder: Path, used: str
+) -> str:
+    """The card of the models in a folder; `used` is how they are fed."""
+    found = [f"- {one.text}" for one in verdicts(file, result, files)]
+    parts = [f"# {title(file)}", lead(file, result), "## Verdict", "\n".join(found)]
+    for heading, rows in [*sections(result, files, _goals(file)), ("Files", _sizes(folder))]:
         parts += [f"## {heading}", markdown(rows)]
     source = file.provenance
     parts += [
-        USE,
+        used,
         "## Data",
         f"Task `{source.task}`, fingerprint `{source.data_fingerprint}` of all images, labels and splits. "
         "The search saw the training and the validation split; the test split was read once, at the end.",
@@ -57,30 +134,47 @@ def model_page(
     result: Result,
     files: Mapping[str, Agreement],
     folder: Path,
+    used: str,
     curves: Mapping[str, list[Point]],
     pictures: Sequence[Markup] = (),
 ) -> str:
-    """The page, self-contained."""
-    every = [*sections(result, files), ("Files", _sizes(folder))]
-    parts = [page.Section(heading, [_table(rows)]) for heading, rows in every]
-    if not result.met:
-        missed = ", ".join(line.key for line in result.lines if not line.met)
-        warning = page.paragraph(f"{missed}: further from what was expected than the tolerance.", "warning")
-        parts[0] = page.Section(parts[0].title, [warning, *parts[0].body])
+    """The page, self-contained; `used` is how the files are fed."""
+    told = [page.Told(one.text, one.good) for one in verdicts(file, result, files)]
+    parts = [page.Section("Verdict", [page.told(told)])]
+    parts += [
+        page.Section(heading, [_table(rows)], half=True)
+        for heading, rows in sections(result, files, _goals(file))
+    ]
+    about = [_table(_sizes(folder)), page.paragraph(used.replace("`", ""), "note")]
+    parts.append(page.Section("Files", about, half=True))
     if pictures:
         note = "The first images of the test split; what is annotated is dashed."
         parts.append(page.Section("Detections before and after", pictures, note))
     drawn = {name: points for name, points in curves.items() if any(not isnan(p.accuracy) for p in points)}
     if drawn:
-        parts.append(page.Section("Training", [page.figure(curve_figure(drawn))]))
+        parts.append(
+            page.Section(
+                "Training",
+                [page.figure(curve_figure(drawn, next((a.metric for a in files.values()), "quality")))],
+            )
+        )
     foot = f"Searched with {_versions(file)}" if file.provenance.versions else ""
     return page.page(title(file), parts, lead=lead(file, result), foot=foot)
 
 
+def _goals(file: RecipeFile) -> dict[str, Goal | None]:
+    return {key: expected.goal for key, expected in file.expected.items()}
+
+
 def _table(rows: Rows) -> Markup:
-    """Names on the left, figures on the right."""
+    """Names on the left, figures on the right, what is better and what is worse marked."""
     headers, lines = rows
-    return page.table(headers, [[line[0], *map(page.amount, line[1:])] for line in lines])
+    return page.table(headers, [[line[0], *map(_cell, line[1:])] for line in lines])
+
+
+def _cell(text: str) -> page.Cell:
+    good, bad = text.endswith(("met", BETTER)), text.endswith(("MISSED", WORSE))
+    return page.amount(text, mark="good" if good else "bad" if bad else "")
 
 
 def _sizes(folder: Path) -> Rows:

@@ -6,67 +6,126 @@ from typing import Literal
 
 from searcher.report import number
 
+Goal = Literal["maximize", "minimize"]
+BETTER, WORSE = "+\u00a0better", "−\u00a0worse"
+"""Sign and word, which no line break parts, so that no reader needs the colour."""
+
+CLASSWISE = ("map", "map50")
+"""Figures that a detector has of each class as well, ``map:person``."""
+
 
 @dataclass(frozen=True)
 class _Figure:
     label: str
+    goal: Goal | None
     unit: str = ""
-    change: Literal["points", "factor", ""] = ""
+    change: Literal["points", "factor", ""] = "factor"
+
+
+def _share(label: str) -> _Figure:
+    return _Figure(label, "maximize", "%", "points")
 
 
 _FIGURES = {
-    "top1": _Figure("top-1 accuracy", "%", "points"),
-    "map": _Figure("average precision", "%", "points"),
-    "map50": _Figure("average precision at IoU 0.5", "%", "points"),
-    "map75": _Figure("average precision at IoU 0.75", "%", "points"),
-    "map_small": _Figure("average precision, objects below 32² pixels", "%", "points"),
-    "map_medium": _Figure("average precision, objects of 32² to 96² pixels", "%", "points"),
-    "map_large": _Figure("average precision, objects above 96² pixels", "%", "points"),
-    "ar1": _Figure("average recall, 1 detection an image", "%", "points"),
-    "ar10": _Figure("average recall, 10 detections an image", "%", "points"),
-    "ar100": _Figure("average recall, 100 detections an image", "%", "points"),
-    "size_mb": _Figure("size of the file", "MB", "factor"),
-    "fps": _Figure("images a second", "", "factor"),
-    "latency_ms": _Figure("latency, mean", "ms", "factor"),
-    "latency_median_ms": _Figure("latency, median", "ms", "factor"),
-    "inference_memory_mb": _Figure("memory of the model", "MB", "factor"),
-    "peak_memory_mb": _Figure("memory of the whole process", "MB", "factor"),
-    "sparsity": _Figure("weights that are zero", "%"),
-    "params": _Figure("parameters", "", "factor"),
-    "macs": _Figure("multiply-accumulates", "", "factor"),
-    "micronet_score": _Figure("score", "", "factor"),
+    "top1": _share("top-1 accuracy"),
+    "map": _share("average precision"),
+    "map50": _share("average precision at IoU 0.5"),
+    "map75": _share("average precision at IoU 0.75"),
+    "map_small": _share("average precision, objects below 32² pixels"),
+    "map_medium": _share("average precision, objects of 32² to 96² pixels"),
+    "map_large": _share("average precision, objects above 96² pixels"),
+    "ar1": _share("average recall, 1 detection an image"),
+    "ar10": _share("average recall, 10 detections an image"),
+    "ar100": _share("average recall, 100 detections an image"),
+    "ar_small": _share("average recall, objects below 32² pixels"),
+    "ar_medium": _share("average recall, objects of 32² to 96² pixels"),
+    "ar_large": _share("average recall, objects above 96² pixels"),
+    "size_mb": _Figure("size of the file", "minimize", "MB"),
+    "fps": _Figure("images a second", "maximize"),
+    "latency_ms": _Figure("latency, mean", "minimize", "ms"),
+    "latency_median_ms": _Figure("latency, median", "minimize", "ms"),
+    "inference_memory_mb": _Figure("memory of the model", "minimize", "MB"),
+    "peak_memory_mb": _Figure("memory of the whole process", "minimize", "MB"),
+    "sparsity": _Figure("weights that are zero", None, "%", ""),
+    "params": _Figure("parameters", "minimize"),
+    "macs": _Figure("multiply-accumulates", "minimize"),
+    "micronet_score": _Figure("score", "minimize"),
 }
-"""The figures in the order of the rows; a metric that is not here comes last, without a change."""
+"""The figures in the order of the rows; a metric that is not here comes last."""
 
 
 @dataclass(frozen=True)
 class Change:
-    """One figure before and after, in words; a side that has none is empty."""
+    """One figure before and after, in words; a side that has none is empty.
+
+    `verdict` is `BETTER` or `WORSE`; empty where nothing changed that is shown, or where neither is better.
+    """
 
     label: str
     before: str
     after: str
     change: str
+    verdict: str = ""
+
+    @property
+    def said(self) -> str:
+        """The change with its verdict."""
+        return ", ".join(filter(None, (self.change, self.verdict)))
+
+    @property
+    def whole(self) -> str:
+        """All of it in one line: ``40.00% → 50.00%, +10.00 points, + better``."""
+        sides = " → ".join(filter(None, (self.before, self.after)))
+        return ", ".join(filter(None, (sides, self.said)))
 
 
-def changes(before: Mapping[str, float], after: Mapping[str, float]) -> list[Change]:
-    """A row for every figure that the second network has.
+_NONE = Change("", "", "", "")
+
+
+def goal_of(key: str) -> Goal | None:
+    """Which way a metric is better, by its key; None where it is not known, or neither is."""
+    figure = _FIGURES.get(_name(key))
+    return figure.goal if figure else None
+
+
+def changes(
+    before: Mapping[str, float], after: Mapping[str, float], goals: Mapping[str, Goal | None] | None = None
+) -> list[Change]:
+    """A row for every figure that the second network has; those of a class are `class_changes`.
 
     Args:
         before: Figures of a network by metric, ``micronet_score:imt-2022``.
         after: Those of the network that it became.
+        goals: Of metrics that are not known here.
     """
     names = list(_FIGURES)
-    order = sorted(after, key=lambda key: names.index(_name(key)) if _name(key) in _FIGURES else len(names))
-    return [_change(key, before.get(key), after[key]) for key in order]
+    kept = [key for key in after if not is_of_a_class(key)]
+    order = sorted(kept, key=lambda key: names.index(_name(key)) if _name(key) in _FIGURES else len(names))
+    return [_change(key, before.get(key), after[key], (goals or {}).get(key)) for key in order]
 
 
-def _change(key: str, before: float | None, after: float) -> Change:
-    figure = _FIGURES.get(_name(key), _Figure(key))
+def class_changes(before: Mapping[str, float], after: Mapping[str, float]) -> list[tuple[str, list[Change]]]:
+    """Of a detector with several classes, by class: all of `CLASSWISE`, empty where not known."""
+    classes = list(dict.fromkeys(key.partition(":")[2] for key in after if is_of_a_class(key)))
+    keys = {name: [f"{figure}:{name}" for figure in CLASSWISE] for name in classes}
+    return [
+        (name, [_change(k, before.get(k), after[k], None) if k in after else _NONE for k in every])
+        for name, every in keys.items()
+    ]
+
+
+def is_of_a_class(key: str) -> bool:
+    """Whether a figure is of one class of a detector's."""
+    return ":" in key and _name(key) in CLASSWISE
+
+
+def _change(key: str, before: float | None, after: float, goal: Goal | None) -> Change:
+    figure = _FIGURES.get(_name(key), _Figure(key, goal, change="factor" if goal else ""))
     variant = key.partition(":")[2]
     label = f"{figure.label} {variant}" if variant and figure.label != key else figure.label
     shown = "" if before is None else _shown(figure, before)
-    return Change(label, shown, _shown(figure, after), _stated(figure, before, after))
+    stated = _stated(figure, before, after)
+    return Change(label, shown, _shown(figure, after), stated, _verdict(figure, before, after, stated))
 
 
 def _name(key: str) -> str:
@@ -83,10 +142,19 @@ def _shown(figure: _Figure, value: float) -> str:
 def _stated(figure: _Figure, before: float | None, after: float) -> str:
     if before is None or not figure.change:
         return ""
-    if figure.change == "points":
-        return f"{100 * (after - before):+.2f} points"
     if before == after:
         return "unchanged"
-    if not (before and after):
+    if figure.change == "points":
+        points = f"{100 * (after - before):+.2f}"
+        return "below 0.01 points" if float(points) == 0 else f"{points} points"
+    # Of what passes zero no factor can be stated.
+    if not before * after > 0:
         return ""
-    return f"÷ {before / after:,.2f}" if before > after else f"× {after / before:,.2f}"
+    larger = max(before / after, after / before)
+    return "below 1 %" if larger < 1.005 else f"{'÷' if abs(before) > abs(after) else '×'} {larger:,.2f}"
+
+
+def _verdict(figure: _Figure, before: float | None, after: float, stated: str) -> str:
+    if before is None or figure.goal is None or stated.startswith(("unchanged", "below")):
+        return ""
+    return BETTER if (after > before) == (figure.goal == "maximize") else WORSE

@@ -112,7 +112,8 @@ def _sizes(folder: Path) -> dict[str, int]:
 
 
 def _describe(file: RecipeFile, delivery: Delivery, folder: Path, task: Task) -> None:
-    told = (file, delivery.result, delivery.onnx, folder)
+    used = card.use(task, onnx.outputs(folder / "model.onnx"))
+    told = (file, delivery.result, delivery.onnx, folder, used)
     (folder / "README.md").write_text(card.model_card(*told), encoding="utf-8")
     curves = _curves(delivery.result, folder / CHECKPOINTS)
     shown = pictures(task, delivery.result.seeds[0].detected)

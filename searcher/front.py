@@ -7,6 +7,7 @@ import numpy as np
 from optuna.trial import FrozenTrial
 
 from searcher.study import Constraint, Study
+from searcher.wording import off
 
 
 @dataclass(frozen=True)
@@ -57,3 +58,10 @@ def distance(bounds: Sequence[Constraint], trial: FrozenTrial) -> float:
     """The largest violation of one of the bounds, as a share of it; 0 or less satisfies them all."""
     metrics = trial.user_attrs["metrics"]
     return max((b.violation(metrics[b.key]) / (abs(b.bound) or 1) for b in bounds), default=0.0)
+
+
+def missed(study: Study, trial: FrozenTrial) -> str:
+    """The constraints that a complete trial violates, and by how much; empty where it violates none."""
+    metrics = trial.user_attrs["metrics"]
+    broken = study.violated(metrics)
+    return ", ".join(f"{bound} by {off(bound.key, metrics[bound.key], bound.bound)}" for bound in broken)

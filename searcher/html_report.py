@@ -10,18 +10,17 @@ import optuna
 from markupsafe import Markup
 from optuna.trial import FrozenTrial
 
-from searcher import __version__, page, plots
-from searcher.changes import changes
+from searcher import __version__, page, plots, tasks
+from searcher.comparison import comparable, compared
 from searcher.curve import CURVE, read
-from searcher.front import front, violation
+from searcher.front import front, missed, violation
 from searcher.indicators import Hypervolume, Importances, hypervolume, importances
-from searcher.measure import DETECTIONS
 from searcher.page import Cell, Section
 from searcher.pick import pick
-from searcher.reference import reference_figures, trial_figures
 from searcher.report import complete_trials, number, state, words
 from searcher.storage import load
 from searcher.study import Study
+from searcher.summary import summary
 from searcher.tell import ended
 from searcher.wording import several
 
@@ -65,7 +64,8 @@ class _View:
     def sections(self) -> list[Section]:
         shown = [self.searched()]
         if self.complete:
-            shown += [self.points(), self.summary(), self.history(), self.importance(), self.curves()]
+            shown += [self.points(), self.comparison(), self.summary()]
+            shown += [self.history(), self.importance(), self.curves()]
         return [*shown, self.failures(), self.every()]
 
     def searched(self) -> Section:
@@ -99,24 +99,22 @@ class _View:
             "the test split is not touched by a search.",
         )
 
-    def summary(self) -> Section:
-        """The reference beside the best trial."""
-        study = self.study
-        trial = self._best()
-        before = reference_figures(study)
-        known = before if isinstance(before, dict) else {}
-        own = trial_figures(self.folder / f"trial-{trial.number:05}") | trial.user_attrs["metrics"]
-        own |= trial.user_attrs.get("measured", {}).get(DETECTIONS, {})
-        rows = [(c.label, c.before or "not measured", c.after, c.change) for c in changes(known, own)]
-        headers = ["figure", "before", "after", "change"]
-        name = study.reference.words() if study.reference else ""
-        reason = "" if known else f" No figures of a network before: {before}."
+    def comparison(self) -> Section:
+        """Two trials to begin with: the best, and the other end of the front."""
+        found = comparable(self.trials)
+        if len(found) < 2:
+            return Section("Two recipes side by side", [])
+        options = [(t.number, f"{self._standing(t)}; {words(t)}") for t in found]
+        first = self._best().number
+        others = [t.number for t in [*self.front.trials, *found] if t.number != first]
         return Section(
-            "Before and after",
-            [page.table(headers, [[row[0], *map(page.amount, row[1:])] for row in rows])],
-            (f"Before: {name}, the study's reference, counted from shapes and not trained. " if known else "")
-            + f"After: trial {trial.number}, {self._why_best()}; its accuracy is on validation data.{reason}",
+            "Two recipes side by side",
+            [page.comparison(options, (first, others[0]), compared(self.study, found))],
+            "Choose two trials that were measured. What differs is marked; better and worse are said of B.",
         )
+
+    def summary(self) -> Section:
+        return summary(self.study, self._best(), self._why_best(), self.folder)
 
     def history(self) -> Section:
         study, every = self.study, range(len(self.study.objectives))
@@ -152,10 +150,12 @@ class _View:
             points = read(self.folder / f"trial-{trial.number:05}" / CURVE)
             if points:
                 found[f"trial {trial.number}"] = points
+        quality = _quality(self.study)
         return Section(
             "Trainings of the front",
-            [page.figure(plots.curve_figure(found))] if found else [],
-            "Validation accuracy as each stage went on, before quantization.",
+            [page.figure(plots.curve_figure(found, quality))] if found else [],
+            f"{quality} on validation data after each epoch, before int8. A larger mark ends a stage. "
+            "What was taken from the store is drawn as it was trained; a teacher's own epochs are left out.",
         )
 
     def failures(self) -> Section:
@@ -190,14 +190,15 @@ class _View:
         seconds = trial.user_attrs.get("seconds")
         figures += [("seconds", f"{seconds:.0f}")] if seconds is not None else []
         lines = words(trial).split("; ")
-        return page.Card(trial.number, f"Trial {trial.number}", self._standing(trial), lines, figures)
+        both = len(comparable(self.trials)) > 1 and bool(comparable([trial]))
+        return page.Card(trial.number, f"Trial {trial.number}", self._standing(trial), lines, figures, both)
 
     def _standing(self, trial: FrozenTrial) -> str:
         if "metrics" not in trial.user_attrs:
             return state(trial)
-        beyond = violation(self.study, trial)
-        missed = f", misses a constraint by {beyond:.1%}" if beyond > 0 else ""
-        return ("on the front" if trial.number in self.on_front else "complete") + missed
+        broken = missed(self.study, trial)
+        standing = "on the front" if trial.number in self.on_front else "complete"
+        return f"{standing}, misses {broken}" if broken else standing
 
     def _best(self) -> FrozenTrial:
         if self.front.feasible:
@@ -213,6 +214,12 @@ class _View:
             f" that satisfies {', '.join(map(str, self.study.constraints))}" if self.study.constraints else ""
         )
         return f"the {extreme} {first.key}{bounds}"
+
+
+def _quality(study: Study) -> str:
+    """The figure that a training of the study reports, for a reader."""
+    known = tasks.TASKS.get(study.task)
+    return known.kind.figure if known else "quality"
 
 
 def _ignored(study: Study) -> str:

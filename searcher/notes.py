@@ -8,7 +8,7 @@ from optuna.trial import FrozenTrial
 
 from searcher.cost_table import heaviest
 from searcher.costs.op import load_ops
-from searcher.front import violation
+from searcher.front import missed
 from searcher.report import number, state, words
 from searcher.study import Study
 from searcher.trial import COST
@@ -38,12 +38,11 @@ def note(study: Study, trial: FrozenTrial, folder: Path) -> str:
 def _standing(study: Study, trial: FrozenTrial) -> str:
     if "metrics" not in trial.user_attrs:
         return f"Trial {trial.number}: {state(trial)}."
-    beyond = violation(study, trial)
-    bounds = _plain(", ".join(map(str, study.constraints)))
-    if not bounds:
+    if not study.constraints:
         return f"Trial {trial.number}: complete."
-    verdict = f"misses by {beyond:.1%}:" if beyond > 0 else "satisfies"
-    return f"Trial {trial.number}: complete, {verdict} {bounds}."
+    broken = missed(study, trial)
+    verdict = f"misses {broken}" if broken else f"satisfies {', '.join(map(str, study.constraints))}"
+    return f"Trial {trial.number}: complete, {_plain(verdict)}."
 
 
 def _table(rows: Sequence[Sequence[str]]) -> str:

@@ -1,8 +1,11 @@
 """A page of its own: one HTML file with tables and figures that needs nothing from the network."""
 
-from collections.abc import Sequence
+import json
+import re
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
+from itertools import groupby
 from pathlib import Path
 from typing import Any
 
@@ -21,31 +24,48 @@ WIDE_FROM = 40
 
 @dataclass(frozen=True)
 class Section:
-    """A part of a page: its title, a line beneath it, and what the functions below have made."""
+    """A part of a page: its title, a line beneath it, and what the functions below have made.
+
+    Those that are `half` as wide as the page stand in two columns where there is room.
+    """
 
     title: str
     body: Sequence[Markup]
     note: str = ""
+    half: bool = False
 
 
 @dataclass(frozen=True)
 class Cell:
-    """A table's cell: what is shown, and what it is sorted by; numbers stand on the right."""
+    """A table's cell: what is shown, and what it is sorted by; numbers stand on the right.
+
+    `mark` is ``good`` or ``bad`` where the text says so too.
+    """
 
     text: str
     value: str | float
     side: str = ""
+    mark: str = ""
+
+
+@dataclass(frozen=True)
+class Told:
+    """A line of a verdict, and whether it is a good one."""
+
+    text: str
+    good: bool
 
 
 @dataclass(frozen=True)
 class Card:
-    """What is shown of a trial that was chosen."""
+    """What is shown of a trial that was chosen; `compares` where the page has a `comparison` with it."""
 
     trial: int
     title: str
     badge: str
     lines: Sequence[str]
     facts: Sequence[tuple[str, str]]
+    compares: bool = False
 
 
 def page(title: str, sections: Sequence[Section], *, lead: str = "", foot: str = "") -> str:
@@ -65,7 +85,7 @@ def page(title: str, sections: Sequence[Section], *, lead: str = "", foot: str =
             title=title,
             lead=lead,
             foot=foot,
-            sections=sections,
+            groups=[(half, list(found)) for half, found in groupby(sections, lambda section: section.half)],
             style=Markup(_asset("page.css")),
             script=Markup(_asset("page.js")),
             plotly=Markup(get_plotlyjs()) if drawn else "",
@@ -97,7 +117,7 @@ def table(
     """
     cells = [[cell if isinstance(cell, Cell) else text(cell) for cell in row] for row in rows]
     sides = [_side([row[i] for row in cells]) for i in range(len(headers))]
-    named = [{"text": _breakable(name), "side": side} for name, side in zip(headers, sides, strict=True)]
+    named = [{"text": _breakable(name, ":"), "side": side} for name, side in zip(headers, sides, strict=True)]
     numbers: Sequence[int | None] = trials if trials is not None else [None] * len(rows)
     lines = [{"cells": row, "trial": number} for row, number in zip(cells, numbers, strict=True)]
     return _part("table", named, lines, sortable)
@@ -105,17 +125,18 @@ def table(
 
 def text(content: str) -> Cell:
     """A cell of text, in a wide column where it is long."""
-    return Cell(content, content, "wide" if len(content) > WIDE_FROM else "")
+    return Cell(_breakable(content, ":_"), content, "wide" if len(content) > WIDE_FROM else "")
 
 
-def amount(content: str, value: float | str = "") -> Cell:
-    """A cell of a number as it is shown, sorted by its value."""
-    return Cell(content, value, "right")
+def amount(content: str, value: float | str = "", mark: str = "") -> Cell:
+    """A cell of a number as it is shown, sorted by its value; a sign stays with what follows it."""
+    return Cell(re.sub("([÷×±+−]) ", "\\1\u00a0", content), value, "right", mark)
 
 
-def _breakable(name: str) -> Markup:
-    """A name that may go on in a second line after a colon."""
-    return Markup(":<wbr>").join(Markup.escape(part) for part in name.split(":"))
+def _breakable(name: str, after: str) -> Markup:
+    """A name that may go on in a second line after certain characters."""
+    parts = re.split(f"(?<=[{after}])", name)
+    return Markup("<wbr>").join(Markup.escape(part) for part in parts)
 
 
 def _side(column: Sequence[Cell]) -> str:
@@ -126,6 +147,11 @@ def _side(column: Sequence[Cell]) -> str:
 def facts(pairs: Sequence[tuple[str, str]]) -> Markup:
     """Names and values in as many columns as fit."""
     return _part("facts", pairs)
+
+
+def told(lines: Sequence[Told]) -> Markup:
+    """The lines of a verdict, the good and the bad ones marked."""
+    return _part("told", lines)
 
 
 def columns(pieces: Sequence[Markup]) -> Markup:
@@ -146,6 +172,21 @@ def folded(title: str, pieces: Sequence[Markup]) -> Markup:
 def chooser(figures: Sequence[Markup], hint: str, cards: Sequence[Card]) -> Markup:
     """Figures beside the card of the trial that was chosen in one of them, or in a table."""
     return _part("chooser", figures, hint, cards)
+
+
+def comparison(
+    options: Sequence[tuple[int, str]], chosen: tuple[int, int], content: Mapping[str, Any]
+) -> Markup:
+    """Two trials side by side, what differs marked; a reader chooses which.
+
+    Args:
+        options: The trials that can be chosen, each with a line about it.
+        chosen: Those that are shown first.
+        content: As `searcher.comparison.compared` gives it.
+    """
+    # A name must not end the script element.
+    spec = Markup(json.dumps(content).replace("<", "\\u003c"))
+    return _part("comparison", options, chosen, spec)
 
 
 def paragraph(content: str, kind: str = "") -> Markup:

@@ -15,9 +15,14 @@ from searcher.front import front, violation
 from searcher.indicators import Importances
 from searcher.measure import BUILT_IN
 from searcher.report import number, words
+from searcher.stages.distill import TEACHER
 from searcher.study import Constraint, Metric, Objective, Study
 
-BLUE, GREY, ORANGE, INK, LINES = "#0b63ce", "#8a94a3", "#c2571a", "#1c2733", "#e4e8ed"
+BLUE, GREY, ORANGE, INK = "#0b63ce", "#8a94a3", "#c2571a", "#1c2733"
+PAPER, LINES = "#ffffff", "#e4e8ed"
+"""A page has another colour for each of these where its reader wants it dark (`templates/page.js`)."""
+
+COLOURS = (BLUE, ORANGE, "#1a7f4b", "#a13d9b", "#8a6a00", "#00798c", "#c4304f", "#5b6776")
 HOVER_COLUMNS = 46
 """Characters of a line of a hover text, so that it fits a phone."""
 
@@ -67,19 +72,31 @@ def pairs(study: Study) -> list[tuple[int, int]]:
 def front_figure(study: Study, trials: Sequence[FrozenTrial], pair: tuple[int, int]) -> go.Figure:
     """The complete trials by two of the objectives, the front marked.
 
-    With two objectives in all the front is a line. Constraints on what is drawn are dashed lines.
+    With two objectives in all the front is a line of steps, the edge of what it dominates: between two of
+    its points no trial was found that reaches the better values of both. Constraints on what is drawn are
+    dashed lines.
     """
     across, up = (study.objectives[i] for i in pair)
     chart = _figure(_axis(study, trials, pair[0]), _axis(study, trials, pair[1]))
     for group in groups(study, trials):
-        line = group.name.startswith("front") and len(study.objectives) == 2
+        stepped = group.name.startswith("front") and len(study.objectives) == 2
         values = [[t.values[i] for t in group.trials] for i in pair]
-        chart.add_trace(_scatter(study, group, values[0], values[1], line))
+        edge = _steps(across, values[0]) if stepped else ""
+        chart.add_trace(_scatter(study, group, values[0], values[1], edge))
     for constraint in study.constraints:
         for axis, objective in (("x", across), ("y", up)):
             if constraint.key == objective.key:
                 _bound(chart, constraint, axis)
     return chart
+
+
+def _steps(across: Objective, x: Sequence[float]) -> str:
+    """Plotly's shape of the edge of what a front dominates, whose points come in this order.
+
+    From a point the edge runs towards what is worse across, and up or down where the next point begins.
+    """
+    worsens = (x[-1] - x[0]) * across.sign >= 0
+    return "hv" if worsens else "vh"
 
 
 def history_figure(study: Study, trials: Sequence[FrozenTrial], position: int) -> go.Figure:
@@ -97,7 +114,7 @@ def history_figure(study: Study, trials: Sequence[FrozenTrial], position: int) -
     )
     for group in groups(study, trials):
         across = [t.number for t in group.trials]
-        chart.add_trace(_scatter(study, group, across, [t.values[position] for t in group.trials], False))
+        chart.add_trace(_scatter(study, group, across, [t.values[position] for t in group.trials]))
     return chart
 
 
@@ -115,9 +132,10 @@ def importance_figure(found: Importances, rows: int = 12) -> go.Figure:
     shown, rest = ordered[:rows], ordered[rows:]
     if rest:
         shown.append((f"{len(rest)} others", sum(share for _, share in rest)))
-    # Room for the figure that stands beside the longest bar.
-    room = [0, 1.2 * (max((share for _, share in shown), default=1) or 1)]
-    chart = _figure({"tickformat": ".0%", "range": room}, {"type": "category", "autorange": "reversed"})
+    longest = max((share for _, share in shown), default=1) or 1
+    chart = _figure(
+        {"tickformat": ".0%", "range": [0, longest]}, {"type": "category", "autorange": "reversed"}
+    )
     chart.add_trace(
         go.Bar(
             x=[share for _, share in shown],
@@ -126,31 +144,64 @@ def importance_figure(found: Importances, rows: int = 12) -> go.Figure:
             marker={"color": BLUE, "opacity": [0.35 if name in found.unsure else 1 for name, _ in shown]},
             text=[f"{share:.1%}" for _, share in shown],
             textposition="outside",
+            cliponaxis=False,
             hoverinfo="none",
         )
     )
-    return chart.update_layout(height=90 + 24 * len(shown), bargap=0.35)
+    # Room on the right for the figure that stands beside the longest bar.
+    return chart.update_layout(height=90 + 24 * len(shown), bargap=0.35, margin={"r": 52})
 
 
-def curve_figure(curves: Mapping[str, Sequence[Point]]) -> go.Figure:
-    """Validation accuracy while trainings ran, by seconds; a line a training, by name."""
-    across = _title("seconds since its start") | {"rangemode": "tozero"}
-    chart = _figure(across, _title("validation accuracy") | {"tickformat": ".0%"})
+def curve_figure(curves: Mapping[str, Sequence[Point]], quality: str) -> go.Figure:
+    """Quality on validation data while trainings ran, by epochs of all stages; a line a training, by name.
+
+    By epochs and not by seconds, in which a stage that was taken from the store has no extent. The epochs of
+    a teacher, which is another network, are left out. A larger mark ends a stage.
+    """
+    chart = _figure(
+        _title("epochs of all stages") | {"rangemode": "tozero"},
+        _title(f"validation {quality}") | {"tickformat": "~%"},
+    )
+    chart.update_layout(colorway=COLOURS)
     for name, points in curves.items():
-        read = [p for p in points if not math.isnan(p.accuracy)]
-        texts = [f"{_plain(name)}<br>{_plain(p.stage)} {p.epoch}/{p.epochs}: {p.accuracy:.2%}" for p in read]
+        shown = trained(points)
         chart.add_trace(
             go.Scatter(
-                x=[p.seconds for p in read],
-                y=[p.accuracy for p in read],
+                x=list(range(1, len(shown) + 1)),
+                y=[p.accuracy for p in shown],
                 name=_plain(name),
                 mode="lines+markers",
-                marker={"size": 5},
-                hovertext=texts,
+                marker={"size": [9 if p.epoch == p.epochs else 4 for p in shown]},
+                hovertext=[_told(name, p) for p in shown],
                 hoverinfo="text",
             )
         )
     return chart
+
+
+def trained(points: Sequence[Point]) -> list[Point]:
+    """The reports of the network's own epochs, each once.
+
+    A training that was killed goes on from the last epoch that was saved, and reports again what came after.
+    """
+    found: list[Point] = []
+    for point in points:
+        if math.isnan(point.accuracy) or point.stage == TEACHER:
+            continue
+        while found and _repeats(point, found[-1]):
+            found.pop()
+        found.append(point)
+    return found
+
+
+def _repeats(point: Point, before: Point) -> bool:
+    """Whether a report takes its stage back to an earlier epoch than the one before it, or to the same."""
+    another = before.epoch == before.epochs and point.epoch == 1
+    return point.stage == before.stage and point.epoch <= before.epoch and not another
+
+
+def _told(name: str, point: Point) -> str:
+    return f"{_plain(name)}<br>{_plain(point.stage)} {point.epoch}/{point.epochs}: {point.accuracy:.2%}"
 
 
 def hover(study: Study, trial: FrozenTrial) -> str:
@@ -166,15 +217,17 @@ def _plain(text: str) -> str:
     return html.escape(text, quote=False)
 
 
-def _scatter(study: Study, group: Group, x: Sequence[float], y: Sequence[float], line: bool) -> go.Scatter:
-    style = {"color": group.marker["color"], "width": 1.5, "dash": "dot"}
+def _scatter(
+    study: Study, group: Group, x: Sequence[float], y: Sequence[float], shape: str = ""
+) -> go.Scatter:
+    style = {"color": group.marker["color"], "width": 1.5, "shape": shape}
     return go.Scatter(
         x=list(x),
         y=list(y),
         name=group.name,
-        mode="lines+markers" if line else "markers",
+        mode="lines+markers" if shape else "markers",
         marker=group.marker,
-        line=style if line else None,
+        line=style if shape else None,
         customdata=[t.number for t in group.trials],
         hovertext=[hover(study, t) for t in group.trials],
         hoverinfo="text",
@@ -234,12 +287,12 @@ def _figure(across: dict[str, object], up: dict[str, object]) -> go.Figure:
         layout={
             # Plotly's own template is 6 kB a figure, of which this says all that is wanted.
             "template": go.layout.Template(),
-            "paper_bgcolor": "white",
-            "plot_bgcolor": "white",
+            "paper_bgcolor": PAPER,
+            "plot_bgcolor": PAPER,
             "font": {"family": "system-ui, sans-serif", "size": 13, "color": INK},
             "margin": {"l": 10, "r": 14, "t": 12, "b": 10},
             "legend": {"orientation": "h", "yref": "container", "y": 0, "yanchor": "bottom", "x": 0},
-            "hoverlabel": {"bgcolor": "white", "align": "left", "font": {"size": 12}},
+            "hoverlabel": {"bgcolor": PAPER, "align": "left", "font": {"size": 12}},
             "hovermode": "closest",
             "xaxis": grid | across,
             "yaxis": grid | up,

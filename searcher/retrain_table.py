@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from rich import box
 from rich.table import Table
 
-from searcher.changes import changes
+from searcher.changes import Goal, changes, class_changes
 from searcher.engines.onnx import Agreement
 from searcher.report import number, spread
 from searcher.retrain import Line, Result, Retrained
@@ -16,16 +16,21 @@ Rows = tuple[tuple[str, ...], list[tuple[str, ...]]]
 
 def expected_rows(result: Result) -> Rows:
     """Every expected metric beside the retrained one."""
-    return ("metric", "expected", "tolerance", "retrained", ""), [
-        (
-            line.key,
-            number(line.expected),
-            f"± {spread(line.expected, line.tolerance)}",
-            number(line.mean) + _over_seeds(line, len(result.seeds)),
-            "met" if line.met else "MISSED",
-        )
+    return ("metric", "expected", "retrained", ""), [
+        (line.key, expected(line), retrained(line, len(result.seeds)), "met" if line.met else "MISSED")
         for line in result.lines
     ]
+
+
+def expected(line: Line) -> str:
+    """What was expected of a metric, and how far off it may be."""
+    return f"{number(line.expected)} ± {spread(line.expected, line.tolerance)}"
+
+
+def retrained(line: Line, seeds: int) -> str:
+    """What came out of a metric; with several seeds their mean and deviation."""
+    over = f" ± {spread(line.mean, line.deviation)}" if seeds > 1 else ""
+    return number(line.mean) + over
 
 
 def test_rows(result: Result) -> Rows:
@@ -34,10 +39,22 @@ def test_rows(result: Result) -> Rows:
     return ("seed", *names), [(str(s.seed), *(number(s.test[n]) for n in names)) for s in result.seeds]
 
 
-def change_rows(seed: Retrained) -> Rows:
-    """Figures of the model before it was pruned and quantized, and after; no rows where it is neither."""
-    found = changes(seed.before, seed.after)
-    return ("figure", "before", "after", "change"), [(c.label, c.before, c.after, c.change) for c in found]
+def change_rows(seed: Retrained, goals: Mapping[str, Goal | None]) -> Rows:
+    """Figures of the model before it was pruned and quantized, and after; no rows where it is neither.
+
+    Args:
+        seed: What came out.
+        goals: Of the metrics that are expected.
+    """
+    found = changes(seed.before, seed.after, goals)
+    return ("figure", "before", "after", "change"), [(c.label, c.before, c.after, c.said) for c in found]
+
+
+def class_rows(seed: Retrained) -> Rows:
+    """Of a detector with several classes, average precision by class before and after."""
+    return ("class", "AP", "AP50"), [
+        (name, *(c.whole for c in every)) for name, every in class_changes(seed.before, seed.after)
+    ]
 
 
 def agreement_rows(files: Mapping[str, Agreement]) -> Rows:
@@ -49,13 +66,27 @@ def agreement_rows(files: Mapping[str, Agreement]) -> Rows:
     ]
 
 
-def sections(result: Result, files: Mapping[str, Agreement]) -> list[tuple[str, Rows]]:
-    """Everything that a reader is told, titled."""
+def sections(
+    result: Result, files: Mapping[str, Agreement], goals: Mapping[str, Goal | None] | None = None
+) -> list[tuple[str, Rows]]:
+    """Everything that a reader is told, titled.
+
+    Args:
+        result: What came out.
+        files: How each ONNX file agrees with its network.
+        goals: Of the metrics that are expected, for what is said to be better.
+    """
+    first = result.seeds[0]
+    of = f", seed {first.seed}" if len(result.seeds) > 1 else ""
     every = [
         ("Expected and retrained, on the validation split", expected_rows(result)),
         ("Test split, which nothing else has seen", test_rows(result)),
-        ("Before and after pruning and quantization, on the validation split", change_rows(result.seeds[0])),
-        ("ONNX files on the test split", agreement_rows(files)),
+        (f"ONNX files on the test split{of}", agreement_rows(files)),
+        (
+            f"Before and after pruning and quantization, on the validation split{of}",
+            change_rows(first, goals or {}),
+        ),
+        (f"Before and after by class, on the validation split{of}", class_rows(first)),
     ]
     return [(title, rows) for title, rows in every if rows[1]]
 
@@ -74,7 +105,3 @@ def markdown(rows: Rows) -> str:
     """Rows in Markdown."""
     lines: Sequence[Sequence[str]] = [rows[0], ["---"] * len(rows[0]), *rows[1]]
     return "\n".join(f"| {' | '.join(line)} |" for line in lines)
-
-
-def _over_seeds(line: Line, seeds: int) -> str:
-    return f" ± {spread(line.mean, line.deviation)}" if seeds > 1 else ""

@@ -65,7 +65,9 @@ def _drawn(task: Detection, split: Scenes, place: int, found: Sequence[Found]) -
             )
     shown = round(_SIDE * height / width)
     sizes = f'viewBox="0 0 {width} {height}" width="{_SIDE}" height="{shown}"'
-    return Markup(f'<svg class="scene" {sizes}>{"".join(parts)}</svg>')
+    said = [f"{names[one.category]} {one.score:.2f}" for one in found if one.image == image]
+    label = escape(f"image {image}: {', '.join(said) or 'nothing found'}")
+    return Markup(f'<svg class="scene" role="img" aria-label="{label}" {sizes}>{"".join(parts)}</svg>')
 
 
 def _rectangle(box: Sequence[float], width: int, kind: str) -> str:

@@ -1,4 +1,9 @@
-"""How a number of things is said."""
+"""A number of things in words, and how far a figure is off."""
+
+_QUALITY = ("top1", "map", "map50", "map75", "map_small", "map_medium", "map_large")
+_RECALL = ("ar1", "ar10", "ar100", "ar_small", "ar_medium", "ar_large")
+SHARES = frozenset((*_QUALITY, *_RECALL, "sparsity"))
+"""The metrics between 0 and 1, whose differences are said in points."""
 
 
 def several(count: int, name: str) -> str:
@@ -6,3 +11,27 @@ def several(count: int, name: str) -> str:
     if count == 1:
         return f"1 {name}"
     return f"{count} {name[:-1]}ies" if name.endswith("y") else f"{count} {name}s"
+
+
+def is_share(key: str) -> bool:
+    """Whether a metric's figure is a share between 0 and 1, by its key, ``map:person`` too."""
+    return key.partition(":")[0] in SHARES
+
+
+def off(key: str, value: float, wanted: float) -> str:
+    """A distance in words: of shares in points, of others as a part of what is wanted.
+
+    Args:
+        key: The metric's.
+        value: What there is.
+        wanted: A bound, or what was expected.
+    """
+    distance = abs(value - wanted)
+    if is_share(key):
+        return f"{_two(100 * distance)} points"
+    return f"{_two(100 * distance / abs(wanted))} % of {wanted:.4g}" if wanted else f"{distance:.4g}"
+
+
+def _two(number: float) -> str:
+    """Two decimals; never a zero for what is none."""
+    return "less than 0.01" if 0 < number < 0.005 else f"{number:,.2f}"

@@ -1,4 +1,9 @@
-from searcher.changes import Change, changes
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from searcher.changes import _FIGURES, BETTER, WORSE, Change, changes, class_changes
+from searcher.wording import SHARES
 
 
 def test_changes_as_practitioners_state_them():
@@ -13,12 +18,12 @@ def test_changes_as_practitioners_state_them():
         "size_mb": 0.125,
     }
     assert changes(before, after) == [
-        Change("top-1 accuracy", "95.00%", "93.75%", "-1.25 points"),
+        Change("top-1 accuracy", "95.00%", "93.75%", "-1.25 points", WORSE),
         Change("size of the file", "", "0.1250 MB", ""),
-        Change("images a second", "100", "250", "× 2.50"),
+        Change("images a second", "100", "250", "× 2.50", BETTER),
         Change("weights that are zero", "0.00%", "65.10%", ""),
-        Change("parameters", "1,000", "400", "÷ 2.50"),
-        Change("score imt-2022", "2.0000", "0.05000", "÷ 40.00"),
+        Change("parameters", "1,000", "400", "÷ 2.50", BETTER),
+        Change("score imt-2022", "2.0000", "0.05000", "÷ 40.00", BETTER),
         Change("mine", "", "3.0000", ""),
     ]
 
@@ -26,14 +31,46 @@ def test_changes_as_practitioners_state_them():
 def test_a_figure_that_grew_is_multiplied():
     before = {"inference_memory_mb": 24.3507, "fps": 5000.0, "macs": 7.0}
     assert changes(before, {"inference_memory_mb": 35.2133, "fps": 2500.0, "macs": 7.0}) == [
-        Change("images a second", "5,000", "2,500", "÷ 2.00"),
-        Change("memory of the model", "24.35 MB", "35.21 MB", "× 1.45"),
+        Change("images a second", "5,000", "2,500", "÷ 2.00", WORSE),
+        Change("memory of the model", "24.35 MB", "35.21 MB", "× 1.45", WORSE),
         Change("multiply-accumulates", "7.0000", "7.0000", "unchanged"),
     ]
 
 
 def test_nothing_is_divided_by_zero():
     assert changes({"macs": 5.0, "fps": 0.0}, {"macs": 0.0, "fps": 1.0}) == [
-        Change("images a second", "0.0000", "1.0000", ""),
-        Change("multiply-accumulates", "5.0000", "0.0000", ""),
+        Change("images a second", "0.0000", "1.0000", "", BETTER),
+        Change("multiply-accumulates", "5.0000", "0.0000", "", BETTER),
     ]
+
+
+def test_what_cannot_be_seen_in_the_figures_is_no_verdict():
+    assert changes({"top1": 0.9, "fps": 1000.0}, {"top1": 0.90004, "fps": 999.0}) == [
+        Change("top-1 accuracy", "90.00%", "90.00%", "below 0.01 points"),
+        Change("images a second", "1,000", "999", "below 1 %"),
+    ]
+
+
+@pytest.mark.parametrize(("goal", "verdict"), [("maximize", BETTER), ("minimize", WORSE), (None, "")])
+def test_a_metric_of_the_users_own_has_the_goal_that_it_is_given(goal, verdict: str):
+    (found,) = changes({"mine": 2.0}, {"mine": 3.0}, {"mine": goal})
+    assert (found.verdict, found.change) == (verdict, "× 1.50" if goal else "")
+    assert changes({"mine": -2.0}, {"mine": 3.0}, {"mine": goal})[0].change == ""
+
+
+@given(st.sampled_from(sorted(_FIGURES)), st.floats(0.001, 1), st.floats(0.001, 1))
+def test_what_is_better_one_way_is_worse_the_other(key: str, one: float, other: float):
+    (there,), (back,) = changes({key: one}, {key: other}), changes({key: other}, {key: one})
+    assert {there.verdict, back.verdict} in ({BETTER, WORSE}, {""})
+    assert (_FIGURES[key].unit == "%") == (key in SHARES)
+
+
+def test_figures_of_a_class_are_rows_of_their_own():
+    before = {"map": 0.5, "map:a": 0.4, "map50:a": 0.6, "map:b": 0.6}
+    after = {"map": 0.4, "map:a": 0.5, "map50:a": 0.6, "map:b": 0.3}
+    assert [c.label for c in changes(before, after)] == ["average precision"]
+    assert [(name, [c.whole for c in found]) for name, found in class_changes(before, after)] == [
+        ("a", [f"40.00% → 50.00%, +10.00 points, {BETTER}", "60.00% → 60.00%, unchanged"]),
+        ("b", [f"60.00% → 30.00%, -30.00 points, {WORSE}", ""]),
+    ]
+    assert class_changes({}, {"map:a": 0.5})[0][1][0].whole == "50.00%"

@@ -6,7 +6,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from optuna.trial import create_trial
 
+from searcher import storage
 from searcher.errors import SearcherError
 from searcher.html_report import write_report
 from tests.conftest import Searcher
@@ -69,12 +71,18 @@ def test_a_front_with_everything_around_it(tmp_path: Path):
     assert "resnet18, the study's reference, counted from shapes and not trained" in page.text
     assert "After: trial 3, the lowest macs that satisfies top1 >= 0.5" in page.text
     assert "top-1 accuracy not measured 52.00%" in page.text
-    assert re.search(r"multiply-accumulates 34,644,992 274 ÷ 126,\d{3}\.\d\d", page.text)
+    assert re.search(r"multiply-accumulates 34,644,992 274 ÷ 126,\d{3}\.\d\d, \+ better", page.text)
     assert "parameters 11,172,810" not in page.text, "the trial has no such figure"
     assert "a tenth of the range beyond the worst of the complete trials: top1 0.3560, macs" in page.text
     assert "by PED-ANOVA over 12 complete trials" in page.text
     assert plots(page) == 1 + 2 + 2 + 2
     assert page.count("tr", **{"data-trial": "3"}) == 2
+    assert page.count("button", **{"data-compare": "3"}) == 1
+    assert page.count("option", value="3") == 2
+    assert page.count("option", value="3", selected=None) == 1, (
+        "the best is shown first, beside the best quality"
+    )
+    assert page.count("option", value="11", selected=None) == 1
 
 
 def test_nothing_complete(tmp_path: Path):
@@ -101,20 +109,22 @@ def test_one_trial(tmp_path: Path):
     assert "No hypervolume: it takes two complete trials" in page.text
     assert "Not known for macs: too few complete trials: 1, it takes 10" in page.text
     assert "No figures of a network before: the study names no reference" in page.text
+    assert "side by side" not in page.text
+    assert page.count("button", **{"data-compare": "0"}) == 0
 
 
 def test_without_constraints(tmp_path: Path):
     page = reported(tmp_path, SPREAD, constraints=())
     assert "Front: 12 trials" in page.text
     assert "constraintsnone" in page.text
-    assert "the lowest macs; its" in page.text
+    assert "the lowest macs; quality is read on validation data" in page.text
 
 
 def test_nothing_feasible(tmp_path: Path):
     page = reported(tmp_path, [(0.3, 10), (0.4, 20)])
     assert "No trial satisfies top1 >= 0.5: the front is shown without constraints." in page.text
     assert "After: trial 1, the nearest to the constraints" in page.text
-    assert "misses a constraint by 20.0%" in page.text
+    assert "on the front, misses top1 >= 0.5 by 10.00 points" in page.text
 
 
 def test_one_objective_has_a_history_for_a_front(tmp_path: Path):
@@ -129,6 +139,19 @@ def test_three_objectives_are_drawn_in_pairs(tmp_path: Path):
     page = reported(tmp_path, rows, objectives=(*TWO, SCORE))
     assert plots(page) == 3 + 3 + 2 + 3
     assert "micronet_score:imt-2022, ↓ better" in (tmp_path / "report.html").read_text()
+
+
+def test_a_detectors_figures_by_size_and_by_class(tmp_path: Path):
+    searched = study(objectives=({"metric": "map", "goal": "maximize"}, TWO[1]), constraints=())
+    store(tmp_path, searched, [(0.2, 900.0)])
+    found = {"map": 0.3, "ar_small": 0.25, "map:cat": 0.4, "map50:cat": 0.6, "map:dog": 0.2, "map50:dog": 0.3}
+    told = {"metrics": {"map": 0.3, "macs": 100.0}, "measured": {"detections": found}}
+    stored, _ = storage.load(tmp_path, searched.stored_name)
+    stored.add_trial(create_trial(values=[0.3, 100.0], user_attrs=told))
+    write_report(tmp_path, searched.stored_name, tmp_path / "report.html")
+    text = read(tmp_path / "report.html").text
+    assert "average recall, objects below 32² pixels not measured 25.00%" in text
+    assert "By class class AP AP50 cat 40.00% 60.00% dog 20.00% 30.00%" in text
 
 
 def test_trials_without_seconds(tmp_path: Path):
@@ -147,8 +170,8 @@ def test_everything_is_escaped(tmp_path: Path):
     assert f"Study {name}@digits" in page.text
     assert page.count("b") == page.count("u") == 0
     assert "no model named '<u>no such net</u>'" in page.text
-    # The figures' own, plotly.js and the page's: none of a name.
-    assert page.count("script") == plots(page) + 2
+    # The figures' own, the comparison's, plotly.js and the page's: none of a name.
+    assert page.count("script") == plots(page) + 3
 
 
 def test_nothing_is_asked_of_the_network(tmp_path: Path):

@@ -72,7 +72,7 @@ def test_a_note_has_words_figures_and_verdict(tmp_path: Path):
     assert "- densenet k=2 1-1-1-1\n- int8\n" in first
     assert "| macs | 100 |" in first
     assert "complete, satisfies top1 \\>= 0.5" in first
-    assert "complete, misses by 20.0%: top1 \\>= 0.5" in second
+    assert "complete, misses top1 \\>= 0.5 by 10.00 points." in second
 
 
 def test_a_note_does_without_seconds(tmp_path: Path):

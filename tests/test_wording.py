@@ -1,8 +1,10 @@
-"""How a number of things is said."""
+"""How a number of things is said, and a distance."""
 
 import pytest
 
-from searcher.wording import several
+from searcher.measure import BUILT_IN
+from searcher.tasks.average_precision import Evaluation
+from searcher.wording import SHARES, is_share, off, several
 
 
 @pytest.mark.parametrize(
@@ -17,3 +19,27 @@ from searcher.wording import several
 )
 def test_a_count_agrees_with_its_noun(count: int, name: str, said: str) -> None:
     assert several(count, name) == said
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "wanted", "said"),
+    [
+        ("top1", 0.8633, 0.9, "3.67 points"),
+        ("map50:person", 0.25, 0.2, "5.00 points"),
+        ("sparsity", 0.5, 0.75, "25.00 points"),
+        ("top1", 0.899999, 0.9, "less than 0.01 points"),
+        ("macs", 5000.0, 4000.0, "25.00 % of 4000"),
+        ("micronet_score:imt-2022", 0.0031, 0.003, "3.33 % of 0.003"),
+        ("params", 0.5, 0.0, "0.5"),
+        ("mine", 2.0, -4.0, "150.00 % of -4"),
+    ],
+)
+def test_a_distance_says_whether_it_is_in_points(key: str, value: float, wanted: float, said: str) -> None:
+    assert off(key, value, wanted) == said
+
+
+def test_every_figure_of_quality_that_is_built_in_is_a_share() -> None:
+    assert set(BUILT_IN) < SHARES
+    nothing = Evaluation(*[0.0] * 6, (0.0, 0.0, 0.0), (0.0, 0.0, 0.0), {"a": (0.0, 0.0), "b": (0.0, 0.0)})
+    assert all(map(is_share, nothing.figures))
+    assert not is_share("micronet_score:imt-2022")

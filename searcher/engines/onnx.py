@@ -146,6 +146,12 @@ class Runtime(nn.Module):
         return outputs[0] if len(outputs) == 1 else outputs
 
 
+def outputs(path: Path) -> dict[str, tuple[int, ...]]:
+    """What a file gives of each image: its outputs by name, and their sizes without the batch's."""
+    found = onnx.load(path, load_external_data=False).graph.output
+    return {one.name: tuple(d.dim_value for d in one.type.tensor_type.shape.dim[1:]) for one in found}
+
+
 @dataclass(frozen=True)
 class Agreement:
     """An ONNX file against the network that it was made of.

@@ -60,6 +60,7 @@ class Evaluation:
         medium: AP of objects between 32² and 96² pixels.
         large: AP of objects of more than 96² pixels.
         ar: AR of at most 1, 10 and 100 detections an image.
+        ar_sizes: AR of at most 100, of small, medium and large objects as above.
         classes: AP and AP50 of each class by its name.
     """
 
@@ -70,12 +71,14 @@ class Evaluation:
     medium: float
     large: float
     ar: tuple[float, float, float]
+    ar_sizes: tuple[float, float, float]
     classes: dict[str, tuple[float, float]]
 
     @property
     def figures(self) -> dict[str, float]:
         """All of them by name, those of a class, where there are several, as ``map:person``; no NaN."""
         one, ten, hundred = self.ar
+        small, medium, large = self.ar_sizes
         classes = self.classes if len(self.classes) > 1 else {}
         every = {
             "map": self.map,
@@ -87,6 +90,9 @@ class Evaluation:
             "ar1": one,
             "ar10": ten,
             "ar100": hundred,
+            "ar_small": small,
+            "ar_medium": medium,
+            "ar_large": large,
             **{f"map:{name}": found for name, (found, _) in classes.items()},
             **{f"map50:{name}": found for name, (_, found) in classes.items()},
         }
@@ -140,7 +146,8 @@ def evaluate(truth: Truth, images: Sequence[int], found: Sequence[Found]) -> Eva
         for k, name in enumerate(truth.names)
     }
     ap, ap50, ap75, small, medium, large, *ar = stats
-    return Evaluation(ap, ap50, ap75, small, medium, large, (ar[0], ar[1], ar[2]), classes)
+    counts, sizes = (ar[0], ar[1], ar[2]), (ar[3], ar[4], ar[5])
+    return Evaluation(ap, ap50, ap75, small, medium, large, counts, sizes, classes)
 
 
 def _mean(values: np.ndarray) -> float:

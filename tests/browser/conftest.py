@@ -44,6 +44,11 @@ class Browser(webdriver.Chrome):
         size = {"width": width, "height": 900, "deviceScaleFactor": 1, "mobile": width < 800}
         self.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", size)
 
+    def scheme(self, name: str) -> None:
+        """Look at pages as a reader does who wants them ``dark`` or ``light``."""
+        wanted = [{"name": "prefers-color-scheme", "value": name}]
+        self.execute_cdp_cmd("Emulation.setEmulatedMedia", {"features": wanted})
+
     def until(self, script: str) -> object:
         """The value of an expression, once it is true."""
         return WebDriverWait(self, 30).until(lambda driver: driver.execute_script(f"return {script}"))

@@ -6,7 +6,12 @@ import pytest
 from selenium.webdriver.common.action_chains import ActionChains
 from selenium.webdriver.common.by import By
 
+from searcher.card import model_page
+from searcher.engines.onnx import Agreement
+from searcher.recipe_file import Expected
+from searcher.retrain import Result, Retrained, compare
 from tests.browser.conftest import STUDY, Browser
+from tests.test_retrain import made
 
 WORDS = {0: ["densenet k=4 1-1-1-1", "int8"], 1: ["densenet k=2 1-1-1-1"]}
 SHOWN = "[...document.querySelectorAll('article[data-trial]')].filter(card => !card.hidden)"
@@ -55,7 +60,9 @@ def test_a_row_chooses_too(page: Browser):
     page.find_element(By.TAG_NAME, "summary").click()
     page.find_element(By.CSS_SELECTOR, "details tr[data-trial='3']").click()
     assert page.until(NAMES) == ["3"]
-    assert "misses a constraint by" in page.execute_script(f"return {SHOWN}[0].textContent")
+    assert "misses micronet_score:imt-2022 <= 0.0003 by" in page.execute_script(
+        f"return {SHOWN}[0].textContent"
+    )
 
 
 def test_a_header_sorts(page: Browser):
@@ -106,3 +113,80 @@ def test_the_dashboard_has_a_note_and_the_files_of_a_trial(browser: Browser, das
         assert name in text
     assert len(list((runs / "artifacts").iterdir())) == 3 * 4
     assert (runs / STUDY / "trial-00000" / "curve.csv").read_text().count("\n") > 3
+
+
+COMPARED = "[...document.querySelectorAll('.compared tbody tr')]"
+
+
+def rows(page: Browser, kind: str = "") -> list[list[str]]:
+    """The rows of the comparison, cell by cell."""
+    shown = f"{COMPARED}.filter(row => !'{kind}' || row.classList.contains('{kind}'))"
+    found: list[list[str]] = page.execute_script(
+        f"return {shown}.map(row => [...row.cells].map(cell => cell.textContent))"
+    )
+    return found
+
+
+def test_two_recipes_are_compared_by_the_keyboard(page: Browser):
+    first, second = page.find_elements(By.CSS_SELECTOR, ".pair select")
+    for choice, trial in ((first, "0"), (second, "1")):
+        choice.send_keys(trial)
+    heads = page.execute_script(
+        "return [...document.querySelectorAll('.compared thead th')].map(e => e.textContent)"
+    )
+    assert heads == ["A: trial 0", "B: trial 1", "B beside A"]
+    differing = {name: cells for name, *cells in rows(page, "differs")}
+    assert differing["growth_rate"] == ["4", "2", "≠\u00a0differs"]
+    assert differing["calibration_images"][1:] == ["–", "≠\u00a0differs"]
+    assert differing["micronet_score:imt-2022"][2].endswith("+\u00a0better")
+    assert ["quantize: A alone"] in rows(page, "stage")
+    every = len(rows(page))
+    page.find_element(By.CSS_SELECTOR, ".pair input").send_keys(" ")
+    assert len(rows(page)) == len(differing) + len(rows(page, "stage")) < every
+    second.send_keys("0")
+    assert rows(page) == [["figures"]]
+    assert "The recipes are the same" in page.find_element(By.CSS_SELECTOR, ".comparison").text
+
+
+def test_a_chosen_trial_is_compared_with_another(page: Browser):
+    page.execute_script("choose('0')")
+    page.execute_script("document.querySelector('[data-compare=\"0\"]').click()")
+    assert page.execute_script("return document.querySelector('.pair select').value") == "0"
+    assert page.switch_to.active_element.get_attribute("name") == "B"
+
+
+def test_a_page_is_dark_where_its_reader_wants_it(page: Browser):
+    colours = (
+        "return [getComputedStyle(document.body).backgroundColor,"
+        " ...[...document.querySelectorAll('.plot')].map(plot => plot.layout.paper_bgcolor)]"
+    )
+    assert set(page.execute_script(colours)) == {"rgb(255, 255, 255)", "#ffffff"}
+    page.scheme("dark")
+    try:
+        assert page.until(f"(() => {{ {colours} }})().includes('#14181d')")
+        assert set(page.execute_script(colours)) == {"rgb(20, 24, 29)", "#14181d"}
+        page.execute_script("dispatchEvent(new Event('beforeprint'))")
+        assert set(page.execute_script(colours)[1:]) == {"#ffffff"}, "paper is white"
+    finally:
+        page.scheme("light")
+
+
+@pytest.mark.parametrize(("width", "columns"), [(390, 1), (1280, 2)])
+def test_nothing_of_a_retrainings_page_is_cut_off(browser: Browser, tmp_path: Path, width: int, columns: int):
+    file = made(**{"micronet_score:imt-2022": Expected(value=0.0016, tolerance=0.0, goal="minimize")})
+    before = {"map": 0.35127, "map_medium": 0.3, "size_mb": 2.0494, "macs": 34_644_992.0}
+    after = {"map": 0.25127, "map_medium": 0.4, "size_mb": 0.5666, "macs": 4_173_120.0}
+    before, after = (figures | {"map:a": 0.1 * figures["map"], "map50:a": 0.5} for figures in (before, after))
+    seed = Retrained(0, {"micronet_score:imt-2022": 0.002}, {"map50": 0.5}, before, after)
+    result = Result(file.recipe.digest(), 4, [seed], compare(file, [seed]))
+    files = {"model.int8.onnx": Agreement("AP50", 0.5, 0.5, 1.0)}
+    (tmp_path / "page.html").write_text(model_page(file, result, files, tmp_path, "fed so", {}))
+    browser.wide(width)
+    browser.get((tmp_path / "page.html").as_uri())
+    assert browser.execute_script("return document.documentElement.scrollWidth") <= width
+    tables = (
+        "[...document.querySelectorAll('.scroll')].filter(table => table.scrollWidth > table.clientWidth)"
+    )
+    assert browser.execute_script(f"return {tables}.map(table => table.textContent)") == []
+    lefts = "[...document.querySelectorAll('.halves section')].map(part => part.getBoundingClientRect().left)"
+    assert len(set(browser.execute_script(f"return {lefts}"))) == columns

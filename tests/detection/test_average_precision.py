@@ -64,8 +64,9 @@ def test_the_figures_are_those_of_pycocotools(scenes: Detection, tmp_path):
     run.accumulate()
     run.summarize()
     ours = evaluate(truth, ids, found)
-    figures = [ours.map, ours.map50, ours.map75, ours.small, ours.medium, ours.large, *ours.ar]
-    for own, theirs in zip(figures, run.stats[:9], strict=True):
+    figures = [ours.map, ours.map50, ours.map75, ours.small, ours.medium, ours.large]
+    figures += [*ours.ar, *ours.ar_sizes]
+    for own, theirs in zip(figures, run.stats, strict=True):
         assert (math.isnan(own) and theirs == -1) or own == pytest.approx(theirs, abs=1e-9)
     assert 0.1 < ours.map < 0.9
     assert ours.map == pytest.approx(sum(ap for ap, _ in ours.classes.values()) / 10, abs=1e-9)

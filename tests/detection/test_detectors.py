@@ -87,6 +87,9 @@ def test_files_that_deploy(family: tuple[str, dict[str, Any]], tmp_path: Path):
         own = network.architecture(images)
     for mine, theirs in zip(own, onnx.Runtime(tmp_path / "a.onnx")(images), strict=True):
         assert torch.allclose(mine, theirs, atol=1e-3)
+    for name in ("a.onnx", "b.onnx"):
+        sizes = {f"map{place}": tuple(one.shape[1:]) for place, one in enumerate(own)}
+        assert onnx.outputs(tmp_path / name) == sizes
     found = onnx.agreement(
         network.executed, onnx.Runtime(tmp_path / "b.onnx"), running.task, running.task.test
     )
