@@ -1,7 +1,7 @@
 """The command line: every command by name, in the order of `searcher --help`."""
 
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import typer
 
@@ -45,10 +45,17 @@ def _searcher() -> None:
     """Search over neural-network compression recipes: the front of quality against cost."""
 
 
-def main() -> None:
-    """The console command: bad input is one message and exit status 2."""
+def main(arguments: Sequence[str] | None = None) -> None:
+    """The console command: bad input is one message and exit status 2.
+
+    Args:
+        arguments: Of the command; by default those of this process.
+
+    Raises:
+        SystemExit: Always; its code is the exit status.
+    """
     try:
-        app()
+        app(arguments)
     except SearcherError as error:
         typer.echo(f"error: {error}", err=True)
         sys.exit(2)

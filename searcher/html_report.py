@@ -15,15 +15,16 @@ from searcher.changes import changes
 from searcher.curve import CURVE, read
 from searcher.front import front, violation
 from searcher.indicators import Hypervolume, Importances, hypervolume, importances
+from searcher.layout import trial_folder
 from searcher.measure import DETECTIONS
 from searcher.page import Cell, Section
 from searcher.pick import pick
 from searcher.reference import reference_figures, trial_figures
-from searcher.report import complete_trials, number, state, words
+from searcher.report import complete_trials, state, words
 from searcher.storage import load
 from searcher.study import Study
 from searcher.tell import ended
-from searcher.wording import several
+from searcher.wording import number, several
 
 CURVES = 8
 """Trainings that one figure can show."""
@@ -105,7 +106,7 @@ class _View:
         trial = self._best()
         before = reference_figures(study)
         known = before if isinstance(before, dict) else {}
-        own = trial_figures(self.folder / f"trial-{trial.number:05}") | trial.user_attrs["metrics"]
+        own = trial_figures(trial_folder(self.folder, trial.number)) | trial.user_attrs["metrics"]
         own |= trial.user_attrs.get("measured", {}).get(DETECTIONS, {})
         rows = [(c.label, c.before or "not measured", c.after, c.change) for c in changes(known, own)]
         headers = ["figure", "before", "after", "change"]
@@ -124,7 +125,7 @@ class _View:
             page.figure(plots.history_figure(study, self.complete, i), plots.heading(study, self.complete, i))
             for i in every
         ]
-        found = hypervolume(study, self.stored, self.complete)
+        found = hypervolume(study, self.complete)
         more, said = _hypervolume(study, found)
         return Section("How the search went", [page.columns([*figures, *more]), page.paragraph(said, "note")])
 
@@ -149,7 +150,7 @@ class _View:
     def curves(self) -> Section:
         found = {}
         for trial in self.front.trials[:CURVES]:
-            points = read(self.folder / f"trial-{trial.number:05}" / CURVE)
+            points = read(trial_folder(self.folder, trial.number) / CURVE)
             if points:
                 found[f"trial {trial.number}"] = points
         return Section(

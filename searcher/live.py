@@ -13,21 +13,10 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
-from searcher.report import WIDE, front_table, number
+from searcher.messages import Done, Failed, Infeasible, Killed, Outcome, Reused, Stopped
+from searcher.report import WIDE, front_table
 from searcher.state import Running, State
-from searcher.trial import Done, Failed, Infeasible, Killed, Outcome, Reused, Stopped
-
-
-def duration(seconds: float | None) -> str:
-    """Seconds as a reader wants them: ``42 s``, ``3 min 05 s``, ``2 h 07 min``."""
-    if seconds is None:
-        return "?"
-    minutes, rest = divmod(round(seconds), 60)
-    if minutes < 1:
-        return f"{rest} s"
-    if minutes < 60:
-        return f"{minutes} min {rest:02} s"
-    return f"{minutes // 60} h {minutes % 60:02} min"
+from searcher.wording import duration, number
 
 
 class PlainView:

@@ -14,8 +14,9 @@ from searcher.curve import Point
 from searcher.front import front, violation
 from searcher.indicators import Importances
 from searcher.measure import BUILT_IN
-from searcher.report import number, words
+from searcher.report import words
 from searcher.study import Constraint, Metric, Objective, Study
+from searcher.wording import number
 
 BLUE, GREY, ORANGE, INK, LINES = "#0b63ce", "#8a94a3", "#c2571a", "#1c2733", "#e4e8ed"
 HOVER_COLUMNS = 46

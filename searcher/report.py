@@ -3,9 +3,9 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import optuna
-import pandas as pd
 from optuna.trial import FrozenTrial, TrialState
 from rich import box
 from rich.console import Console, ConsoleOptions, RenderResult
@@ -15,26 +15,16 @@ from searcher.front import Front, front, violation
 from searcher.recipe import Recipe
 from searcher.study import Metric, Study
 from searcher.tell import ended
-from searcher.wording import several
+from searcher.wording import number, several
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 WIDE = 140
 """Columns of a console from which on a table has room for the recipes."""
 
 NARROW = 80
 """Columns of a console below which a table shows the objectives alone."""
-
-
-def number(value: float) -> str:
-    """A figure with as many digits as a reader needs: 0.0167, 0.9004, 70,922."""
-    if value and abs(value) < 0.1:
-        return f"{value:.5f}"
-    return f"{value:.4f}" if abs(value) < 100 else f"{value:,.0f}"
-
-
-def spread(value: float, off: float) -> str:
-    """How far off a figure may be, or is over the seeds, with as many decimals as the figure itself has."""
-    places = len(number(value).partition(".")[2])
-    return f"{off:,.{places}f}"
 
 
 def front_table(study: Study, points: Front, rows: int | None = None, name: str = "front") -> "TrialTable":
@@ -128,8 +118,10 @@ def words(trial: FrozenTrial) -> str:
     return f"{text} ({reason})" if reason else text
 
 
-def frame(study: Study, stored: optuna.Study, every: bool) -> pd.DataFrame:
+def frame(study: Study, stored: optuna.Study, every: bool) -> "pd.DataFrame":
     """The front, or all trials, one row each: number, state, metrics, seconds, parameters, recipe."""
+    import pandas as pd  # which takes longer than the table on the terminal
+
     trials = stored.get_trials(deepcopy=False)
     points = front(study, complete_trials(stored)).trials
     on_front = {t.number for t in points}

@@ -4,21 +4,18 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-import optuna
 from optuna.trial import FrozenTrial, TrialState
 from rich import box
 from rich.table import Table
 
 from searcher import storage
-from searcher.channel import SAID
 from searcher.driving import driver
 from searcher.front import Front, front
 from searcher.indicators import Hypervolume, hypervolume
-from searcher.jobs import FOLDER
-from searcher.live import duration
-from searcher.recover import place
+from searcher.layout import JOB, SAID, trial_folder
 from searcher.study import Study
 from searcher.tell import FAILED, INFEASIBLE, STOPPED, Ended, ended
+from searcher.wording import duration
 
 RECENT = 20
 """The trials that ended last, whose pace the time left is estimated by."""
@@ -83,17 +80,17 @@ def status(runs: Path, name: str) -> Status:
         running=len(under_way) - len(queued),
         queued=len(queued),
         front=front(study, over.complete),
-        hypervolume=_share(study, stored, over.complete),
+        hypervolume=_share(study, over.complete),
         seconds_left=_seconds_left(over.counted, left) if driven_by else None,
     )
 
 
 def _begun(folder: Path, trial: FrozenTrial) -> bool:
-    return (place(folder, trial.number) / FOLDER / SAID).exists()
+    return (trial_folder(folder, trial.number) / JOB / SAID).exists()
 
 
-def _share(study: Study, stored: optuna.Study, complete: Sequence[FrozenTrial]) -> float | None:
-    found = hypervolume(study, stored, complete)
+def _share(study: Study, complete: Sequence[FrozenTrial]) -> float | None:
+    found = hypervolume(study, complete)
     return found.shares[-1] if isinstance(found, Hypervolume) and found.shares else None
 
 

@@ -16,8 +16,6 @@ from searcher.errors import SearcherError, no_room, unknown
 from searcher.study import Study
 
 optuna.logging.set_verbosity(optuna.logging.WARNING)
-STORE = "store"
-"""The folder of the store in a runs folder."""
 
 
 def stored_names(runs: Path) -> list[str]:

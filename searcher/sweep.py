@@ -10,15 +10,16 @@ from typing import Any, get_args
 import optuna
 from pydantic import ValidationError
 
-from searcher import storage
 from searcher.backends import make_runs
 from searcher.check import check_parts, identify
 from searcher.errors import SearcherError, nearest, unknown
 from searcher.launch import LocalTrial, cores, start_server, wait_for
+from searcher.layout import STORE
 from searcher.measure import DETECTIONS
+from searcher.messages import Done, Job, Outcome
 from searcher.recipe import Recipe, Stage, Training
+from searcher.results import stored_outcome
 from searcher.study import Study
-from searcher.trial import Done, Job, Outcome, stored_outcome
 
 KINDS = {kind.model_fields["kind"].default: kind for kind in get_args(get_args(Stage)[0])}
 """The types of stage by name."""
@@ -188,7 +189,7 @@ def sweep(
         folder = place / recipe.digest()
         folder.mkdir(parents=True, exist_ok=True)
         recipe.save(folder / "recipe.toml")
-        store = runs.absolute() / storage.STORE if study.store else None
+        store = runs.absolute() / STORE if study.store else None
         before = stored_outcome(folder, recipe)
         known = before is not None and all(m.key in before.metrics for m in study.measured())
         found = before if before and known else _run(Job(study, number, recipe, folder, cores(), store))

@@ -5,10 +5,10 @@ from collections.abc import Sequence
 import pandas as pd
 from rich.table import Table
 
-from searcher.report import number
+from searcher.messages import Done
 from searcher.study import Study
 from searcher.sweep import Row, Setting, cells
-from searcher.trial import Done
+from searcher.wording import number
 
 
 def line(row: Row, study: Study) -> str:

@@ -8,19 +8,19 @@ from torch import Tensor
 
 from searcher import catalog, storage, tasks
 from searcher.costs.kinds import Sizes
-from searcher.costs.op import Op, load_ops
+from searcher.costs.op import Op, Prediction, load_ops
 from searcher.costs.record import record
 from searcher.errors import SearcherError, TrialError
+from searcher.layout import COST, trial_folder
 from searcher.models import MODELS, build
 from searcher.pipeline import Network, run_recipe
-from searcher.predict import Prediction, predict
+from searcher.predict import predict
 from searcher.recipe import Distill, Model, Recipe, Stage, Train, Training
 from searcher.recipe_file import read_toml
 from searcher.stages.train import Run
 from searcher.study import StudyFile
 from searcher.tasks.classification import Classification
 from searcher.tasks.task import Split
-from searcher.trial import COST
 from searcher.validation import validated
 
 IMAGES = 32
@@ -171,7 +171,7 @@ def _trial(text: str, runs: Path, image: Sizes | None) -> Target:
         raise SearcherError(f"trial {number} of {stored_name} has no recipe yet")
     recipe = Recipe.model_validate(trials[number].user_attrs["recipe"])
     task = tasks.entry(study.task)
-    counted = runs / stored_name / f"trial-{int(number):05}" / COST
+    counted = trial_folder(runs / stored_name, int(number)) / COST
     found = counted if counted.is_file() and image is None else None
     title = f"{stored_name}#{number}: {recipe.words()}"
     return Target(title, recipe, image or task.image, task.classes, found)

@@ -7,8 +7,8 @@ from typing import Any
 import optuna
 from optuna.trial import FrozenTrial, TrialState
 
+from searcher.messages import Done, Infeasible
 from searcher.study import Study
-from searcher.trial import Done, Infeasible
 
 STOPPED, INFEASIBLE, FAILED = "stopped early", "infeasible", "failed"
 ENDED_EARLY = (STOPPED, INFEASIBLE)

@@ -11,11 +11,12 @@ from optuna.trial import FrozenTrial
 from searcher.errors import SearcherError
 from searcher.front import Front, non_dominated
 from searcher.launch import LocalTrial, cores, start_server, wait_for
+from searcher.layout import STORE
 from searcher.measure import on_split
+from searcher.messages import Done, Failed, Job, Killed, Outcome, Progress
 from searcher.recipe import Recipe
-from searcher.storage import STORE
+from searcher.results import stored_outcome
 from searcher.study import Study
-from searcher.trial import Done, Failed, Job, Killed, Outcome, Progress, stored_outcome
 
 TEST = "test "
 """The prefix of a metric that is read on the test split."""

@@ -12,10 +12,10 @@ import optuna
 import pytest
 from rich.console import Console
 
-from searcher.live import duration, render
-from searcher.report import number
+from searcher.live import render
 from searcher.state import State
 from searcher.study import StudyFile
+from searcher.wording import duration, number
 from tests.conftest import command
 
 STUDY = StudyFile("micronet").study("digits")
