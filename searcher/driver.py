@@ -15,6 +15,7 @@ from searcher.launch import Launcher, RunningTrial
 from searcher.layout import STORE, trial_folder
 from searcher.messages import Done, Failed, Infeasible, Job, Killed, Outcome, Progress, Reused, Stopped
 from searcher.recipe import Recipe
+from searcher.records import recipe_of
 from searcher.recover import put_back, recover
 from searcher.rungs import Rungs
 from searcher.screen import Screen, Screened, tried_before
@@ -193,7 +194,7 @@ class Driver:
         told = trial.user_attrs.get("job")
         if not told:
             return False
-        recipe = Recipe.model_validate(trial.user_attrs["recipe"])
+        recipe = recipe_of(trial)
         screened = self.screen.look(recipe)
         found = self.launcher.attach(self._job(trial, recipe, screened), told)
         if found:

@@ -11,8 +11,9 @@ from rich import box
 from rich.console import Console, ConsoleOptions, RenderResult
 from rich.table import Table
 
+from searcher.errors import SearcherError
 from searcher.front import Front, front, violation
-from searcher.recipe import Recipe
+from searcher.records import damage, recipe_of, whole
 from searcher.study import Metric, Study
 from searcher.tell import ended
 from searcher.wording import number, several
@@ -36,8 +37,8 @@ def front_table(study: Study, points: Front, rows: int | None = None, name: str 
 
 
 def complete_trials(stored: optuna.Study) -> list[FrozenTrial]:
-    """The trials that were measured."""
-    return stored.get_trials(deepcopy=False, states=[TrialState.COMPLETE])
+    """The trials that were measured, but for those that are damaged."""
+    return whole(stored.get_trials(deepcopy=False, states=[TrialState.COMPLETE]))
 
 
 def study_table(study: Study, stored: optuna.Study, every: bool) -> "TrialTable":
@@ -94,7 +95,7 @@ class TrialTable:
         return ["trial", *(["state"] if self.state else []), *names, *bound]
 
     def _cells(self, trial: FrozenTrial, metrics: Sequence[Metric]) -> list[str]:
-        values = trial.user_attrs.get("metrics", {})
+        values = {} if damage(trial) else trial.user_attrs.get("metrics", {})
         figures = [number(values[m.key]) if m.key in values else "" for m in metrics]
         bound = [f"{violation(self.study, trial):.1%}"] if self._bounded else []
         return [str(trial.number), *([state(trial)] if self.state else []), *figures, *bound]
@@ -106,15 +107,19 @@ class TrialTable:
 
 def state(trial: FrozenTrial) -> str:
     """A trial's state as the tables name it: complete, reused, stopped early, infeasible, failed, ..."""
+    if damage(trial):
+        return "damaged"
     reused = "reused" if "reused" in trial.user_attrs else ""
     return str(trial.user_attrs.get("outcome") or reused or trial.state.name.lower())
 
 
 def words(trial: FrozenTrial) -> str:
     """A trial's recipe in words, and why it failed where it did."""
-    recipe = trial.user_attrs.get("recipe")
-    text = Recipe.model_validate(recipe).words() if recipe else ""
-    reason = trial.user_attrs.get("reason")
+    text, reason = "", trial.user_attrs.get("reason") or damage(trial)
+    try:
+        text = recipe_of(trial).words() if "recipe" in trial.user_attrs else ""
+    except SearcherError as error:
+        reason = str(error)
     return f"{text} ({reason})" if reason else text
 
 
@@ -130,7 +135,7 @@ def frame(study: Study, stored: optuna.Study, every: bool) -> "pd.DataFrame":
 
 
 def _record(study: Study, trial: FrozenTrial, on_front: bool) -> dict[str, object]:
-    metrics = trial.user_attrs.get("metrics", {})
+    metrics = {} if damage(trial) else trial.user_attrs.get("metrics", {})
     return {
         "trial": trial.number,
         "state": state(trial),

@@ -58,6 +58,7 @@ class Status:
             STOPPED: len(self.over.stopped),
             FAILED: len(self.over.failed),
             INFEASIBLE: len(self.over.infeasible),
+            "damaged": len(self.over.damaged),
             "running": self.running,
             "queued": self.queued,
         }

@@ -17,6 +17,7 @@ from searcher.pipeline import Network, run_recipe
 from searcher.predict import predict
 from searcher.recipe import Distill, Model, Recipe, Stage, Train, Training
 from searcher.recipe_file import read_toml
+from searcher.records import recipe_of
 from searcher.stages.train import Run
 from searcher.study import StudyFile
 from searcher.tasks.classification import Classification
@@ -169,7 +170,7 @@ def _trial(text: str, runs: Path, image: Sizes | None) -> Target:
         raise SearcherError(f"no trial {number!r} in {stored_name}; known: {known}")
     if "recipe" not in trials[number].user_attrs:
         raise SearcherError(f"trial {number} of {stored_name} has no recipe yet")
-    recipe = Recipe.model_validate(trials[number].user_attrs["recipe"])
+    recipe = recipe_of(trials[number])
     task = tasks.entry(study.task)
     counted = trial_folder(runs / stored_name, int(number)) / COST
     found = counted if counted.is_file() and image is None else None

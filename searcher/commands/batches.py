@@ -81,7 +81,7 @@ def status(
     from searcher import storage
 
     stored = storage.stored_names(runs_dir)
-    names = [storage.resolve(runs_dir, name)[0] for name in studies or stored]
+    names = [storage.resolve(runs_dir, name)[0] for name in studies] if studies else stored
     if not names:
         typer.echo(f"nothing is stored in {runs_dir} yet")
         return

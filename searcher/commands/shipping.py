@@ -18,13 +18,14 @@ def export(
     runs_dir: RunsDir = RUNS,
 ) -> None:
     """Write one trial's recipe to a file that retrains without the study."""
+    from searcher import storage
     from searcher.export import export as make_file
     from searcher.pick import pick as choose
     from searcher.report import complete_trials, words
 
     stored, searched = load(runs_dir, study)
     trial = choose(searched, complete_trials(stored), pick)
-    make_file(searched, trial, stored.user_attrs["identity"]["data fingerprint"]).save(output)
+    make_file(searched, trial, storage.kept_identity(runs_dir, stored)["data fingerprint"]).save(output)
     figures = ", ".join(f"{o.key} {trial.user_attrs['metrics'][o.key]:.5g}" for o in searched.objectives)
     typer.echo(f"trial {trial.number}: {words(trial)}")
     typer.echo(f"{figures}: {output}; searcher retrain {output} trains it again")

@@ -18,9 +18,13 @@ def show(
     from rich.console import Console
 
     from searcher import report
+    from searcher.records import damaged
 
     stored, searched = load(runs_dir, study)
-    Console().print(report.study_table(searched, stored, every))
+    console = Console()
+    console.print(report.study_table(searched, stored, every))
+    if said := damaged(stored.get_trials(deepcopy=False)):
+        console.print(f"{said}: left out of the front", style="bold", highlight=False)
     if csv:
         write_csv(report.frame(searched, stored, every), csv)
 
