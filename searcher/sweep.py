@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,6 +24,9 @@ from searcher.study import Study
 
 KINDS = {kind.model_fields["kind"].default: kind for kind in get_args(get_args(Stage)[0])}
 """The types of stage by name."""
+
+MOST = 1000
+"""Values that dots may stand for: each is a training."""
 
 _DOTS = ("…", "...")
 
@@ -89,6 +93,8 @@ def _values(text: str, given: str) -> tuple[Any, ...]:
             raise SearcherError(f"--stage {text}: dots need two rising numbers before them and one behind")
         step, start = numbers[1] - numbers[0], numbers[1]
         count = 1
+        if (numbers[2] - start) / step > MOST:
+            raise SearcherError(f"--stage {text[:80]}: the dots stand for more than {MOST:,} values")
         while start + count * step < numbers[2] - step / 2:
             found.append(round(start + count * step, 10))
             count += 1
@@ -98,9 +104,12 @@ def _values(text: str, given: str) -> tuple[Any, ...]:
 def _value(text: str) -> Any:
     for kind in (int, float):
         try:
-            return kind(text)
+            value = kind(text)
         except ValueError:
             continue
+        if not math.isfinite(value):
+            raise SearcherError(f"--stage: {text[:20]} is no finite number")
+        return value
     return text
 
 

@@ -16,13 +16,12 @@ from searcher.models import MODELS, build
 from searcher.pipeline import Network, run_recipe
 from searcher.predict import predict
 from searcher.recipe import Distill, Model, Recipe, Stage, Train, Training
-from searcher.recipe_file import read_toml
 from searcher.records import recipe_of
 from searcher.stages.train import Run
 from searcher.study import StudyFile
 from searcher.tasks.classification import Classification
 from searcher.tasks.task import Split
-from searcher.validation import validated
+from searcher.validation import read_toml, validated
 
 IMAGES = 32
 """Of noise, on which a network is calibrated whose latency, memory and size are asked for."""

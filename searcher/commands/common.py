@@ -1,6 +1,6 @@
 """What several commands take, and what several do with it."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -24,6 +24,9 @@ Overrides = Annotated[
 ]
 StudyName = Annotated[
     str, typer.Argument(metavar="STUDY", help="A study's name, or a path to its TOML file.")
+]
+Force = Annotated[
+    bool, typer.Option("--force", help="Write also over what no command of searcher's has written.")
 ]
 StoredStudy = Annotated[str, typer.Option("--study", help="A stored study's name.")]
 
@@ -69,16 +72,40 @@ def load(runs_dir: Path, study: str) -> tuple["optuna.Study", "Study"]:
     return storage.load(runs_dir, stored_name(runs_dir, study))
 
 
-def write_csv(frame: "DataFrame", path: Path) -> None:
-    """Write a table.
+def write_csv(frame: "DataFrame", path: Path, *, force: bool) -> None:
+    """Write a table; over an older one of the same kind, by its first columns.
 
     Raises:
-        SearcherError: The path cannot be written.
+        SearcherError: The path cannot be written, or has another file.
     """
+    head = ",".join(map(str, frame.columns[:2]))
+    refuse_foreign(path, lambda content: content.startswith(head.encode()), "such a table", force=force)
     try:
         frame.to_csv(path, index=False)
     except OSError as error:
         raise SearcherError(f"{path} cannot be written: {error.strerror or error}") from error
+
+
+def refuse_foreign(path: Path, is_ours: Callable[[bytes], bool], kind: str, *, force: bool) -> None:
+    """Refuse to write over a file that is not ours; an empty one, and what is no file, has nothing to lose.
+
+    Args:
+        path: The file to be written.
+        is_ours: Whether this is the content of a file that the same command would have written.
+        kind: What such a file is called.
+        force: Whether it is written in any case.
+
+    Raises:
+        SearcherError: It is another file, or cannot be read.
+    """
+    if force or not path.is_file():
+        return
+    try:
+        content = path.read_bytes()
+    except OSError as error:
+        raise SearcherError(f"{path} cannot be written: {error.strerror or error}") from error
+    if content and not is_ours(content):
+        raise SearcherError(f"{path} is there already and is not {kind}: take another path, or --force")
 
 
 @contextmanager

@@ -1,6 +1,7 @@
 """What the commands that start trials take: how many at a time, where they run, where they are stored."""
 
 import json
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated, Any, Literal
@@ -81,7 +82,7 @@ class Asked:
             "account": self.account,
             "constraint": self.constraint,
             "gpus": self.gpus,
-            "time": int(self.time) if self.time and self.time.isdigit() else self.time,
+            "time": int(self.time) if self.time and re.fullmatch(r"[0-9]{1,9}", self.time) else self.time,
             "mem": self.mem,
         }
         given = {key: value for key, value in wanted.items() if value is not None}

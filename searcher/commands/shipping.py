@@ -6,7 +6,15 @@ from typing import Annotated
 
 import typer
 
-from searcher.commands.common import RUNS, RunsDir, StoredStudy, load, stopped_by_ctrl_c
+from searcher.commands.common import (
+    RUNS,
+    Force,
+    RunsDir,
+    StoredStudy,
+    load,
+    refuse_foreign,
+    stopped_by_ctrl_c,
+)
 
 
 def export(
@@ -15,15 +23,17 @@ def export(
         str, typer.Option(help='best, knee, a trial\'s number, or a condition such as "top1>=0.90".')
     ] = "best",
     output: Annotated[Path, typer.Option("--output", "-o", help="The recipe file.")] = Path("best.toml"),
+    force: Force = False,
     runs_dir: RunsDir = RUNS,
 ) -> None:
     """Write one trial's recipe to a file that retrains without the study."""
-    from searcher import storage
+    from searcher import recipe_file, storage
     from searcher.export import export as make_file
     from searcher.pick import pick as choose
     from searcher.report import complete_trials, words
 
     stored, searched = load(runs_dir, study)
+    refuse_foreign(output, recipe_file.is_recipe, "a recipe file", force=force)
     trial = choose(searched, complete_trials(stored), pick)
     make_file(searched, trial, storage.kept_identity(runs_dir, stored)["data fingerprint"]).save(output)
     figures = ", ".join(f"{o.key} {trial.user_attrs['metrics'][o.key]:.5g}" for o in searched.objectives)
@@ -38,6 +48,7 @@ def retrain(
     output: Annotated[
         Path | None, typer.Option("--output", "-o", help=r"The folder.  \[default: the file's name]")
     ] = None,
+    force: Force = False,
 ) -> None:
     """Train a recipe file's recipe again and write the model that deploys; Ctrl-C stops, again goes on.
 
@@ -50,7 +61,7 @@ def retrain(
     console = Console(soft_wrap=not sys.stdout.isatty())
     file, folder = recipe_file.load(recipe), output or recipe.with_suffix("")
     with stopped_by_ctrl_c("the same command goes on from the last epoch"):
-        delivery = deliver.retrain_into(file, folder, seeds, epochs, console)
+        delivery = deliver.retrain_into(file, folder, seeds, epochs, console, force=force)
     for title, rows in retrain_table.sections(delivery.result, delivery.onnx):
         console.print(retrain_table.table(title, rows))
     console.print(f"{folder}: {', '.join(sorted(p.name for p in folder.iterdir()))}", highlight=False)

@@ -8,6 +8,7 @@ import typer
 
 from searcher.commands.common import (
     RUNS,
+    Force,
     Overrides,
     RunsDir,
     StudyName,
@@ -114,6 +115,7 @@ def sweep(
     ] = None,
     override: Overrides = None,
     csv: Annotated[Path | None, typer.Option(metavar="FILE", help="Write the rows as CSV.")] = None,
+    force: Force = False,
     runs_dir: RunsDir = RUNS,
 ) -> None:
     """One recipe with several values of a stage's parameter, and the table of what comes out."""
@@ -135,7 +137,7 @@ def sweep(
         rows = sweeping.sweep(searched, wanted, runs_dir, told)
     console.print(sweep_table.table(rows, searched, settings))
     if csv:
-        write_csv(sweep_table.frame(rows, searched), csv)
+        write_csv(sweep_table.frame(rows, searched), csv, force=force)
 
 
 def check(study: StudyName, override: Overrides = None) -> None:

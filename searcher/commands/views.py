@@ -5,13 +5,23 @@ from typing import Annotated
 
 import typer
 
-from searcher.commands.common import RUNS, RunsDir, StudyName, load, stored_name, write_csv
+from searcher.commands.common import (
+    RUNS,
+    Force,
+    RunsDir,
+    StudyName,
+    load,
+    refuse_foreign,
+    stored_name,
+    write_csv,
+)
 
 
 def show(
     study: StudyName,
     every: Annotated[bool, typer.Option("--all", help="All trials, not the front alone.")] = False,
     csv: Annotated[Path | None, typer.Option(metavar="FILE", help="Write the table as CSV.")] = None,
+    force: Force = False,
     runs_dir: RunsDir = RUNS,
 ) -> None:
     """The front of a stored study as a table."""
@@ -26,7 +36,7 @@ def show(
     if said := damaged(stored.get_trials(deepcopy=False)):
         console.print(f"{said}: left out of the front", style="bold", highlight=False)
     if csv:
-        write_csv(report.frame(searched, stored, every), csv)
+        write_csv(report.frame(searched, stored, every), csv, force=force)
 
 
 def report(
@@ -35,13 +45,17 @@ def report(
         Path | None,
         typer.Option("--output", "-o", metavar="FILE", help=r"\[default: report.html in the study's folder]"),
     ] = None,
+    force: Force = False,
     runs_dir: RunsDir = RUNS,
 ) -> None:
     """A stored study as a page: one HTML file that needs nothing from the network."""
     from searcher.html_report import write_report
+    from searcher.page import is_page
 
     name = stored_name(runs_dir, study)
     path = output or runs_dir / name / "report.html"
+    if output:
+        refuse_foreign(output, is_page, "a page of a study", force=force)
     write_report(runs_dir, name, path)
     typer.echo(path)
 
