@@ -1,5 +1,6 @@
 """The command line: every command by name, in the order of `searcher --help`."""
 
+import re
 import sys
 from collections.abc import Callable, Sequence
 from typing import NoReturn
@@ -26,6 +27,9 @@ COMMANDS: dict[str, Callable[..., None]] = {
     "check": studies.check,
     "ls": studies.ls,
 }
+
+_DIGITS = re.compile(r"(\d{20})\d{20,}")
+"""Of a number that nobody reads to its end, what is said again in a message."""
 
 app = typer.Typer(add_completion=False, no_args_is_help=True, pretty_exceptions_enable=False)
 for _name, _command in COMMANDS.items():
@@ -66,5 +70,6 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 
 def _refuse(message: str) -> NoReturn:
-    typer.echo(f"error: {message}", err=True)
+    shortened = _DIGITS.sub(r"\1…", message)
+    typer.echo(f"error: {shortened}", err=True)
     sys.exit(2)

@@ -37,3 +37,8 @@ def table(rows: Sequence[Row], study: Study, settings: Sequence[Setting]) -> Tab
 def frame(rows: Sequence[Row], study: Study) -> pd.DataFrame:
     """The same as a table of numbers, with each recipe in words."""
     return pd.DataFrame(cells(rows, study)).assign(recipe=[row.recipe.words() for row in rows])
+
+
+def is_table(content: bytes) -> bool:
+    """Whether this is such a table as CSV, of any metrics."""
+    return content.startswith(b"value,")

@@ -19,10 +19,10 @@ def told(place: Path) -> Path:
 
 
 COMMANDS = [
-    (["export", "--study", "told", "-o"], "recipe file"),
+    (["export", "--study", "told", "-o"], "a recipe file"),
     (["show", "told", "--csv"], "such a table"),
     (["cost", "densenet", "--csv"], "such a table"),
-    (["report", "told", "-o"], "page of a study"),
+    (["report", "told", "-o"], "a page of a study"),
 ]
 
 
@@ -32,12 +32,7 @@ def test_a_file_of_the_users_is_refused_and_kept(run_command: Run, told: Path, a
         (told / "mine").write_text(text)
         ran = run_command(*args, "mine")
         assert ran.status == 2
-        assert (
-            ran.err
-            == f"error: mine is there already and is not a {kind}: take another path, or --force\n".replace(
-                "not a such", "not such"
-            )
-        )
+        assert ran.err == f"error: mine is there already and is not {kind}: take another path, or --force\n"
         assert (told / "mine").read_text() == text
     assert run_command(*args, "mine", "--force").status == 0
     assert (told / "mine").read_text() != text
@@ -111,3 +106,11 @@ def test_a_refused_retraining_leaves_no_folder(run_command: Run, told: Path):
     file = recipe_file.load(told / "best.toml")
     assert deliver.METRICS == delivery_folder.METRICS
     assert file.provenance.task == "digits"
+
+
+def test_a_sweep_is_refused_before_it_trains(run_command: Run, told: Path):
+    (told / "mine").write_text("my notes\n")
+    ran = run_command("sweep", "tiny", "--stage", "train.lr=0.1,0.2", "--csv", "mine")
+    assert ran.status == 2
+    assert "mine is there already" in ran.err
+    assert not (told / "runs" / "sweeps").exists()

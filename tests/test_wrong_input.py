@@ -87,7 +87,7 @@ def test_a_byte_order_mark_is_no_part_of_a_file(run_command: Run, place: Path):
         (["sweep", "tiny", "--stage", "train.lr=inf,1"], "inf is no finite number"),
         (["sweep", "tiny", "--stage", f"train.lr=0,1,...,{LONG}"], "is no finite number"),
         (["sweep", "tiny", "--stage", "train.lr=0,1,...,1e12"], "more than 1,000 values"),
-        (["run", "--study", "tiny", "--cluster", "debug", "--time", LONG], "no time"),
+        (["run", "--study", "tiny", "--cluster", "debug", "--time", LONG], "--set cluster.time="),
     ],
 )
 def test_a_choice_that_is_none(run_command: Run, told: Path, args: list[str], expected: str):

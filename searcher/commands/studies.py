@@ -13,6 +13,7 @@ from searcher.commands.common import (
     RunsDir,
     StudyName,
     chosen,
+    refuse_foreign,
     stopped_by_ctrl_c,
     write_csv,
 )
@@ -133,11 +134,13 @@ def sweep(
     def told(row: sweeping.Row) -> None:
         console.print(sweep_table.line(row, searched), highlight=False)
 
+    if csv:
+        refuse_foreign(csv, sweep_table.is_table, "such a table", force=force)
     with stopped_by_ctrl_c("the same command goes on; what is done is kept"):
         rows = sweeping.sweep(searched, wanted, runs_dir, told)
     console.print(sweep_table.table(rows, searched, settings))
     if csv:
-        write_csv(sweep_table.frame(rows, searched), csv, force=force)
+        write_csv(sweep_table.frame(rows, searched), csv, force=True)
 
 
 def check(study: StudyName, override: Overrides = None) -> None:
