@@ -3,10 +3,11 @@
 import re
 import sys
 from collections.abc import Callable, Sequence
-from typing import NoReturn
+from typing import Annotated, NoReturn
 
 import typer
 
+from searcher import __version__
 from searcher.commands import batches, data, networks, shipping, store, studies, views
 from searcher.errors import SearcherError
 
@@ -31,7 +32,11 @@ COMMANDS: dict[str, Callable[..., None]] = {
 _DIGITS = re.compile(r"(\d{20})\d{20,}")
 """Of a number that nobody reads to its end, what is said again in a message."""
 
-app = typer.Typer(add_completion=False, no_args_is_help=True, pretty_exceptions_enable=False)
+app = typer.Typer(
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
 for _name, _command in COMMANDS.items():
     app.command(_name)(_command)
 
@@ -45,8 +50,18 @@ _store.command("gc")(store.gc)
 app.add_typer(_store, name="store")
 
 
+def _say_version(asked: bool) -> None:
+    if asked:
+        typer.echo(f"searcher {__version__}")
+        raise typer.Exit
+
+
 @app.callback()
-def _searcher() -> None:
+def _searcher(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_say_version, is_eager=True, help="Say which, and end.")
+    ] = False,
+) -> None:
     """Search over neural-network compression recipes: the front of quality against cost."""
 
 

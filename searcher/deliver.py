@@ -68,6 +68,7 @@ def retrain_into(
         file.save(folder / "recipe.toml")
         with TrainingView(console) as view:
             result, network, task = retrain(file, folder / CHECKPOINTS, seeds, epochs, view.report)
+    console.print("writing the model's files, and checking the ONNX ones on the test split …")
     try:
         delivery = Delivery(result, _write_models(folder, network, task), _sizes(folder))
     except TrialError as error:

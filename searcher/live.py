@@ -57,7 +57,7 @@ class LiveView:
 
     def __init__(self, console: Console) -> None:
         self._console = console
-        self._live = Live(console=console, refresh_per_second=4, transient=True)
+        self._live = Live(Text("loading …"), console=console, refresh_per_second=4, transient=True)
 
     def __enter__(self) -> "LiveView":
         self._modes = _hide_control_keys()
@@ -85,7 +85,7 @@ class BatchView:
     def __init__(self, console: Console) -> None:
         self._console = console
         self._states: dict[str, State] = {}
-        self._live = Live(console=console, refresh_per_second=4, transient=True)
+        self._live = Live(Text("loading …"), console=console, refresh_per_second=4, transient=True)
 
     def __enter__(self) -> "BatchView":
         if self._console.is_terminal:
@@ -171,7 +171,7 @@ def _running(state: State) -> Table:
 def _row(running: Running) -> list[str]:
     progress = running.progress
     stage = progress.stage if running.process.begun else "queued"
-    accuracy = "" if math.isnan(progress.accuracy) else f"{progress.accuracy:.2%}"
+    accuracy = "" if math.isnan(progress.accuracy) else number(progress.accuracy)
     epoch = f"{progress.epoch}/{progress.epochs}" if progress.epoch else ""
     taken = duration(time.monotonic() - running.started)
     return [str(running.trial.number), stage, epoch, accuracy, taken]

@@ -127,11 +127,15 @@ def frame(study: Study, stored: optuna.Study, every: bool) -> "pd.DataFrame":
     """The front, or all trials, one row each: number, state, metrics, seconds, parameters, recipe."""
     import pandas as pd  # which takes longer than the table on the terminal
 
+    return pd.DataFrame(records(study, stored, every))
+
+
+def records(study: Study, stored: optuna.Study, every: bool) -> list[dict[str, object]]:
+    """The rows of `frame`."""
     trials = stored.get_trials(deepcopy=False)
     points = front(study, complete_trials(stored)).trials
     on_front = {t.number for t in points}
-    rows = [_record(study, t, t.number in on_front) for t in (trials if every else points)]
-    return pd.DataFrame(rows)
+    return [_record(study, t, t.number in on_front) for t in (trials if every else points)]
 
 
 def _record(study: Study, trial: FrozenTrial, on_front: bool) -> dict[str, object]:
@@ -158,15 +162,31 @@ def catalog_table(files: dict[str, Path]) -> Table:
     return table
 
 
-def stored_table(studies: Sequence[tuple[optuna.Study, Study]]) -> Table:
+def stored_records(studies: Sequence[tuple[optuna.Study, Study]]) -> list[dict[str, object]]:
     """The stored studies: trials by state and the size of the front."""
-    table = Table(title="stored", title_justify="left", box=box.SIMPLE_HEAD, pad_edge=False)
-    for name in ("name", "complete", "failed", "asked for", "front"):
-        table.add_column(name, justify="left" if name == "name" else "right")
+    rows: list[dict[str, object]] = []
     for stored, study in studies:
         over = ended(stored.get_trials(deepcopy=False))
         points = front(study, over.complete)
-        size = f"{len(points.trials)}" + ("" if points.feasible else " (infeasible)")
-        counts = [len(over.complete), len(over.failed), study.budget.trials]
-        table.add_row(study.stored_name, *map(str, counts), size)
+        rows.append(
+            {
+                "name": study.stored_name,
+                "complete": len(over.complete),
+                "failed": len(over.failed),
+                "asked for": study.budget.trials,
+                "front": len(points.trials),
+                "feasible": points.feasible,
+            }
+        )
+    return rows
+
+
+def stored_table(studies: Sequence[tuple[optuna.Study, Study]]) -> Table:
+    """`stored_records` as a table."""
+    table = Table(title="stored", title_justify="left", box=box.SIMPLE_HEAD, pad_edge=False)
+    for name in ("name", "complete", "failed", "asked for", "front"):
+        table.add_column(name, justify="left" if name == "name" else "right")
+    for row in stored_records(studies):
+        size = f"{row['front']}" + ("" if row["feasible"] else " (infeasible)")
+        table.add_row(*(str(row[key]) for key in ("name", "complete", "failed", "asked for")), size)
     return table

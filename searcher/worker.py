@@ -2,6 +2,7 @@
 
 import errno
 import gc
+import math
 import os
 import threading
 import time
@@ -110,7 +111,8 @@ class _Diary:
 
     def report(self, stage: str, epoch: int, epochs: int, accuracy: float) -> None:
         """Say where the trial is; at a rung it waits until the driver lets it go on."""
-        print(f"{self.seconds:8.1f} s  {stage} {epoch}/{epochs} {accuracy:.4f}", flush=True)
+        reached = "" if math.isnan(accuracy) else f" {accuracy:.4f}"
+        print(f"{self.seconds:8.1f} s  {stage} {epoch}/{epochs}{reached}", flush=True)
         self._curve.add(Point(self.seconds, stage, epoch, epochs, accuracy))
         own = bool(epoch) and stage != TEACHER
         self._trained += own

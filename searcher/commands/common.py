@@ -1,5 +1,7 @@
 """What several commands take, and what several do with it."""
 
+import json
+import shlex
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -23,12 +25,37 @@ Overrides = Annotated[
     typer.Option("--set", metavar="KEY=VALUE", help="Change a key of the study, e.g. budget.trials=20."),
 ]
 StudyName = Annotated[
-    str, typer.Argument(metavar="STUDY", help="A study's name, or a path to its TOML file.")
+    str | None, typer.Argument(metavar="STUDY", help="A study's name, or a path to its TOML file.")
 ]
+StudyOption = Annotated[str | None, typer.Option("--study", metavar="STUDY", help="The same as STUDY.")]
+AsJson = Annotated[bool, typer.Option("--json", help="Print JSON in the place of tables.")]
 Force = Annotated[
     bool, typer.Option("--force", help="Write also over what no command of searcher's has written.")
 ]
-StoredStudy = Annotated[str, typer.Option("--study", help="A stored study's name.")]
+StoredStudy = Annotated[str | None, typer.Argument(metavar="STUDY", help="A stored study's name.")]
+
+
+def the_study(study: str | None, option: str | None) -> str:
+    """The study that is named by the argument or by the option.
+
+    Raises:
+        SearcherError: Both name one, or neither does.
+    """
+    if study and option and study != option:
+        raise SearcherError(f"two studies are named: {study}, and {option} by --study")
+    if found := study or option:
+        return found
+    raise SearcherError("name a study; searcher ls has those that can be run, and those that are stored")
+
+
+def in_runs(runs_dir: Path) -> str:
+    """What a command of the same runs folder takes besides, for a hint."""
+    return "" if runs_dir == RUNS else f" --runs-dir {shlex.quote(str(runs_dir))}"
+
+
+def print_json(content: object) -> None:
+    """Print JSON; what is no number is null."""
+    typer.echo(json.dumps(content, indent=1, ensure_ascii=False, allow_nan=False))
 
 
 def chosen(study: str, overrides: list[str] | None) -> "Study":

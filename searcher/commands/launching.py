@@ -4,10 +4,12 @@ import json
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
+from searcher.commands.common import in_runs
 from searcher.errors import SearcherError
 
 if TYPE_CHECKING:
@@ -120,8 +122,12 @@ def launched(
     return ClusterLauncher(cluster, jobs, min(study.cluster.poll for study in studies), say)
 
 
-def goes_on(launcher: "Launcher", name: str) -> str:
+def goes_on(launcher: "Launcher", name: str, runs_dir: Path) -> str:
     """What is said after Ctrl-C."""
+    there = in_runs(runs_dir)
     if launcher.outlive:
-        return f"its jobs go on, the same command finds them; searcher status, searcher cancel {name}"
-    return f"the same command goes on; searcher show {name} has the table"
+        return (
+            "its jobs go on, the same command finds them; "
+            f"searcher status{there}, searcher cancel {name}{there}"
+        )
+    return f"the same command goes on; searcher show {name}{there} has the table"

@@ -11,14 +11,17 @@ from searcher.commands.common import (
     Force,
     RunsDir,
     StoredStudy,
+    StudyOption,
     load,
     refuse_foreign,
     stopped_by_ctrl_c,
+    the_study,
 )
 
 
 def export(
-    study: StoredStudy,
+    study: StoredStudy = None,
+    option: StudyOption = None,
     pick: Annotated[
         str, typer.Option(help='best, knee, a trial\'s number, or a condition such as "top1>=0.90".')
     ] = "best",
@@ -32,7 +35,7 @@ def export(
     from searcher.pick import pick as choose
     from searcher.report import complete_trials, words
 
-    stored, searched = load(runs_dir, study)
+    stored, searched = load(runs_dir, the_study(study, option))
     refuse_foreign(output, recipe_file.is_recipe, "a recipe file", force=force)
     trial = choose(searched, complete_trials(stored), pick)
     make_file(searched, trial, storage.kept_identity(runs_dir, stored)["data fingerprint"]).save(output)
@@ -70,7 +73,8 @@ def retrain(
 
 
 def verify(
-    study: StoredStudy,
+    study: StoredStudy = None,
+    option: StudyOption = None,
     seeds: Annotated[int, typer.Option(min=1, help="Trainings of each point.")] = 3,
     workers: Annotated[int | None, typer.Option(min=1, help="Trainings at a time.")] = None,
     runs_dir: RunsDir = RUNS,
@@ -84,7 +88,7 @@ def verify(
     from searcher.verified_table import VerifiedTable
     from searcher.verify import verify as again
 
-    stored, searched = load(runs_dir, study)
+    stored, searched = load(runs_dir, the_study(study, option))
     points, count = front(searched, report.complete_trials(stored)), workers or default_workers(searched)
     console = Console(soft_wrap=not sys.stdout.isatty())
     with stopped_by_ctrl_c("the same command goes on from there"):
