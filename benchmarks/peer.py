@@ -27,7 +27,7 @@ from searcher.recipe import Recipe
 from searcher.screen import Screen
 from searcher.stages.distill import TEACHER
 from searcher.study import Study
-from searcher.trial import cpu_seconds
+from searcher.worker import cpu_seconds
 
 
 class _Stopped(Exception):

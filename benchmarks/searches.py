@@ -23,13 +23,14 @@ from searcher.check import check_parts
 from searcher.errors import TrialError
 from searcher.launch import Local, start_server
 from searcher.measure import Measurement, measure
+from searcher.messages import Outcome
 from searcher.pipeline import run_recipe
 from searcher.recipe import Recipe
 from searcher.search import search
 from searcher.stages.train import Report, Run
 from searcher.state import State
 from searcher.study import Sampler, Study
-from searcher.trial import Outcome, cpu_seconds
+from searcher.worker import cpu_seconds
 
 Trace = list[tuple[float, dict[str, float]]]
 """The processor seconds spent until a trial was measured, and its metrics."""

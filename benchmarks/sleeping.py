@@ -12,11 +12,12 @@ from searcher.check import check_parts, identify
 from searcher.curve import CURVE, read
 from searcher.front import Front
 from searcher.launch import Local
+from searcher.layout import RESULT
+from searcher.messages import Done, Outcome
 from searcher.search import search
 from searcher.state import State
 from searcher.study import Study, StudyFile
 from searcher.tell import Teller
-from searcher.trial import RESULT, Done, Outcome
 
 CONTENT = Path(__file__).parent / "content"
 

@@ -11,7 +11,8 @@ import time
 from pathlib import Path
 
 from benchmarks.figures import write
-from searcher import launch, trial
+from searcher import launch, worker
+from searcher.messages import Job
 from searcher.recipe import Model, Recipe, Train
 from searcher.study import StudyFile
 
@@ -21,10 +22,10 @@ RECIPE = Recipe(
 )
 
 
-def job(folder: str) -> trial.Job:
+def job(folder: str) -> Job:
     """A small job on digits."""
     study = StudyFile("micronet", ["task=digits", "budget.epochs=1"]).study("digits")
-    return trial.Job(study, 0, RECIPE, Path(folder), threads=1)
+    return Job(study, 0, RECIPE, Path(folder), threads=1)
 
 
 def preloaded(folder: str) -> tuple[float, float]:
@@ -44,7 +45,7 @@ def fresh(folder: str) -> float:
     context = multiprocessing.get_context("spawn")
     started = time.perf_counter()
     ours, theirs = context.Pipe()
-    process = context.Process(target=trial.main, args=(job(folder), theirs), daemon=True)
+    process = context.Process(target=worker.main, args=(job(folder), theirs), daemon=True)
     process.start()
     theirs.close()
     ours.recv()

@@ -15,6 +15,7 @@ from searcher.front import Front, front
 from searcher.hypervolume import alone
 from searcher.prefixes import deciding, depths
 from searcher.recipe import Recipe
+from searcher.records import recipe_of
 from searcher.study import Study
 
 FEWEST = 10
@@ -129,4 +130,4 @@ def _ordinal(trials: Sequence[FrozenTrial]) -> int:
 
 
 def _recipe(trial: FrozenTrial) -> Recipe:
-    return Recipe.model_validate(trial.user_attrs["recipe"])
+    return recipe_of(trial)

@@ -4,20 +4,23 @@ import fcntl
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import lru_cache
 from pathlib import Path
+from urllib.parse import quote
 
-import optuna
 import sqlalchemy.exc
-from optuna.storages import BaseStorage, JournalStorage, RDBStorage
+from optuna.storages import BaseStorage
 from optuna.storages.journal import JournalFileBackend, JournalFileOpenLock
 
-from searcher.errors import SearcherError, nearest
+from searcher.errors import SearcherError, nearest, no_room
 from searcher.files import in_one_step
+from searcher.guarded import Database, Journal, broken, standing
 
 SQLITE, JOURNAL, POSTGRESQL = "sqlite", "journal", "postgresql"
 _CHOICE = "storage.txt"
 _LOCK = "storage.lock"
 _DATABASE, _LOG = "optuna.db", "optuna.journal"
+_KEPT = {SQLITE: _DATABASE, JOURNAL: _LOG}
 NETWORK = {
     "nfs",
     "nfs4",
@@ -93,10 +96,29 @@ def _is_url(text: str) -> bool:
 
 
 def _choice(runs: Path) -> str | None:
+    """What a runs folder has settled on; None where nothing is settled yet.
+
+    Raises:
+        SearcherError: The runs folder is a file, or what it has written down is no choice.
+    """
     try:
-        return (runs / _CHOICE).read_text(encoding="utf-8").strip()
+        text = (runs / _CHOICE).read_bytes().decode(errors="replace").strip()
     except FileNotFoundError:
         return SQLITE if (runs / _DATABASE).is_file() else None
+    except NotADirectoryError as error:
+        raise SearcherError(f"the runs folder {runs} is no folder") from error
+    if text in (SQLITE, JOURNAL) or (_is_url(text) and text.isprintable()):
+        return text
+    raise SearcherError(
+        f"{runs / _CHOICE} is damaged: {text[:20]!r}, expected {SQLITE}, {JOURNAL} or the URL of a database: "
+        f"write again into it where the trials are{_files(runs)}{standing(runs)}"
+    )
+
+
+def _files(runs: Path) -> str:
+    """The storages that lie in a runs folder, as the end of a message."""
+    found = [f"{kind} ({name})" for kind, name in _KEPT.items() if (runs / name).is_file()]
+    return f"; in the folder: {', '.join(found)}" if found else ""
 
 
 def _fitting(runs: Path, *, cluster: bool) -> str:
@@ -124,32 +146,62 @@ def is_stored(runs: Path) -> bool:
     choice = _choice(runs)
     if choice is None or _is_url(choice):
         return choice is not None
-    return (runs / (_DATABASE if choice == SQLITE else _LOG)).is_file()
+    return (runs / _KEPT[choice]).is_file()
+
+
+def reopen_storage(runs: Path) -> BaseStorage:
+    """The storage of a runs folder, to be read: as it was opened last, where nobody has written since.
+
+    Raises:
+        SearcherError: As `open_storage` does.
+    """
+    choice = _choice(runs) or SQLITE
+    if _is_url(choice):
+        return open_storage(runs)
+    try:
+        stat = (runs / _KEPT[choice]).stat()
+    except OSError:
+        return open_storage(runs)
+    return _opened(runs.absolute(), runs, (choice, stat.st_ino, stat.st_size, stat.st_mtime_ns))
+
+
+@lru_cache(maxsize=1)
+def _opened(_absolute: Path, runs: Path, _as_it_lies: tuple[object, ...]) -> BaseStorage:
+    return open_storage(runs)
 
 
 def open_storage(runs: Path) -> BaseStorage:
-    """The storage of a runs folder.
+    """The storage of a runs folder; what it raises later of itself is a `SearcherError` too.
 
     Raises:
         SearcherError: It is damaged, or cannot be opened or reached.
     """
     choice = _choice(runs) or SQLITE
-    if choice == JOURNAL:
-        return _journal(runs / _LOG)
+    place = shown(choice) if _is_url(choice) else str(runs / _KEPT[choice])
     try:
+        if choice == JOURNAL:
+            path = runs / _LOG
+            return Journal(JournalFileBackend(str(path), lock_obj=_Lock(path)), place, runs)
         if _is_url(choice):
-            return RDBStorage(_with_driver(choice), engine_kwargs={"pool_pre_ping": True})
+            return Database(_with_driver(choice), place, runs, pool_pre_ping=True)
         with _alone(runs):
-            url = f"sqlite:///{runs / _DATABASE}"
-            return RDBStorage(url, engine_kwargs={"connect_args": {"timeout": 60}})
+            return Database(_address(runs / _DATABASE), place, runs, connect_args={"timeout": 60})
     except ImportError as error:
         raise SearcherError(
             f"{shown(choice)} needs psycopg: pip install 'psycopg[binary]' ({error})"
         ) from error
-    except (sqlalchemy.exc.SQLAlchemyError, optuna.exceptions.StorageInternalError) as error:
-        cause = getattr(error, "orig", None) or error.__cause__ or error
-        place = shown(choice) if _is_url(choice) else runs / _DATABASE
-        raise SearcherError(f"{place} cannot be used: {str(cause).splitlines()[0]}") from error
+    except SearcherError:
+        raise
+    except Exception as error:  # of SQLAlchemy, Alembic, SQLite or Optuna
+        if no_room(error):
+            raise
+        raise broken(place, error, runs) from error
+
+
+def _address(database: Path) -> str:
+    """The URL of a SQLite file: as a URI, in which a path may hold any character."""
+    uri = f"file:{quote(str(database.absolute()))}"
+    return sqlalchemy.engine.URL.create("sqlite", database=uri, query={"uri": "true"}).render_as_string()
 
 
 def _with_driver(url: str) -> str:
@@ -168,13 +220,6 @@ def _alone(runs: Path) -> Iterator[None]:
     with lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         yield
-
-
-def _journal(path: Path) -> JournalStorage:
-    try:
-        return JournalStorage(JournalFileBackend(str(path), lock_obj=_Lock(path)))
-    except (OSError, ValueError, KeyError) as error:
-        raise SearcherError(f"{path} cannot be used: {error}") from error
 
 
 class _Lock(JournalFileOpenLock):

@@ -11,10 +11,11 @@ from searcher.ask import Asker
 from searcher.check import check_parts
 from searcher.errors import SearcherError
 from searcher.jobs import cancel_jobs
-from searcher.recipe import Recipe
-from searcher.recover import place, put_back
+from searcher.layout import trial_folder
+from searcher.records import recipe_of
+from searcher.recover import put_back
+from searcher.results import stored_outcome
 from searcher.tell import Teller
-from searcher.trial import stored_outcome
 
 PATIENCE = 60.0
 """Seconds in which a driver should have ended."""
@@ -56,9 +57,9 @@ def _cancel_left(runs: Path, name: str) -> str:
     left = [
         t for t in stored.get_trials(deepcopy=False, states=[TrialState.RUNNING]) if "recipe" in t.user_attrs
     ]
-    recipes = {t.number: Recipe.model_validate(t.user_attrs["recipe"]) for t in left}
-    left = [t for t in left if not stored_outcome(place(runs / name, t.number), recipes[t.number])]
-    jobs = [(place(runs / name, t.number), t.user_attrs["job"]) for t in left if "job" in t.user_attrs]
+    recipes = {t.number: recipe_of(t) for t in left}
+    left = [t for t in left if not stored_outcome(trial_folder(runs / name, t.number), recipes[t.number])]
+    jobs = [(trial_folder(runs / name, t.number), t.user_attrs["job"]) for t in left if "job" in t.user_attrs]
     count = cancel_jobs(jobs)
     asker, teller = Asker(study, stored, check_parts(study)), Teller(study, stored)
     for trial in left:

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal
 
-from searcher.report import number
+from searcher.wording import number
 
 Goal = Literal["maximize", "minimize"]
 BETTER, WORSE = "+\u00a0better", "−\u00a0worse"

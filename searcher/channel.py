@@ -12,9 +12,10 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from searcher.trial import Done, Failed, Job, Killed, Outcome, Progress, stored_outcome
+from searcher.layout import SAID
+from searcher.messages import Done, Failed, Job, Killed, Outcome, Progress
+from searcher.results import stored_outcome
 
-SAID = "said.jsonl"
 _GO_ON, _STOP = "go-on-{}", "stop"
 INTERVAL = 1.0
 """Seconds between two looks at a file that somebody else writes."""

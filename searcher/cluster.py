@@ -64,7 +64,7 @@ class Cluster(BaseModel):
         poll: Seconds between two questions to Slurm about its jobs.
     """
 
-    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False)
 
     jobs: int = Field(default=16, ge=1)
     partition: str | None = None

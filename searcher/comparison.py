@@ -9,9 +9,8 @@ from optuna.trial import FrozenTrial
 from searcher import models
 from searcher.changes import Goal, goal_of
 from searcher.recipe import Recipe
-from searcher.report import number
 from searcher.study import Study
-from searcher.wording import is_share
+from searcher.wording import is_share, number
 
 Parts = list[tuple[str, dict[str, str]]]
 """The parts of a recipe, the model and its stages by name, with their settings in words."""

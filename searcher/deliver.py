@@ -10,6 +10,7 @@ from rich.console import Console
 from searcher import card, page
 from searcher.curve import CURVE, Point
 from searcher.curve import read as read_curve
+from searcher.delivery_folder import CHECKPOINTS, METRICS, made, refuse_foreign
 from searcher.engines import onnx, weights
 from searcher.engines.onnx import Agreement
 from searcher.errors import SearcherError, TrialError
@@ -20,9 +21,6 @@ from searcher.retrain import Result, compare, retrain, states
 from searcher.scenes import pictures
 from searcher.tasks.task import Task
 from searcher.training_view import TrainingView
-
-METRICS = "metrics.json"
-CHECKPOINTS = "checkpoints"
 
 
 @dataclass(frozen=True)
@@ -44,27 +42,33 @@ _DELIVERY = TypeAdapter(Delivery)
 
 
 def retrain_into(
-    file: RecipeFile, folder: Path, seeds: int, epochs: int | None, console: Console
+    file: RecipeFile,
+    folder: Path,
+    seeds: int,
+    epochs: int | None,
+    console: Console,
+    *,
+    force: bool = False,
 ) -> Delivery:
     """Train a recipe again, and write what deploys into a folder.
 
-    A folder that holds this retraining already is left as it is.
+    A folder that holds this retraining already is left as it is; with `force` any other is written into.
 
     Raises:
-        SearcherError: The recipe cannot be retrained, the folder cannot be written, or an ONNX file is not
-            quantized as the recipe says.
+        SearcherError: The recipe cannot be retrained, the folder cannot be written or has other files, or an
+            ONNX file is not quantized as the recipe says.
     """
     found = _finished(folder, file, seeds, epochs)
     if found:
         console.print(f"{folder} holds this retraining already", highlight=False)
         return found
-    try:
-        (folder / CHECKPOINTS).mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise SearcherError(f"{folder} cannot be written: {error.strerror or error}") from error
-    file.save(folder / "recipe.toml")
-    with TrainingView(console) as view:
-        result, network, task = retrain(file, folder / CHECKPOINTS, seeds, epochs, view.report)
+    if not force:
+        refuse_foreign(folder)
+    with made(folder):
+        file.save(folder / "recipe.toml")
+        with TrainingView(console) as view:
+            result, network, task = retrain(file, folder / CHECKPOINTS, seeds, epochs, view.report)
+    console.print("writing the model's files, and checking the ONNX ones on the test split …")
     try:
         delivery = Delivery(result, _write_models(folder, network, task), _sizes(folder))
     except TrialError as error:

@@ -16,7 +16,7 @@ class Deployment(BaseModel):
         runs: Runs that are timed.
     """
 
-    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False)
 
     batch: int = Field(default=1, ge=1)
     threads: int = Field(default=1, ge=1, le=1024)

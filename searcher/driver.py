@@ -7,19 +7,21 @@ from pathlib import Path
 import optuna
 from optuna.trial import FrozenTrial, TrialState
 
-from searcher import driving, storage
+from searcher import driving
 from searcher.ask import Asker
 from searcher.check import Space
 from searcher.errors import SearcherError, TrialError
 from searcher.launch import Launcher, RunningTrial
+from searcher.layout import STORE, trial_folder
+from searcher.messages import Done, Failed, Infeasible, Job, Killed, Outcome, Progress, Reused, Stopped
 from searcher.recipe import Recipe
-from searcher.recover import place, put_back, recover
+from searcher.records import recipe_of
+from searcher.recover import put_back, recover
 from searcher.rungs import Rungs
 from searcher.screen import Screen, Screened, tried_before
 from searcher.state import Running, State, View
 from searcher.study import Study
 from searcher.tell import FAILED, Teller
-from searcher.trial import Done, Failed, Infeasible, Job, Killed, Outcome, Progress, Reused, Stopped
 from searcher.variants import Variants
 
 RETRIES = 2
@@ -182,7 +184,7 @@ class Driver:
             recipe,
             self._place(trial.number),
             self.launcher.threads(self.study),
-            self.folder.parent / storage.STORE if self.study.store else None,
+            self.folder.parent / STORE if self.study.store else None,
             self.study.early_stopping.rungs(self.study.budget.epochs) if halving else (),
             screened.prediction if known else None,
         )
@@ -192,7 +194,7 @@ class Driver:
         told = trial.user_attrs.get("job")
         if not told:
             return False
-        recipe = Recipe.model_validate(trial.user_attrs["recipe"])
+        recipe = recipe_of(trial)
         screened = self.screen.look(recipe)
         found = self.launcher.attach(self._job(trial, recipe, screened), told)
         if found:
@@ -257,4 +259,4 @@ class Driver:
         return self.stored.get_trials(deepcopy=False)
 
     def _place(self, number: int) -> Path:
-        return place(self.folder, number)
+        return trial_folder(self.folder, number)

@@ -11,6 +11,7 @@ from searcher import __version__, tasks
 from searcher.measure import on_split, timed
 from searcher.recipe import PruneWeights, Recipe
 from searcher.recipe_file import FORMAT, Expected, Provenance, RecipeFile
+from searcher.records import recipe_of
 from searcher.study import Metric, Study
 
 LIBRARIES = ("torch", "torch-pruning", "nni", "optuna", "numpy")
@@ -29,7 +30,7 @@ def export(study: Study, trial: FrozenTrial, fingerprint: str) -> RecipeFile:
     Raises:
         SearcherError: The study's task is not known.
     """
-    recipe = Recipe.model_validate(trial.user_attrs["recipe"])
+    recipe = recipe_of(trial)
     images = len(tasks.entry(study.task).load().validation)
     metrics = {m.key: m for m in study.measured()}
     expected = {

@@ -15,14 +15,15 @@ from searcher.comparison import comparable, compared
 from searcher.curve import CURVE, read
 from searcher.front import front, missed, violation
 from searcher.indicators import Hypervolume, Importances, hypervolume, importances
+from searcher.layout import trial_folder
 from searcher.page import Cell, Section
 from searcher.pick import pick
-from searcher.report import complete_trials, number, state, words
+from searcher.report import complete_trials, state, words
 from searcher.storage import load
 from searcher.study import Study
 from searcher.summary import summary
 from searcher.tell import ended
-from searcher.wording import several
+from searcher.wording import number, several
 
 CURVES = 8
 """Trainings that one figure can show."""
@@ -122,7 +123,7 @@ class _View:
             page.figure(plots.history_figure(study, self.complete, i), plots.heading(study, self.complete, i))
             for i in every
         ]
-        found = hypervolume(study, self.stored, self.complete)
+        found = hypervolume(study, self.complete)
         more, said = _hypervolume(study, found)
         return Section("How the search went", [page.columns([*figures, *more]), page.paragraph(said, "note")])
 
@@ -147,7 +148,7 @@ class _View:
     def curves(self) -> Section:
         found = {}
         for trial in self.front.trials[:CURVES]:
-            points = read(self.folder / f"trial-{trial.number:05}" / CURVE)
+            points = read(trial_folder(self.folder, trial.number) / CURVE)
             if points:
                 found[f"trial {trial.number}"] = points
         quality = _quality(self.study)

@@ -1,4 +1,4 @@
-"""What a point adds to the hypervolume that others dominate."""
+"""The hypervolume that points dominate, and what one more adds to it."""
 
 from collections.abc import Sequence
 
@@ -24,6 +24,23 @@ def added(points: np.ndarray, point: Sequence[float]) -> float:
     reference = np.full(scaled.shape[1], 1 + BEYOND)
     before = compute_hypervolume(scaled[:-1], reference) if len(points) else 0.0
     return max(0.0, float(compute_hypervolume(scaled, reference) - before) / float(np.prod(reference)))
+
+
+def dominated(points: np.ndarray, counted: np.ndarray, reference: np.ndarray) -> list[float]:
+    """The hypervolume that the points up to each one dominate.
+
+    Args:
+        points: (points, objectives), all to be minimised, in their order.
+        counted: (points,) Booleans; another point adds nothing.
+        reference: (objectives,) The worst corner.
+    """
+    front, volume, volumes = np.empty((0, points.shape[1])), 0.0, []
+    for point, counts in zip(points, counted, strict=True):
+        if counts and not (front <= point).all(1).any():
+            front = np.vstack([front[(front < point).any(1)], point])
+            volume = float(compute_hypervolume(front, reference))
+        volumes.append(volume)
+    return volumes
 
 
 def alone(points: np.ndarray) -> np.ndarray:

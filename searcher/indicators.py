@@ -7,11 +7,10 @@ from dataclasses import dataclass
 
 import numpy as np
 import optuna
-from optuna.importance import PedAnovaImportanceEvaluator, get_param_importances
 from optuna.trial import FrozenTrial
 
-from searcher.hypervolume import BEYOND
-from searcher.storage import experimental
+from searcher.front import violation
+from searcher.hypervolume import BEYOND, dominated
 from searcher.study import Study
 
 FEWEST = 10
@@ -43,7 +42,7 @@ class Hypervolume:
     seconds: list[float] | None
 
 
-def hypervolume(study: Study, stored: optuna.Study, trials: Sequence[FrozenTrial]) -> Hypervolume | str:
+def hypervolume(study: Study, trials: Sequence[FrozenTrial]) -> Hypervolume | str:
     """The hypervolume over time of a study's complete trials, or why there is none."""
     if len(study.objectives) < 2:
         return "one objective spans no hypervolume; its history says it all"
@@ -55,12 +54,11 @@ def hypervolume(study: Study, stored: optuna.Study, trials: Sequence[FrozenTrial
     if not span.all():
         return "all complete trials have the same value of an objective"
     worst = losses.max(0) + BEYOND * span
+    feasible = np.array([violation(study, t) <= 0 for t in trials])
     box = float(np.prod(worst - best))
+    shares = [volume / box for volume in dominated(losses, feasible, worst)]
     reference = [float(value) for value in worst * signs]
-    with experimental():
-        plotted = optuna.visualization.plot_hypervolume_history(stored, reference).data[0]
-    shares = [float(value) / box for value in plotted.y]
-    return Hypervolume(reference, [int(n) for n in plotted.x], shares, _seconds(trials))
+    return Hypervolume(reference, [t.number for t in trials], shares, _seconds(trials))
 
 
 def _seconds(trials: Sequence[FrozenTrial]) -> list[float] | None:
@@ -88,6 +86,9 @@ def importances(
     """
     if len(trials) < FEWEST:
         return f"too few complete trials: {len(trials)}, it takes {FEWEST}"
+    # Not before: it takes scipy and scikit-learn, which the hypervolume does without.
+    from optuna.importance import PedAnovaImportanceEvaluator, get_param_importances
+
     sign = study.objectives[position].sign
     evaluator = PedAnovaImportanceEvaluator(target_quantile=max(0.1, BETTER / len(trials)))
     with warnings.catch_warnings(record=True) as caught:

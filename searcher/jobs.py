@@ -13,19 +13,18 @@ from typing import Any
 
 import torch
 
-from searcher import trial
+from searcher import worker
 from searcher.channel import Files, Host, Mailbox, forbid
 from searcher.cluster import Engine
 from searcher.engines.slurm import End, Unreachable
 from searcher.engines.submitit import DebugJobs, Function, Jobs, LocalJobs, SlurmJobs, rank
 from searcher.errors import SearcherError
 from searcher.launch import Remember, RunningTrial
+from searcher.layout import JOB
+from searcher.messages import Job, Killed, Outcome, Progress
 from searcher.study import Study
-from searcher.trial import Job, Killed, Outcome, Progress
 
 ENGINES: dict[Engine, Callable[[], Jobs]] = {"slurm": SlurmJobs, "local": LocalJobs, "debug": DebugJobs}
-FOLDER = "job"
-"""The folder in a trial's that the job's files go into."""
 _JOB = "job.pkl"
 LATE, LATEST = 5.0, 120.0
 """Seconds after a job's end in which its last words may still come, which another host wrote: after a bad
@@ -48,7 +47,7 @@ def main(folders: Sequence[str]) -> None:
         files.begin()
         files.obey()
         gpu = number % max(1, torch.cuda.device_count())
-        trial.run(replace(_job(Path(folders[number])), gpu=gpu), files)
+        worker.run(replace(_job(Path(folders[number])), gpu=gpu), files)
 
 
 def inside(folders: Sequence[str]) -> None:
@@ -56,7 +55,7 @@ def inside(folders: Sequence[str]) -> None:
     for folder in map(Path, folders):
         files = Files(folder)
         files.begin()
-        trial.run(replace(_job(folder), rungs=()), files, log=False)
+        worker.run(replace(_job(folder), rungs=()), files, log=False)
 
 
 def _job(folder: Path) -> Job:
@@ -68,7 +67,7 @@ class ClusterTrial:
     """A trial in a job, which it may share with others."""
 
     def __init__(self, job: Job, launcher: "ClusterLauncher", remember: Remember) -> None:
-        self.job, self.folder = job, job.folder / FOLDER
+        self.job, self.folder = job, job.folder / JOB
         self.remember = remember
         self.id = ""
         self._launcher = launcher
@@ -169,7 +168,7 @@ class ClusterLauncher:
 
     def start(self, job: Job, remember: Remember) -> ClusterTrial:
         """Write down what the trial is; its job is submitted by `submit`."""
-        folder = job.folder / FOLDER
+        folder = job.folder / JOB
         folder.mkdir()
         (folder / _JOB).write_bytes(pickle.dumps(job))
         started = ClusterTrial(job, self, remember)
@@ -342,7 +341,7 @@ def cancel_jobs(left: Sequence[tuple[Path, dict[str, Any]]]) -> int:
     wanted: dict[Engine, set[str]] = {}
     try:
         for folder, told in left:
-            forbid(folder / FOLDER)
+            forbid(folder / JOB)
             jobs = ENGINES[told["engine"]]()
             job_id = told.get("id") or jobs.named(Path(told["folder"]), told["name"])
             if job_id:

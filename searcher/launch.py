@@ -12,19 +12,19 @@ from typing import Any, Protocol
 
 import torch
 
-from searcher import trial
+from searcher import worker
 from searcher.errors import SearcherError, exit_reason
 from searcher.measure import timed
+from searcher.messages import Job, Killed, Outcome, Progress
 from searcher.signals import no_interrupt
 from searcher.study import Study
-from searcher.trial import Job, Killed, Outcome, Progress
 
 Remember = Callable[[dict[str, Any]], None]
 """Writes down where a trial runs, so that another driver finds it."""
 
 # What a trial would import late; an optimizer's first step, for one, imports torch._dynamo.
 PRELOADED = [
-    "searcher.trial",
+    "searcher.worker",
     "searcher.cli",  # of which the command is made: a process imports its parent's main module again
     "searcher.engines.nni",
     "searcher.engines.torch_pruning",
@@ -149,7 +149,7 @@ class LocalTrial:
         self.job = job
         self._connection, theirs = _context.Pipe()
         with no_interrupt():
-            self._process = _context.Process(target=trial.main, args=(job, theirs), daemon=True)
+            self._process = _context.Process(target=worker.main, args=(job, theirs), daemon=True)
             self._process.start()
         theirs.close()
 

@@ -13,21 +13,10 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
-from searcher.report import WIDE, front_table, number
+from searcher.messages import Done, Failed, Infeasible, Killed, Outcome, Reused, Stopped
+from searcher.report import WIDE, front_table
 from searcher.state import Running, State
-from searcher.trial import Done, Failed, Infeasible, Killed, Outcome, Reused, Stopped
-
-
-def duration(seconds: float | None) -> str:
-    """Seconds as a reader wants them: ``42 s``, ``3 min 05 s``, ``2 h 07 min``."""
-    if seconds is None:
-        return "?"
-    minutes, rest = divmod(round(seconds), 60)
-    if minutes < 1:
-        return f"{rest} s"
-    if minutes < 60:
-        return f"{minutes} min {rest:02} s"
-    return f"{minutes // 60} h {minutes % 60:02} min"
+from searcher.wording import duration, number
 
 
 class PlainView:
@@ -68,7 +57,7 @@ class LiveView:
 
     def __init__(self, console: Console) -> None:
         self._console = console
-        self._live = Live(console=console, refresh_per_second=4, transient=True)
+        self._live = Live(Text("loading …"), console=console, refresh_per_second=4, transient=True)
 
     def __enter__(self) -> "LiveView":
         self._modes = _hide_control_keys()
@@ -96,7 +85,7 @@ class BatchView:
     def __init__(self, console: Console) -> None:
         self._console = console
         self._states: dict[str, State] = {}
-        self._live = Live(console=console, refresh_per_second=4, transient=True)
+        self._live = Live(Text("loading …"), console=console, refresh_per_second=4, transient=True)
 
     def __enter__(self) -> "BatchView":
         if self._console.is_terminal:
@@ -182,7 +171,7 @@ def _running(state: State) -> Table:
 def _row(running: Running) -> list[str]:
     progress = running.progress
     stage = progress.stage if running.process.begun else "queued"
-    accuracy = "" if math.isnan(progress.accuracy) else f"{progress.accuracy:.2%}"
+    accuracy = "" if math.isnan(progress.accuracy) else number(progress.accuracy)
     epoch = f"{progress.epoch}/{progress.epochs}" if progress.epoch else ""
     taken = duration(time.monotonic() - running.started)
     return [str(running.trial.number), stage, epoch, accuracy, taken]

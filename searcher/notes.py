@@ -9,9 +9,10 @@ from optuna.trial import FrozenTrial
 from searcher.cost_table import heaviest
 from searcher.costs.op import load_ops
 from searcher.front import missed
-from searcher.report import number, state, words
+from searcher.layout import COST
+from searcher.report import state, words
 from searcher.study import Study
-from searcher.trial import COST
+from searcher.wording import number
 
 HEAVIEST = 10
 _MARKUP = re.compile(r"([\\`*_{}\[\]<>|#~&$])")

@@ -194,6 +194,11 @@ def paragraph(content: str, kind: str = "") -> Markup:
     return _part("paragraph", content, kind)
 
 
+def is_page(content: bytes) -> bool:
+    """Whether this is a page that `render` has made."""
+    return b'<meta name="generator" content="searcher">' in content[:500]
+
+
 def write(path: Path, content: str) -> None:
     """Write a page in one step.
 

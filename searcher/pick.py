@@ -30,7 +30,7 @@ def pick(study: Study, trials: Sequence[FrozenTrial], choice: str) -> FrozenTria
     if not trials:
         raise SearcherError(f"{study.stored_name} has no complete trial to pick from")
     if choice.isdecimal():
-        return _numbered(study, trials, int(choice))
+        return _numbered(study, trials, choice)
     if choice == "best":
         return _cheapest(study, trials, study.constraints)
     if choice == "knee":
@@ -38,11 +38,12 @@ def pick(study: Study, trials: Sequence[FrozenTrial], choice: str) -> FrozenTria
     return _cheapest(study, trials, _conditions(study, choice))
 
 
-def _numbered(study: Study, trials: Sequence[FrozenTrial], number: int) -> FrozenTrial:
-    found = [trial for trial in trials if trial.number == number]
+def _numbered(study: Study, trials: Sequence[FrozenTrial], digits: str) -> FrozenTrial:
+    number = digits.lstrip("0") or "0"
+    found = [trial for trial in trials if str(trial.number) == number]
     if not found:
         known = ", ".join(str(trial.number) for trial in trials[:20])
-        raise SearcherError(f"trial {number} of {study.stored_name} is not complete; complete: {known}")
+        raise SearcherError(f"trial {number[:20]} of {study.stored_name} is not complete; complete: {known}")
     return found[0]
 
 
@@ -104,6 +105,8 @@ def _bound(key: str, side: str, value: str, text: str) -> Constraint:
         bounds = {side: float(value)}
     except ValueError as error:
         raise SearcherError(f"--pick {text}: {value!r} is not a number") from error
+    if not math.isfinite(bounds[side]):
+        raise SearcherError(f"--pick {text}: {value!r} is no bound, expected a finite number")
     return Constraint.model_validate({"metric": name, "variant": variant or None} | bounds)
 
 

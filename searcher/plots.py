@@ -14,9 +14,10 @@ from searcher.curve import Point
 from searcher.front import front, violation
 from searcher.indicators import Importances
 from searcher.measure import BUILT_IN
-from searcher.report import number, words
+from searcher.report import words
 from searcher.stages.distill import TEACHER
 from searcher.study import Constraint, Metric, Objective, Study
+from searcher.wording import number
 
 BLUE, GREY, ORANGE, INK = "#0b63ce", "#8a94a3", "#c2571a", "#1c2733"
 PAPER, LINES = "#ffffff", "#e4e8ed"

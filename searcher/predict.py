@@ -1,6 +1,6 @@
 """What a recipe will cost, before anything is trained."""
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import lru_cache
 
 import torch
@@ -8,7 +8,7 @@ from torch import nn
 
 from searcher.costs.channels import Channels
 from searcher.costs.kinds import Sizes
-from searcher.costs.op import Op
+from searcher.costs.op import Op, Prediction
 from searcher.costs.record import record
 from searcher.costs.shapes import Outline, outline
 from searcher.engines.channels import check_removed
@@ -20,26 +20,6 @@ from searcher.recipe import PruneChannels, PruneWeights, Quantize, Recipe
 
 PRUNED = ("Conv2d", "Linear")
 """The types of module in which `PruneWeights` zeroes weights."""
-
-
-@dataclass(frozen=True)
-class Prediction:
-    """What a finished network will execute.
-
-    Attributes:
-        ops: The rows as `searcher.costs.graph.walk` will count them; None where they are not certain.
-        reason: Why they are not, or why the network was run on the meta device instead of on shapes.
-    """
-
-    ops: list[Op] | None
-    reason: str = ""
-
-    @property
-    def verdict(self) -> str:
-        """How far the prediction goes, in words that the reason follows."""
-        if self.ops is None:
-            return "cost not predicted"
-        return "predicted on the meta device" if self.reason else "predicted from shapes"
 
 
 def predict(recipe: Recipe, image: Sizes, classes: int) -> Prediction:

@@ -16,6 +16,7 @@ from optuna_dashboard._note import note_ver_key, split_body
 from searcher import plots
 from searcher.curve import CURVE
 from searcher.front import front
+from searcher.layout import trial_folder
 from searcher.notes import note
 from searcher.report import complete_trials
 from searcher.storage import load
@@ -77,7 +78,7 @@ def _save_trials(study: Study, stored: optuna.Study, runs: Path) -> None:
     (runs / _ARTIFACTS).mkdir(exist_ok=True)
     for trial in stored.get_trials(deepcopy=False):
         if trial.state.is_finished() and note_ver_key(trial._trial_id) not in saved:
-            folder = runs / stored.study_name / f"trial-{trial.number:05}"
+            folder = trial_folder(runs / stored.study_name, trial.number)
             for name in FILES:
                 _save_file(stored, trial, folder / name, store)
             _save_note(stored, trial, note(study, trial, folder))

@@ -2,7 +2,7 @@
 
 import tomllib
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 import tomli_w
 from pydantic import BaseModel, ConfigDict, Field
@@ -12,8 +12,8 @@ from searcher.deployment import Deployment
 from searcher.errors import SearcherError
 from searcher.files import in_one_step
 from searcher.recipe import Recipe
-from searcher.study import Metric
-from searcher.validation import validated
+from searcher.study import LAST_SEED, Metric
+from searcher.validation import read_toml, validated
 
 FORMAT: Literal[1] = 1
 """The version of the format that is written; older ones are read, newer ones refused."""
@@ -41,7 +41,7 @@ class Provenance(_Frozen):
     trial: int = Field(ge=0)
     task: str
     data_fingerprint: str
-    seed: int = Field(ge=0)
+    seed: int = Field(ge=0, le=LAST_SEED)
     epochs: int = Field(ge=1)
     deployment: Deployment = Deployment()
     versions: dict[str, str] = Field(default_factory=dict)
@@ -122,15 +122,10 @@ def load(path: Path) -> RecipeFile:
     return validated(RecipeFile, content, str(path), "the recipe file")
 
 
-def read_toml(path: Path) -> dict[str, Any]:
-    """A TOML file's content.
-
-    Raises:
-        SearcherError: It cannot be read, or is no TOML.
-    """
+def is_recipe(content: bytes) -> bool:
+    """Whether this is the content of a recipe file, of this version or another."""
     try:
-        return tomllib.loads(path.read_text(encoding="utf-8"))
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise SearcherError(f"{path}: not TOML: {error}") from error
-    except OSError as error:
-        raise SearcherError(f"{path}: {error.strerror}") from error
+        keys = tomllib.loads(content.decode("utf-8-sig")).keys()
+    except (ValueError, RecursionError):
+        return False
+    return {"format", "recipe", "provenance"} <= keys

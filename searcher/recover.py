@@ -7,11 +7,12 @@ import optuna
 from optuna.trial import FrozenTrial, TrialState
 
 from searcher.ask import Asker
+from searcher.layout import trial_folder
 from searcher.recipe import Recipe
+from searcher.results import stored_outcome
 from searcher.rungs import Rungs
 from searcher.state import State
 from searcher.tell import ENDED_EARLY, FAILED, Teller, ended
-from searcher.trial import stored_outcome
 
 Attach = Callable[[FrozenTrial], bool]
 """Finds a trial again that still runs; False where none does."""
@@ -65,7 +66,8 @@ def _recover_running(
 ) -> None:
     told = trial.user_attrs
     recipe = told.get("recipe")
-    done = stored_outcome(place(folder, trial.number), Recipe.model_validate(recipe)) if recipe else None
+    place = trial_folder(folder, trial.number)
+    done = stored_outcome(place, Recipe.model_validate(recipe)) if recipe else None
     if done:
         state.add([teller.done(optuna.Trial(stored, trial._trial_id), done)])
     elif told.get("outcome") == FAILED:
@@ -88,8 +90,3 @@ def put_back(
         attrs = {"retry_of": number} | ({} if attempt is None else {"attempt": attempt})
         asker.again(number, attrs)
     teller.failed(number, "put back", reason)
-
-
-def place(folder: Path, number: int) -> Path:
-    """The folder of a trial in its study's."""
-    return folder / f"trial-{number:05}"

@@ -7,10 +7,10 @@ from searcher import tasks
 from searcher.costs.op import Op, load_ops
 from searcher.costs.rules import VARIANTS, score
 from searcher.errors import SearcherError, TrialError
+from searcher.layout import COST
 from searcher.predict import predict
 from searcher.recipe import Recipe
 from searcher.study import Metric, Study
-from searcher.trial import COST
 
 SCORE = "micronet_score"
 

@@ -3,38 +3,29 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import optuna
-import pandas as pd
 from optuna.trial import FrozenTrial, TrialState
 from rich import box
 from rich.console import Console, ConsoleOptions, RenderResult
 from rich.table import Table
 
+from searcher.errors import SearcherError
 from searcher.front import Front, front, violation
-from searcher.recipe import Recipe
+from searcher.records import damage, recipe_of, whole
 from searcher.study import Metric, Study
 from searcher.tell import ended
-from searcher.wording import several
+from searcher.wording import number, several
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 WIDE = 140
 """Columns of a console from which on a table has room for the recipes."""
 
 NARROW = 80
 """Columns of a console below which a table shows the objectives alone."""
-
-
-def number(value: float) -> str:
-    """A figure with as many digits as a reader needs: 0.0167, 0.9004, 70,922."""
-    if value and abs(value) < 0.1:
-        return f"{value:.5f}"
-    return f"{value:.4f}" if abs(value) < 100 else f"{value:,.0f}"
-
-
-def spread(value: float, off: float) -> str:
-    """How far off a figure may be, or is over the seeds, with as many decimals as the figure itself has."""
-    places = len(number(value).partition(".")[2])
-    return f"{off:,.{places}f}"
 
 
 def front_table(study: Study, points: Front, rows: int | None = None, name: str = "front") -> "TrialTable":
@@ -46,8 +37,8 @@ def front_table(study: Study, points: Front, rows: int | None = None, name: str 
 
 
 def complete_trials(stored: optuna.Study) -> list[FrozenTrial]:
-    """The trials that were measured."""
-    return stored.get_trials(deepcopy=False, states=[TrialState.COMPLETE])
+    """The trials that were measured, but for those that are damaged."""
+    return whole(stored.get_trials(deepcopy=False, states=[TrialState.COMPLETE]))
 
 
 def study_table(study: Study, stored: optuna.Study, every: bool) -> "TrialTable":
@@ -104,7 +95,7 @@ class TrialTable:
         return ["trial", *(["state"] if self.state else []), *names, *bound]
 
     def _cells(self, trial: FrozenTrial, metrics: Sequence[Metric]) -> list[str]:
-        values = trial.user_attrs.get("metrics", {})
+        values = {} if damage(trial) else trial.user_attrs.get("metrics", {})
         figures = [number(values[m.key]) if m.key in values else "" for m in metrics]
         bound = [f"{violation(self.study, trial):.1%}"] if self._bounded else []
         return [str(trial.number), *([state(trial)] if self.state else []), *figures, *bound]
@@ -116,29 +107,39 @@ class TrialTable:
 
 def state(trial: FrozenTrial) -> str:
     """A trial's state as the tables name it: complete, reused, stopped early, infeasible, failed, ..."""
+    if damage(trial):
+        return "damaged"
     reused = "reused" if "reused" in trial.user_attrs else ""
     return str(trial.user_attrs.get("outcome") or reused or trial.state.name.lower())
 
 
 def words(trial: FrozenTrial) -> str:
     """A trial's recipe in words, and why it failed where it did."""
-    recipe = trial.user_attrs.get("recipe")
-    text = Recipe.model_validate(recipe).words() if recipe else ""
-    reason = trial.user_attrs.get("reason")
+    text, reason = "", trial.user_attrs.get("reason") or damage(trial)
+    try:
+        text = recipe_of(trial).words() if "recipe" in trial.user_attrs else ""
+    except SearcherError as error:
+        reason = str(error)
     return f"{text} ({reason})" if reason else text
 
 
-def frame(study: Study, stored: optuna.Study, every: bool) -> pd.DataFrame:
+def frame(study: Study, stored: optuna.Study, every: bool) -> "pd.DataFrame":
     """The front, or all trials, one row each: number, state, metrics, seconds, parameters, recipe."""
+    import pandas as pd  # which takes longer than the table on the terminal
+
+    return pd.DataFrame(records(study, stored, every))
+
+
+def records(study: Study, stored: optuna.Study, every: bool) -> list[dict[str, object]]:
+    """The rows of `frame`."""
     trials = stored.get_trials(deepcopy=False)
     points = front(study, complete_trials(stored)).trials
     on_front = {t.number for t in points}
-    rows = [_record(study, t, t.number in on_front) for t in (trials if every else points)]
-    return pd.DataFrame(rows)
+    return [_record(study, t, t.number in on_front) for t in (trials if every else points)]
 
 
 def _record(study: Study, trial: FrozenTrial, on_front: bool) -> dict[str, object]:
-    metrics = trial.user_attrs.get("metrics", {})
+    metrics = {} if damage(trial) else trial.user_attrs.get("metrics", {})
     return {
         "trial": trial.number,
         "state": state(trial),
@@ -161,15 +162,31 @@ def catalog_table(files: dict[str, Path]) -> Table:
     return table
 
 
-def stored_table(studies: Sequence[tuple[optuna.Study, Study]]) -> Table:
+def stored_records(studies: Sequence[tuple[optuna.Study, Study]]) -> list[dict[str, object]]:
     """The stored studies: trials by state and the size of the front."""
-    table = Table(title="stored", title_justify="left", box=box.SIMPLE_HEAD, pad_edge=False)
-    for name in ("name", "complete", "failed", "asked for", "front"):
-        table.add_column(name, justify="left" if name == "name" else "right")
+    rows: list[dict[str, object]] = []
     for stored, study in studies:
         over = ended(stored.get_trials(deepcopy=False))
         points = front(study, over.complete)
-        size = f"{len(points.trials)}" + ("" if points.feasible else " (infeasible)")
-        counts = [len(over.complete), len(over.failed), study.budget.trials]
-        table.add_row(study.stored_name, *map(str, counts), size)
+        rows.append(
+            {
+                "name": study.stored_name,
+                "complete": len(over.complete),
+                "failed": len(over.failed),
+                "asked for": study.budget.trials,
+                "front": len(points.trials),
+                "feasible": points.feasible,
+            }
+        )
+    return rows
+
+
+def stored_table(studies: Sequence[tuple[optuna.Study, Study]]) -> Table:
+    """`stored_records` as a table."""
+    table = Table(title="stored", title_justify="left", box=box.SIMPLE_HEAD, pad_edge=False)
+    for name in ("name", "complete", "failed", "asked for", "front"):
+        table.add_column(name, justify="left" if name == "name" else "right")
+    for row in stored_records(studies):
+        size = f"{row['front']}" + ("" if row["feasible"] else " (infeasible)")
+        table.add_row(*(str(row[key]) for key in ("name", "complete", "failed", "asked for")), size)
     return table

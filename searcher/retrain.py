@@ -2,6 +2,7 @@
 
 import copy
 import json
+import math
 import statistics
 import time
 from collections.abc import Callable, Sequence
@@ -197,6 +198,7 @@ class _Seed:
         if path.is_file():
             return Retrained(**json.loads(path.read_text()))
         network = network or self.network()
+        self.say(self.seed, "measure", 0, 1, math.nan)
         metrics = self.file.metrics()
         measurement = self._measurement(network)
         validation = measure(measurement, metrics)

@@ -7,8 +7,8 @@ from rich.table import Table
 
 from searcher.changes import Goal, changes, class_changes
 from searcher.engines.onnx import Agreement
-from searcher.report import number, spread
 from searcher.retrain import Line, Result, Retrained
+from searcher.wording import number, spread
 
 Rows = tuple[tuple[str, ...], list[tuple[str, ...]]]
 """The columns' names, and the rows."""

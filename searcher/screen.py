@@ -8,15 +8,15 @@ from typing import Any
 from optuna.trial import FrozenTrial, TrialState
 
 from searcher import tasks
-from searcher.costs.op import Op
+from searcher.costs.op import Op, Prediction
 from searcher.measure import from_rows, on_split
-from searcher.predict import Prediction, predict
+from searcher.messages import Infeasible
+from searcher.predict import predict
 from searcher.recipe import Quantize, Recipe
 from searcher.stages.kept import first
 from searcher.stages.train import epochs_of
 from searcher.study import Study
 from searcher.tell import INFEASIBLE
-from searcher.trial import Infeasible
 
 WEIGHT_BITS = "bits of weights"
 """Among what is predicted, the only figure that int8 makes smaller in every study; the name of no metric."""

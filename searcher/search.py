@@ -7,11 +7,13 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
-from searcher import backends, driving, storage
+import optuna
+
+from searcher import backends, driving, records, storage
 from searcher.ask import known_front
 from searcher.check import Space, check_parts, identify
 from searcher.driver import Driver
-from searcher.errors import Cancelled
+from searcher.errors import Cancelled, SearcherError
 from searcher.launch import Launcher, RunningTrial
 from searcher.state import State, View
 from searcher.study import Study
@@ -75,6 +77,7 @@ def _driver(
     folder = runs.absolute() / study.stored_name
     with driving.one_driver(folder):
         stored = storage.create_or_load(runs, study, identity)
+        _refuse_damage(study, runs, stored)
         if "warm_start" not in stored.user_attrs:
             stored.set_user_attr("warm_start", warm)
         driver = Driver(study, stored, space, folder, launcher, view)
@@ -83,6 +86,15 @@ def _driver(
             yield driver
         finally:
             driver.end()
+
+
+def _refuse_damage(study: Study, runs: Path, stored: optuna.Study) -> None:
+    """Suggestions and early stopping rest on all the trials: none of them may be unreadable."""
+    if said := records.damaged(stored.get_trials(deepcopy=False)):
+        raise SearcherError(
+            f"{study.stored_name} in {runs} cannot go on: {said}; searcher show {study.stored_name} shows "
+            "the others: put a copy of the storage back, or search anew in another --runs-dir"
+        )
 
 
 def _drive(held: Mapping[Driver, ExitStack], launcher: Launcher, interrupted: threading.Event) -> None:

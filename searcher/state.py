@@ -10,8 +10,8 @@ from optuna.trial import FrozenTrial
 
 from searcher.front import Front, front
 from searcher.launch import RunningTrial
+from searcher.messages import Outcome, Progress
 from searcher.study import Study
-from searcher.trial import Outcome, Progress
 
 
 @dataclass

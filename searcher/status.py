@@ -3,22 +3,24 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
-import optuna
 from optuna.trial import FrozenTrial, TrialState
 from rich import box
+from rich.console import Console, ConsoleOptions, RenderResult
 from rich.table import Table
 
 from searcher import storage
-from searcher.channel import SAID
 from searcher.driving import driver
 from searcher.front import Front, front
 from searcher.indicators import Hypervolume, hypervolume
-from searcher.jobs import FOLDER
-from searcher.live import duration
-from searcher.recover import place
+from searcher.layout import JOB, SAID, trial_folder
 from searcher.study import Study
 from searcher.tell import FAILED, INFEASIBLE, STOPPED, Ended, ended
+from searcher.wording import duration
+
+WIDE = 110
+"""Columns of a console from which on a table has room for words."""
 
 RECENT = 20
 """The trials that ended last, whose pace the time left is estimated by."""
@@ -54,17 +56,41 @@ class Status:
         return len(self.over.counted)
 
     @property
+    def spent(self) -> bool:
+        """Whether no trial is left of the budget."""
+        return self.finished >= self.study.budget.trials
+
+    @property
     def counts(self) -> str:
         """How many trials are in which state, in words."""
-        every = {
+        return ", ".join(f"{count} {name}" for name, count in self._counts.items() if count)
+
+    @property
+    def record(self) -> dict[str, Any]:
+        """All of it as JSON has it."""
+        return {
+            "study": self.study.stored_name,
+            "trials": self.study.budget.trials,
+            "finished": self.finished,
+            **self._counts,
+            "front": len(self.front.trials),
+            "feasible": self.front.feasible,
+            "hypervolume": self.hypervolume,
+            "seconds left": self.seconds_left,
+            "driver": self.driver,
+        }
+
+    @property
+    def _counts(self) -> dict[str, int]:
+        return {
             "complete": len(self.over.complete),
             STOPPED: len(self.over.stopped),
             FAILED: len(self.over.failed),
             INFEASIBLE: len(self.over.infeasible),
+            "damaged": len(self.over.damaged),
             "running": self.running,
             "queued": self.queued,
         }
-        return ", ".join(f"{count} {name}" for name, count in every.items() if count)
 
 
 def status(runs: Path, name: str) -> Status:
@@ -83,17 +109,17 @@ def status(runs: Path, name: str) -> Status:
         running=len(under_way) - len(queued),
         queued=len(queued),
         front=front(study, over.complete),
-        hypervolume=_share(study, stored, over.complete),
+        hypervolume=_share(study, over.complete),
         seconds_left=_seconds_left(over.counted, left) if driven_by else None,
     )
 
 
 def _begun(folder: Path, trial: FrozenTrial) -> bool:
-    return (place(folder, trial.number) / FOLDER / SAID).exists()
+    return (trial_folder(folder, trial.number) / JOB / SAID).exists()
 
 
-def _share(study: Study, stored: optuna.Study, complete: Sequence[FrozenTrial]) -> float | None:
-    found = hypervolume(study, stored, complete)
+def _share(study: Study, complete: Sequence[FrozenTrial]) -> float | None:
+    found = hypervolume(study, complete)
     return found.shares[-1] if isinstance(found, Hypervolume) and found.shares else None
 
 
@@ -104,24 +130,51 @@ def _seconds_left(ended: Sequence[FrozenTrial], left: int) -> float | None:
     return max(0, left) * (times[-1] - times[0]).total_seconds() / (len(times) - 1)
 
 
-def table(found: Sequence[Status]) -> Table:
-    """A row a study."""
-    rows = Table(box=box.SIMPLE_HEAD, pad_edge=False)
-    for name in ("study", "done", "of them", "front", "hypervolume", "left", "driver"):
-        words = name in ("study", "of them", "driver")
-        rows.add_column(name, justify="left" if words else "right", no_wrap=name != "of them")
-    for one in found:
-        size = str(len(one.front.trials)) + (
-            "" if one.front.feasible or not one.over.complete else " infeasible"
-        )
-        spent = one.finished >= one.study.budget.trials
-        rows.add_row(
-            one.study.stored_name,
-            f"{one.finished}/{one.study.budget.trials}",
-            one.counts,
-            size,
-            "" if one.hypervolume is None else f"{one.hypervolume:.3f}",
-            "" if spent else duration(one.seconds_left),
-            one.driver or ("" if spent else "none"),
-        )
-    return rows
+@dataclass(frozen=True)
+class StatusTable:
+    """A row a study; on a narrow console what is said in words stands in a list below."""
+
+    found: Sequence[Status]
+
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
+        wide = options.max_width >= WIDE
+        rows = Table(box=box.SIMPLE_HEAD, pad_edge=False)
+        rows.add_column("study", overflow="fold")
+        rows.add_column("done", justify="right", no_wrap=True)
+        if wide:
+            rows.add_column("of them")
+        for name in ("front", "hypervolume", "left"):
+            rows.add_column(name, justify="right", no_wrap=True)
+        if wide:
+            rows.add_column("driver")
+        for one in self.found:
+            done, *rest = _figures(one)
+            words = [[one.counts], [_driver(one)]] if wide else [[], []]
+            rows.add_row(one.study.stored_name, done, *words[0], *rest, *words[1])
+        yield rows
+        if not wide:
+            yield self._in_words()
+
+    def _in_words(self) -> Table:
+        rows = Table(box=None, pad_edge=False, show_header=False)
+        rows.add_column(overflow="fold")
+        rows.add_column(overflow="fold")
+        for one in self.found:
+            driver = f"; driver: {_driver(one)}" if _driver(one) else ""
+            rows.add_row(one.study.stored_name, f"{one.counts or 'nothing yet'}{driver}")
+        return rows
+
+
+def _figures(one: Status) -> list[str]:
+    """Trials done, the size of the front, the hypervolume, the time left."""
+    infeasible = " infeasible" if one.over.complete and not one.front.feasible else ""
+    return [
+        f"{one.finished}/{one.study.budget.trials}",
+        f"{len(one.front.trials)}{infeasible}",
+        "" if one.hypervolume is None else f"{one.hypervolume:.3f}",
+        "" if one.spent else duration(one.seconds_left),
+    ]
+
+
+def _driver(one: Status) -> str:
+    return one.driver or ("" if one.spent else "none")

@@ -1,5 +1,6 @@
 """What is stored of studies: their trials, and what each was when it ran last."""
 
+import json
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -8,30 +9,36 @@ from typing import Any
 
 import optuna
 import sqlalchemy.exc
-from optuna.study import StudySummary
+from optuna.storages import BaseStorage
+from optuna.study._frozen import FrozenStudy
+from pydantic import ValidationError
 
-from searcher.backends import is_stored, open_storage
+from searcher.backends import is_stored, open_storage, reopen_storage
 from searcher.driving import last_driven
 from searcher.errors import SearcherError, no_room, unknown
+from searcher.guarded import standing
 from searcher.study import Study
+from searcher.validation import problems
 
 optuna.logging.set_verbosity(optuna.logging.WARNING)
-STORE = "store"
-"""The folder of the store in a runs folder."""
 
 
 def stored_names(runs: Path) -> list[str]:
     """The names of the stored studies, the one that ran last first."""
-    if not is_stored(runs):
-        return []
-    summaries = optuna.get_all_study_summaries(open_storage(runs))
-    names = [s.study_name for s in summaries if _begun(s)]
+    return _names(runs, reopen_storage(runs)) if is_stored(runs) else []
+
+
+def _names(runs: Path, storage: BaseStorage) -> list[str]:
+    studies = storage.get_all_studies()
+    if not studies and (still := standing(runs)):
+        raise SearcherError(f"the storage of {runs} holds no study{still}")
+    names = [study.study_name for study in studies if _begun(study)]
     return sorted(names, key=lambda name: last_driven(runs / name), reverse=True)
 
 
-def _begun(summary: StudySummary) -> bool:
+def _begun(study: FrozenStudy) -> bool:
     """Whether a study was stored whole: a driver may die between its creation and the first trial."""
-    return "study" in summary.user_attrs
+    return "study" in study.user_attrs
 
 
 def resolve(runs: Path, name: str) -> tuple[str, str]:
@@ -56,8 +63,37 @@ def resolve(runs: Path, name: str) -> tuple[str, str]:
 
 def load(runs: Path, stored_name: str) -> tuple[optuna.Study, Study]:
     """A stored study's trials, and the study as it was when it ran last."""
-    stored = optuna.load_study(study_name=stored_name, storage=open_storage(runs))
-    return stored, Study.model_validate_json(stored.user_attrs["study"])
+    stored = optuna.load_study(study_name=stored_name, storage=reopen_storage(runs))
+    try:
+        return stored, Study.model_validate_json(stored.user_attrs["study"])
+    except (KeyError, ValidationError) as error:
+        said = problems(Study, _content(stored.user_attrs.get("study")), "the study")
+        raise SearcherError(
+            f"study {stored_name} in {runs} is damaged or of another version: {'; '.join(said[:3])}"
+            f"{standing(runs)}"
+        ) from error
+
+
+def _content(text: object) -> object:
+    try:
+        return json.loads(str(text))
+    except ValueError:
+        return text
+
+
+def kept_identity(runs: Path, stored: optuna.Study) -> dict[str, Any]:
+    """What must not change of a stored study, as it was when it was stored.
+
+    Raises:
+        SearcherError: It was not kept, or is damaged.
+    """
+    kept = stored.user_attrs.get("identity")
+    if isinstance(kept, dict) and "data fingerprint" in kept:
+        return kept
+    raise SearcherError(
+        f"study {stored.study_name} in {runs} is damaged: "
+        f"its identity (task, data, space, metrics) is missing{standing(runs)}"
+    )
 
 
 def create_or_load(runs: Path, study: Study, identity: dict[str, Any]) -> optuna.Study:
@@ -67,12 +103,12 @@ def create_or_load(runs: Path, study: Study, identity: dict[str, Any]) -> optuna
         SearcherError: It was stored with another task, space, objectives, constraints or training budget.
     """
     storage, name = open_storage(runs), study.stored_name
-    summaries = {summary.study_name: summary for summary in optuna.get_all_study_summaries(storage)}
-    if name in summaries and _begun(summaries[name]):
+    before = {study.study_name: study for study in storage.get_all_studies()}
+    if name in before and _begun(before[name]):
         stored = optuna.load_study(study_name=name, storage=storage)
-        _refuse_changes(runs, name, stored.user_attrs["identity"], identity)
+        _refuse_changes(runs, name, kept_identity(runs, stored), identity)
     else:
-        if name in summaries:
+        if name in before:
             optuna.delete_study(study_name=name, storage=storage)
         goals = [o.goal for o in study.objectives]
         stored = optuna.create_study(study_name=name, storage=storage, directions=goals)

@@ -160,8 +160,10 @@ def size(text: str) -> int:
         SearcherError: It is not one.
     """
     match = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*([kKMGT]?B)\s*", text)
-    if not match:
-        raise SearcherError(f"size {text!r}: expected a number and one of {', '.join(_UNITS)}, e.g. 10GB")
+    if not match or len(text) > 30:
+        raise SearcherError(
+            f"size {text[:30]!r}: expected a number and one of {', '.join(_UNITS)}, e.g. 10GB"
+        )
     return round(float(match[1]) * _UNITS[match[2].replace("K", "k")])
 
 

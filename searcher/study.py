@@ -13,11 +13,14 @@ from searcher.cluster import Cluster
 from searcher.deployment import Deployment
 from searcher.errors import SearcherError, nearest
 from searcher.recipe import Model
-from searcher.validation import keys, problems, refuse
+from searcher.validation import keys, problems, read_toml, refuse
+
+LAST_SEED = 2**32 - 1
+"""NumPy takes no greater one."""
 
 
 class _Frozen(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False)
 
 
 class Metric(_Frozen):
@@ -131,7 +134,7 @@ class WarmStart(_Frozen):
 
 class _Common(_Frozen):
     space: str
-    seed: int = Field(default=0, ge=0)
+    seed: int = Field(default=0, ge=0, le=LAST_SEED)
     objectives: tuple[Objective, ...] = Field(min_length=1)
     constraints: tuple[Constraint, ...] = ()
     metrics: tuple[Metric, ...] = ()
@@ -224,12 +227,7 @@ def _locate(name: str) -> Path:
 def _read(path: Path, seen: tuple[Path, ...] = ()) -> dict[str, Any]:
     if path.resolve() in seen:
         raise SearcherError(f"{path}: extends itself")
-    try:
-        raw = tomllib.loads(path.read_text(encoding="utf-8"))
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise SearcherError(f"{path}: not TOML: {error}") from error
-    except OSError as error:
-        raise SearcherError(f"{path}: {error.strerror}") from error
+    raw = read_toml(path)
     parent = raw.pop("extends", None)
     if parent is None:
         return raw
@@ -293,3 +291,5 @@ def _override(text: str) -> tuple[list[str], Any]:
         return path, tomllib.loads(f"value = {value}")["value"]
     except tomllib.TOMLDecodeError:
         return path, value
+    except (ValueError, RecursionError) as error:  # a number of thousands of digits, or brackets
+        raise SearcherError(f"--set {key.strip()}: {str(error).partition(';')[0]}") from error

@@ -2,26 +2,31 @@
 
 import hashlib
 import json
-from collections.abc import Callable, Sequence
+import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any, Protocol, get_args
 
 import optuna
 from pydantic import ValidationError
 
-from searcher import storage
 from searcher.backends import make_runs
 from searcher.check import check_parts, identify
 from searcher.errors import SearcherError, nearest, unknown
 from searcher.launch import LocalTrial, cores, start_server, wait_for
+from searcher.layout import STORE
 from searcher.measure import DETECTIONS
+from searcher.messages import Done, Job, Outcome, Progress
 from searcher.recipe import Recipe, Stage, Training
+from searcher.results import stored_outcome
 from searcher.study import Study
-from searcher.trial import Done, Job, Outcome, stored_outcome
 
 KINDS = {kind.model_fields["kind"].default: kind for kind in get_args(get_args(Stage)[0])}
 """The types of stage by name."""
+
+MOST = 1000
+"""Values that dots may stand for: each is a training."""
 
 _DOTS = ("…", "...")
 
@@ -47,6 +52,16 @@ class Row:
     value: Any
     recipe: Recipe
     outcome: Outcome
+
+
+class View(Protocol):
+    """Shows a sweep while it runs."""
+
+    def progress(self, value: Any, progress: Progress) -> None:
+        """The recipe with that value is so far."""
+
+    def told(self, row: Row) -> None:
+        """A recipe is done."""
 
 
 def parse(text: str) -> Setting:
@@ -88,6 +103,8 @@ def _values(text: str, given: str) -> tuple[Any, ...]:
             raise SearcherError(f"--stage {text}: dots need two rising numbers before them and one behind")
         step, start = numbers[1] - numbers[0], numbers[1]
         count = 1
+        if (numbers[2] - start) / step > MOST:
+            raise SearcherError(f"--stage {text[:80]}: the dots stand for more than {MOST:,} values")
         while start + count * step < numbers[2] - step / 2:
             found.append(round(start + count * step, 10))
             count += 1
@@ -97,9 +114,12 @@ def _values(text: str, given: str) -> tuple[Any, ...]:
 def _value(text: str) -> Any:
     for kind in (int, float):
         try:
-            return kind(text)
+            value = kind(text)
         except ValueError:
             continue
+        if not math.isfinite(value):
+            raise SearcherError(f"--stage: {text[:20]} is no finite number")
+        return value
     return text
 
 
@@ -169,16 +189,14 @@ def _training(recipe: Recipe, kind: str) -> dict[str, Any]:
     }
 
 
-def sweep(
-    study: Study, wanted: Sequence[tuple[Any, Recipe]], runs: Path, told: Callable[[Row], None]
-) -> list[Row]:
+def sweep(study: Study, wanted: Sequence[tuple[Any, Recipe]], runs: Path, view: View) -> list[Row]:
     """Run every recipe of a sweep, one after another; what was run before is not run again.
 
     Args:
         study: Its task, budget, seed and metrics.
         wanted: The values and their recipes.
         runs: The runs folder; the recipes are kept under ``sweeps`` in it, what they share in the store.
-        told: Called with each row as it comes.
+        view: Told of each row as it comes, and of the epochs until then.
     """
     start_server()
     make_runs(runs)
@@ -188,12 +206,16 @@ def sweep(
         folder = place / recipe.digest()
         folder.mkdir(parents=True, exist_ok=True)
         recipe.save(folder / "recipe.toml")
-        store = runs.absolute() / storage.STORE if study.store else None
+        store = runs.absolute() / STORE if study.store else None
         before = stored_outcome(folder, recipe)
         known = before is not None and all(m.key in before.metrics for m in study.measured())
-        found = before if before and known else _run(Job(study, number, recipe, folder, cores(), store))
+        found = (
+            before
+            if before and known
+            else _run(Job(study, number, recipe, folder, cores(), store), value, view)
+        )
         rows.append(Row(value, recipe, found))
-        told(rows[-1])
+        view.told(rows[-1])
     return rows
 
 
@@ -204,7 +226,7 @@ def _conditions(study: Study) -> str:
     return hashlib.sha256(json.dumps(told, sort_keys=True).encode()).hexdigest()[:16]
 
 
-def _run(job: Job) -> Outcome:
+def _run(job: Job, value: Any, view: View) -> Outcome:
     running = LocalTrial(job)
     try:
         while True:
@@ -212,6 +234,7 @@ def _run(job: Job) -> Outcome:
             for event in running.events():
                 if isinstance(event, Outcome):
                     return event
+                view.progress(value, event)
     finally:
         running.stop()
 

@@ -1,14 +1,18 @@
 """A sweep as lines and as a table."""
 
+import math
 from collections.abc import Sequence
+from typing import Any
 
 import pandas as pd
+from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
-from searcher.report import number
+from searcher.messages import Done, Progress
 from searcher.study import Study
 from searcher.sweep import Row, Setting, cells
-from searcher.trial import Done
+from searcher.wording import number
 
 
 def line(row: Row, study: Study) -> str:
@@ -17,6 +21,37 @@ def line(row: Row, study: Study) -> str:
         return f"{row.value}: {getattr(row.outcome, 'reason', 'failed')}"
     figures = ", ".join(f"{o.key} {number(row.outcome.metrics[o.key])}" for o in study.objectives)
     return f"{row.value}: {figures}, {row.outcome.seconds:.0f} s"
+
+
+class SweepView:
+    """A line for every epoch and every recipe that is done; on a terminal the epochs share one."""
+
+    def __init__(self, console: Console, study: Study) -> None:
+        self._console, self._study = console, study
+        self._status = console.status("loading …")
+        self._said = ""
+
+    def __enter__(self) -> "SweepView":
+        self._status.start()
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self._status.stop()
+
+    def progress(self, value: Any, progress: Progress) -> None:
+        """Say where the recipe with that value is."""
+        reached = "" if math.isnan(progress.accuracy) else f", validation {number(progress.accuracy)}"
+        epoch = f" {progress.epoch}/{progress.epochs}" if progress.epoch else ""
+        text = f"{value}: {progress.stage}{epoch}{reached}"
+        if self._console.is_terminal:
+            self._status.update(escape(text))
+        elif text != self._said:
+            self._console.print(text, highlight=False, markup=False)
+        self._said = text
+
+    def told(self, row: Row) -> None:
+        """Print the line of a recipe that is done."""
+        self._console.print(line(row, self._study), highlight=False, markup=False)
 
 
 def table(rows: Sequence[Row], study: Study, settings: Sequence[Setting]) -> Table:
@@ -37,3 +72,8 @@ def table(rows: Sequence[Row], study: Study, settings: Sequence[Setting]) -> Tab
 def frame(rows: Sequence[Row], study: Study) -> pd.DataFrame:
     """The same as a table of numbers, with each recipe in words."""
     return pd.DataFrame(cells(rows, study)).assign(recipe=[row.recipe.words() for row in rows])
+
+
+def is_table(content: bytes) -> bool:
+    """Whether this is such a table as CSV, of any metrics."""
+    return content.startswith(b"value,")

@@ -8,20 +8,20 @@ from torch import Tensor
 
 from searcher import catalog, storage, tasks
 from searcher.costs.kinds import Sizes
-from searcher.costs.op import Op, load_ops
+from searcher.costs.op import Op, Prediction, load_ops
 from searcher.costs.record import record
 from searcher.errors import SearcherError, TrialError
+from searcher.layout import COST, trial_folder
 from searcher.models import MODELS, build
 from searcher.pipeline import Network, run_recipe
-from searcher.predict import Prediction, predict
+from searcher.predict import predict
 from searcher.recipe import Distill, Model, Recipe, Stage, Train, Training
-from searcher.recipe_file import read_toml
+from searcher.records import recipe_of
 from searcher.stages.train import Run
 from searcher.study import StudyFile
 from searcher.tasks.classification import Classification
 from searcher.tasks.task import Split
-from searcher.trial import COST
-from searcher.validation import validated
+from searcher.validation import read_toml, validated
 
 IMAGES = 32
 """Of noise, on which a network is calibrated whose latency, memory and size are asked for."""
@@ -169,9 +169,9 @@ def _trial(text: str, runs: Path, image: Sizes | None) -> Target:
         raise SearcherError(f"no trial {number!r} in {stored_name}; known: {known}")
     if "recipe" not in trials[number].user_attrs:
         raise SearcherError(f"trial {number} of {stored_name} has no recipe yet")
-    recipe = Recipe.model_validate(trials[number].user_attrs["recipe"])
+    recipe = recipe_of(trials[number])
     task = tasks.entry(study.task)
-    counted = runs / stored_name / f"trial-{int(number):05}" / COST
+    counted = trial_folder(runs / stored_name, int(number)) / COST
     found = counted if counted.is_file() and image is None else None
     title = f"{stored_name}#{number}: {recipe.words()}"
     return Target(title, recipe, image or task.image, task.classes, found)

@@ -7,8 +7,9 @@ from typing import Any
 import optuna
 from optuna.trial import FrozenTrial, TrialState
 
+from searcher.messages import Done, Infeasible
+from searcher.records import damage, whole
 from searcher.study import Study
-from searcher.trial import Done, Infeasible
 
 STOPPED, INFEASIBLE, FAILED = "stopped early", "infeasible", "failed"
 ENDED_EARLY = (STOPPED, INFEASIBLE)
@@ -17,12 +18,16 @@ ENDED_EARLY = (STOPPED, INFEASIBLE)
 
 @dataclass(frozen=True)
 class Ended:
-    """Trials by how they ended. What was put back or has gone on from its rung is among none of them."""
+    """Trials by how they ended. What was put back or has gone on from its rung is among none of them.
+
+    What is `damaged` was complete and cannot be read any more; it does not count.
+    """
 
     complete: list[FrozenTrial]
     stopped: list[FrozenTrial]
     infeasible: list[FrozenTrial]
     failed: list[FrozenTrial]
+    damaged: list[FrozenTrial]
 
     @property
     def counted(self) -> list[FrozenTrial]:
@@ -35,10 +40,11 @@ def ended(trials: Sequence[FrozenTrial]) -> Ended:
     promoted = {t.user_attrs.get("promoted_from") for t in trials}
     pruned = [t for t in trials if t.state == TrialState.PRUNED and t.number not in promoted]
     return Ended(
-        [t for t in trials if t.state == TrialState.COMPLETE],
+        whole(trials),
         [t for t in pruned if t.user_attrs.get("outcome") != INFEASIBLE],
         [t for t in pruned if t.user_attrs.get("outcome") == INFEASIBLE],
         [t for t in trials if t.state == TrialState.FAIL and t.user_attrs.get("outcome") == FAILED],
+        [t for t in trials if damage(t)],
     )
 
 

@@ -1,7 +1,9 @@
-"""What is wrong with the content of a TOML file, a line a problem, with the nearest valid key."""
+"""TOML files: read, and what is wrong with their content, a line a problem, with the nearest valid key."""
 
 import json
+import tomllib
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any, TypeVar, get_args
 
 from pydantic import BaseModel, ValidationError
@@ -10,6 +12,27 @@ from pydantic_core import ErrorDetails
 from searcher.errors import SearcherError, nearest
 
 T = TypeVar("T", bound=BaseModel)
+
+
+def read_toml(path: Path) -> dict[str, Any]:
+    """A TOML file's content; a byte order mark is no part of it.
+
+    Raises:
+        SearcherError: It cannot be read, or is no TOML.
+    """
+    try:
+        return tomllib.loads(path.read_text(encoding="utf-8-sig"))
+    except (ValueError, RecursionError) as error:
+        raise SearcherError(f"{path}: not TOML: {_reason(error)}") from error
+    except OSError as error:
+        raise SearcherError(f"{path}: {error.strerror}") from error
+
+
+def _reason(error: ValueError | RecursionError) -> str:
+    """What is wrong with a file; of a number with thousands of digits Python names its own limits alone."""
+    if isinstance(error, tomllib.TOMLDecodeError | UnicodeDecodeError):
+        return str(error)
+    return "it is nested too deeply" if isinstance(error, RecursionError) else f"a number: {error}"
 
 
 def problems(model: type[BaseModel], content: object, whole: str) -> list[str]:

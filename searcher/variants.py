@@ -20,6 +20,7 @@ from searcher.front import Front
 from searcher.hypervolume import added
 from searcher.prefixes import Filled, Suggest, deciding, depths, other_values
 from searcher.recipe import Recipe
+from searcher.records import recipe_of
 from searcher.screen import WEIGHT_BITS, Screen
 from searcher.stages.distill import TEACHER
 from searcher.study import Study
@@ -116,7 +117,7 @@ class Variants:
 
     def _known(self, trial: FrozenTrial) -> dict[str, float]:
         """A trial's predicted costs and its measured qualities."""
-        predicted = self._predicted(Recipe.model_validate(trial.user_attrs["recipe"]))
+        predicted = self._predicted(recipe_of(trial))
         metrics = trial.user_attrs["metrics"]
         return predicted | {key: metrics[key] for key in self._screen.qualities}
 

@@ -8,9 +8,9 @@ from rich.console import Console, ConsoleOptions, RenderResult
 from rich.table import Table
 
 from searcher.measure import on_split
-from searcher.report import number, spread
 from searcher.study import Objective, Study
 from searcher.verify import TEST, Verified
+from searcher.wording import number, spread
 
 ANY_WIDTH = 10_000
 """Columns of a console on which every table fits."""

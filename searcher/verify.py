@@ -11,11 +11,12 @@ from optuna.trial import FrozenTrial
 from searcher.errors import SearcherError
 from searcher.front import Front, non_dominated
 from searcher.launch import LocalTrial, cores, start_server, wait_for
+from searcher.layout import STORE
 from searcher.measure import on_split
-from searcher.recipe import Recipe
-from searcher.storage import STORE
+from searcher.messages import Done, Failed, Job, Killed, Outcome, Progress
+from searcher.records import recipe_of
+from searcher.results import stored_outcome
 from searcher.study import Study
-from searcher.trial import Done, Failed, Job, Killed, Outcome, Progress, stored_outcome
 
 TEST = "test "
 """The prefix of a metric that is read on the test split."""
@@ -112,7 +113,7 @@ def _verdict(study: Study, point: Verified, best: set[int]) -> str:
 def _job(study: Study, trial: FrozenTrial, offset: int, folder: Path, workers: int) -> Job:
     seed = study.seed + offset
     place = folder.absolute() / "verify" / f"trial-{trial.number:05}-seed-{seed}"
-    recipe = Recipe.model_validate(trial.user_attrs["recipe"])
+    recipe = recipe_of(trial)
     other = study.model_copy(update={"seed": seed})
     store = folder.absolute().parent / STORE if study.store else None
     return Job(other, trial.number, recipe, place, max(1, cores() // workers), store, test=True)

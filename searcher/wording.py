@@ -1,4 +1,4 @@
-"""A number of things in words, and how far a figure is off."""
+"""Counts, figures, distances and durations in words."""
 
 _QUALITY = ("top1", "map", "map50", "map75", "map_small", "map_medium", "map_large")
 _RECALL = ("ar1", "ar10", "ar100", "ar_small", "ar_medium", "ar_large")
@@ -35,3 +35,28 @@ def off(key: str, value: float, wanted: float) -> str:
 def _two(number: float) -> str:
     """Two decimals; never a zero for what is none."""
     return "less than 0.01" if 0 < number < 0.005 else f"{number:,.2f}"
+
+
+def number(value: float) -> str:
+    """A figure with as many digits as a reader needs: 0.0167, 0.9004, 70,922."""
+    if value and abs(value) < 0.1:
+        return f"{value:.5f}"
+    return f"{value:.4f}" if abs(value) < 100 else f"{value:,.0f}"
+
+
+def spread(value: float, off: float) -> str:
+    """How far off a figure may be, or is over the seeds, with as many decimals as the figure itself has."""
+    places = len(number(value).partition(".")[2])
+    return f"{off:,.{places}f}"
+
+
+def duration(seconds: float | None) -> str:
+    """Seconds as a reader wants them: ``42 s``, ``3 min 05 s``, ``2 h 07 min``."""
+    if seconds is None:
+        return "?"
+    minutes, rest = divmod(round(seconds), 60)
+    if minutes < 1:
+        return f"{rest} s"
+    if minutes < 60:
+        return f"{minutes} min {rest:02} s"
+    return f"{minutes // 60} h {minutes % 60:02} min"

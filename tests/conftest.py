@@ -1,8 +1,11 @@
+import contextlib
+import io
 import os
 import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from typing import NamedTuple
 
 import pytest
 
@@ -81,5 +84,39 @@ def searcher(place: Path) -> Searcher:
         return subprocess.run(
             command(*args), cwd=place, env=clean, capture_output=True, text=True, timeout=240
         )
+
+    return call
+
+
+class Ran(NamedTuple):
+    """What a command left: its exit status, and what it printed."""
+
+    status: int
+    out: str
+    err: str
+
+
+Run = Callable[..., Ran]
+
+
+@pytest.fixture
+def run_command(place: Path, monkeypatch: pytest.MonkeyPatch) -> Run:
+    """Run the command in the user's folder within this process; an unexpected exception leaves it."""
+    # Not before: most tests do without the command line.
+    from searcher.cli import main
+
+    monkeypatch.chdir(place)
+    for key in [key for key in os.environ if key.startswith("SEARCHER")]:
+        monkeypatch.delenv(key)
+
+    def call(*args: str | Path) -> Ran:
+        out, err = io.StringIO(), io.StringIO()
+        with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
+            try:
+                main([str(arg) for arg in args])
+                status = 0
+            except SystemExit as end:
+                status = end.code if isinstance(end.code, int) else 0 if end.code is None else 1
+        return Ran(status, out.getvalue(), err.getvalue())
 
     return call

@@ -91,3 +91,21 @@ def test_a_study_in_a_journal(place: Path, searcher: Searcher):
     assert result.returncode == 0, result.stdout + result.stderr
     assert "3 complete" in result.stdout
     assert "top1" in searcher("show", "tiny").stdout
+
+
+@pytest.mark.parametrize("kind", ["sqlite", "journal"])
+@pytest.mark.parametrize(
+    "name", ["a?b", "a%20b", "100%", "a#b", "two words", "it's", 'a"b', "{x}", "é ü 中", "a?mode=memory&x=1"]
+)
+def test_a_storage_lies_in_its_folder_whatever_that_is_called(tmp_path: Path, name: str, kind: str):
+    runs, other = tmp_path / name, tmp_path / "a"
+    for folder in (runs, other):
+        backends.make_runs(folder)
+        backends.choose(folder, kind)
+        optuna.create_study(storage=backends.open_storage(folder), study_name=folder.name)
+    file = "optuna.db" if kind == "sqlite" else "optuna.journal"
+    for folder in (runs, other):
+        assert (folder / file).stat().st_size > 0
+        (found,) = backends.open_storage(folder).get_all_studies()
+        assert found.study_name == folder.name
+    assert {path.name for path in tmp_path.iterdir()} == {name, "a"}

@@ -13,6 +13,7 @@ import pytest
 from searcher import backends
 from searcher.tasks import cifar10
 from tests.conftest import Searcher, command
+from tests.studies import store, study
 
 
 def refused(result: subprocess.CompletedProcess[str]) -> str:
@@ -25,6 +26,24 @@ def test_help_imports_neither_torch_nor_plotly():
     code = "import sys; from searcher.cli import app; app(['--help'], standalone_mode=False)"
     code += "; print({'torch', 'plotly'} & set(sys.modules))"
     result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert result.stdout.rstrip().endswith("set()")
+
+
+def test_tables_import_no_torch_pandas_or_plotly(tmp_path: Path):
+    store(tmp_path, study(), [(0.5, 0.0), (1.0, 100.0), (0.8, 40.0)])
+    code = """
+import contextlib, sys
+from searcher.cli import main
+for args in (["show", "told"], ["show", "told", "--all"], ["show", "tolld"], ["ls"], ["status"]):
+    with contextlib.suppress(SystemExit):
+        main([*args, "--runs-dir", sys.argv[1]])
+print({"torch", "pandas", "plotly", "scipy", "nni", "submitit", "onnx"} & set(sys.modules))
+"""
+    result = subprocess.run(
+        [sys.executable, "-c", code, str(tmp_path)], capture_output=True, text=True, check=True
+    )
+    assert result.stdout.count("told@digits") == 4
+    assert "did you mean told@digits?" in result.stderr
     assert result.stdout.rstrip().endswith("set()")
 
 

@@ -15,9 +15,9 @@ from searcher.measure import Measurement, metric_functions, timed
 from searcher.models import build
 from searcher.pipeline import Network
 from searcher.recipe import Recipe
+from searcher.results import stored_outcome
 from searcher.study import Metric, Study, StudyFile
 from searcher.tasks.digits import digits
-from searcher.trial import stored_outcome
 from tests.conftest import Searcher
 from tests.networks import images, net
 

@@ -2,8 +2,9 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from optuna._hypervolume import compute_hypervolume
 
-from searcher.hypervolume import added, alone
+from searcher.hypervolume import added, alone, dominated
 
 
 def test_the_hypervolume_that_a_point_adds_by_hand():
@@ -31,3 +32,17 @@ def test_what_each_dominates_alone():
     )
     assert list(alone(np.array([[2.0, 3.0]]))) == [1.0]
     assert list(alone(np.array([[2.0, 3.0], [2.0, 3.0]]))) == [0.0, 0.0]
+
+
+def test_what_points_dominate_one_after_another_by_hand():
+    points = np.array([[1.0, 2.0], [0.0, 0.0], [2.0, 1.0], [2.0, 2.0]])
+    counted = np.array([True, False, True, True])
+    assert dominated(points, counted, np.array([3.0, 3.0])) == [2, 2, 3, 3]
+
+
+@given(st.lists(st.tuples(st.integers(0, 9), st.integers(0, 9)), min_size=1, max_size=9))
+def test_points_dominate_together_what_the_last_of_them_says(pairs: list[tuple[int, int]]):
+    points, reference = np.array(pairs, dtype=float), np.array([9.5, 9.5])
+    volumes = dominated(points, np.ones(len(points), dtype=bool), reference)
+    assert volumes[-1] == pytest.approx(compute_hypervolume(points, reference))
+    assert volumes == sorted(volumes)

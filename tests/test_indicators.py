@@ -12,7 +12,7 @@ from tests.studies import store, study
 def found(tmp_path: Path, searched: Study, rows: list[tuple[float, ...]]) -> Hypervolume | str:
     store(tmp_path, searched, rows)
     stored, _ = storage.load(tmp_path, searched.stored_name)
-    return hypervolume(searched, stored, complete_trials(stored))
+    return hypervolume(searched, complete_trials(stored))
 
 
 def test_hypervolume_of_three_points(tmp_path: Path):

@@ -12,10 +12,10 @@ import optuna
 import pytest
 from rich.console import Console
 
-from searcher.live import duration, render
-from searcher.report import number
+from searcher.live import render
 from searcher.state import State
 from searcher.study import StudyFile
+from searcher.wording import duration, number
 from tests.conftest import command
 
 STUDY = StudyFile("micronet").study("digits")
@@ -91,7 +91,7 @@ def test_in_a_terminal_the_view_is_live_and_ctrl_c_stops_it(place: Path):
     seen = ""
     try:
         end = time.monotonic() + 120
-        while not (re.search(r"[1-9]\d* complete", seen) and re.search(r"train +\d+/30 +\d+\.\d\d%", seen)):
+        while not (re.search(r"[1-9]\d* complete", seen) and re.search(r"train +\d+/30 +0\.\d{4,5}\b", seen)):
             assert time.monotonic() < end, seen
             if select.select([ours], [], [], 1)[0]:
                 seen += os.read(ours, 65536).decode(errors="replace")

@@ -121,5 +121,5 @@ def test_a_storage_that_cannot_be_written_is_a_line(tmp_path: Path):
 
 
 def test_a_driver_and_a_trial_do_without_plotly():
-    code = "import sys, searcher.search, searcher.trial, searcher.live; assert 'plotly' not in sys.modules"
+    code = "import sys, searcher.search, searcher.worker, searcher.live; assert 'plotly' not in sys.modules"
     subprocess.run([sys.executable, "-c", code], check=True)

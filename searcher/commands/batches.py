@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from searcher.commands.common import RUNS, Overrides, RunsDir, chosen, stopped_by_ctrl_c
+from searcher.commands.common import RUNS, AsJson, Overrides, RunsDir, chosen, print_json, stopped_by_ctrl_c
 from searcher.commands.launching import (
     Account,
     Asked,
@@ -41,9 +41,9 @@ def batch(
     mem: Memory = None,
     runs_dir: RunsDir = RUNS,
 ) -> None:
-    """Search several studies at once with one driver; they share the workers, a trial each in turn.
+    r"""Search several studies at once with one driver; they share the workers, a trial each in turn.
 
-    Ctrl-C stops; the same command goes on. What jobs ask for is in each study's [cluster].
+    Ctrl-C stops; the same command goes on. What jobs ask for is in each study's \[cluster].
 
     Exit status 1 where a study has no complete trial, 2 for bad input, 130 after Ctrl-C.
     """
@@ -55,7 +55,8 @@ def batch(
     console = Console(soft_wrap=not sys.stdout.isatty())
     asked = Asked(cluster, slurm_partition, slurm_account, slurm_constraint, gpus, time, mem)
     changes = [*(override or []), *asked.overrides(trials_per_gpu)]
-    searched = [chosen(study, changes) for study in studies]
+    with console.status("loading …"):
+        searched = [chosen(study, changes) for study in studies]
     names = [study.stored_name for study in searched]
     if twice := {name for name in names if names.count(name) > 1}:
         raise SearcherError(f"asked for twice: {', '.join(sorted(twice))}")
@@ -64,7 +65,7 @@ def batch(
     asked_for = f"{several(len(names), 'study')}, {several(trials, 'trial')}"
     console.print(f"{asked_for}, {launcher.workers} at a time", highlight=False)
     with (
-        stopped_by_ctrl_c(goes_on(launcher, " ".join(names))),
+        stopped_by_ctrl_c(goes_on(launcher, " ".join(names), runs_dir)),
         BatchView(console) as view,
     ):
         states = search_all(searched, runs_dir, launcher, view, storage)
@@ -75,13 +76,17 @@ def batch(
 
 def status(
     studies: Annotated[list[str] | None, typer.Argument(help="Stored studies; all by default.")] = None,
+    as_json: AsJson = False,
     runs_dir: RunsDir = RUNS,
 ) -> None:
     """Where each stored study stands: done, running, queued, failed, its front, the time left."""
     from searcher import storage
 
     stored = storage.stored_names(runs_dir)
-    names = [storage.resolve(runs_dir, name)[0] for name in studies or stored]
+    names = [storage.resolve(runs_dir, name)[0] for name in studies] if studies else stored
+    if as_json:
+        _print_json(runs_dir, names)
+        return
     if not names:
         typer.echo(f"nothing is stored in {runs_dir} yet")
         return
@@ -91,9 +96,15 @@ def status(
 def _print_status(runs_dir: Path, names: list[str]) -> None:
     from rich.console import Console
 
-    from searcher.status import status, table
+    from searcher.status import StatusTable, status
 
-    Console().print(table([status(runs_dir, name) for name in names]))
+    Console().print(StatusTable([status(runs_dir, name) for name in names]))
+
+
+def _print_json(runs_dir: Path, names: list[str]) -> None:
+    from searcher.status import status
+
+    print_json([status(runs_dir, name).record for name in names])
 
 
 def cancel(

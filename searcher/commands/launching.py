@@ -1,12 +1,15 @@
 """What the commands that start trials take: how many at a time, where they run, where they are stored."""
 
 import json
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
+from searcher.commands.common import in_runs
 from searcher.errors import SearcherError
 
 if TYPE_CHECKING:
@@ -81,7 +84,7 @@ class Asked:
             "account": self.account,
             "constraint": self.constraint,
             "gpus": self.gpus,
-            "time": int(self.time) if self.time and self.time.isdigit() else self.time,
+            "time": int(self.time) if self.time and re.fullmatch(r"[0-9]{1,9}", self.time) else self.time,
             "mem": self.mem,
         }
         given = {key: value for key, value in wanted.items() if value is not None}
@@ -119,8 +122,12 @@ def launched(
     return ClusterLauncher(cluster, jobs, min(study.cluster.poll for study in studies), say)
 
 
-def goes_on(launcher: "Launcher", name: str) -> str:
+def goes_on(launcher: "Launcher", name: str, runs_dir: Path) -> str:
     """What is said after Ctrl-C."""
+    there = in_runs(runs_dir)
     if launcher.outlive:
-        return f"its jobs go on, the same command finds them; searcher status, searcher cancel {name}"
-    return f"the same command goes on; searcher show {name} has the table"
+        return (
+            "its jobs go on, the same command finds them; "
+            f"searcher status{there}, searcher cancel {name}{there}"
+        )
+    return f"the same command goes on; searcher show {name}{there} has the table"

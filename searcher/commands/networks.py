@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from searcher.commands.common import RUNS, RunsDir, write_csv
+from searcher.commands.common import RUNS, Force, RunsDir, write_csv
 from searcher.errors import SearcherError, TrialError
 
 if TYPE_CHECKING:
@@ -32,6 +32,7 @@ def cost(
     input_sizes: InputSizes = None,
     classes: Classes = 10,
     csv: Annotated[Path | None, typer.Option(metavar="FILE", help="Write the rows as CSV.")] = None,
+    force: Force = False,
     runs_dir: RunsDir = RUNS,
 ) -> None:
     """What a network costs: every operation, the totals, and all score variants side by side."""
@@ -52,7 +53,7 @@ def cost(
     for line in cost_table.references():
         console.print(line, soft_wrap=True, highlight=False)
     if csv:
-        write_csv(cost_table.frame(ops), csv)
+        write_csv(cost_table.frame(ops), csv, force=force)
 
 
 def measure(

@@ -6,25 +6,39 @@ from typing import Annotated
 
 import typer
 
-from searcher.commands.common import RUNS, RunsDir, StoredStudy, load, stopped_by_ctrl_c
+from searcher.commands.common import (
+    RUNS,
+    Force,
+    RunsDir,
+    StoredStudy,
+    StudyOption,
+    load,
+    refuse_foreign,
+    stopped_by_ctrl_c,
+    the_study,
+)
 
 
 def export(
-    study: StoredStudy,
+    study: StoredStudy = None,
+    option: StudyOption = None,
     pick: Annotated[
         str, typer.Option(help='best, knee, a trial\'s number, or a condition such as "top1>=0.90".')
     ] = "best",
     output: Annotated[Path, typer.Option("--output", "-o", help="The recipe file.")] = Path("best.toml"),
+    force: Force = False,
     runs_dir: RunsDir = RUNS,
 ) -> None:
     """Write one trial's recipe to a file that retrains without the study."""
+    from searcher import recipe_file, storage
     from searcher.export import export as make_file
     from searcher.pick import pick as choose
     from searcher.report import complete_trials, words
 
-    stored, searched = load(runs_dir, study)
+    stored, searched = load(runs_dir, the_study(study, option))
+    refuse_foreign(output, recipe_file.is_recipe, "a recipe file", force=force)
     trial = choose(searched, complete_trials(stored), pick)
-    make_file(searched, trial, stored.user_attrs["identity"]["data fingerprint"]).save(output)
+    make_file(searched, trial, storage.kept_identity(runs_dir, stored)["data fingerprint"]).save(output)
     figures = ", ".join(f"{o.key} {trial.user_attrs['metrics'][o.key]:.5g}" for o in searched.objectives)
     typer.echo(f"trial {trial.number}: {words(trial)}")
     typer.echo(f"{figures}: {output}; searcher retrain {output} trains it again")
@@ -37,6 +51,7 @@ def retrain(
     output: Annotated[
         Path | None, typer.Option("--output", "-o", help=r"The folder.  \[default: the file's name]")
     ] = None,
+    force: Force = False,
 ) -> None:
     """Train a recipe file's recipe again and write the model that deploys; Ctrl-C stops, again goes on.
 
@@ -49,7 +64,7 @@ def retrain(
     console = Console(soft_wrap=not sys.stdout.isatty())
     file, folder = recipe_file.load(recipe), output or recipe.with_suffix("")
     with stopped_by_ctrl_c("the same command goes on from the last epoch"):
-        delivery = deliver.retrain_into(file, folder, seeds, epochs, console)
+        delivery = deliver.retrain_into(file, folder, seeds, epochs, console, force=force)
     for title, rows in retrain_table.sections(delivery.result, delivery.onnx):
         console.print(retrain_table.table(title, rows))
     console.print(f"{folder}: {', '.join(sorted(p.name for p in folder.iterdir()))}", highlight=False)
@@ -58,7 +73,8 @@ def retrain(
 
 
 def verify(
-    study: StoredStudy,
+    study: StoredStudy = None,
+    option: StudyOption = None,
     seeds: Annotated[int, typer.Option(min=1, help="Trainings of each point.")] = 3,
     workers: Annotated[int | None, typer.Option(min=1, help="Trainings at a time.")] = None,
     runs_dir: RunsDir = RUNS,
@@ -72,7 +88,7 @@ def verify(
     from searcher.verified_table import VerifiedTable
     from searcher.verify import verify as again
 
-    stored, searched = load(runs_dir, study)
+    stored, searched = load(runs_dir, the_study(study, option))
     points, count = front(searched, report.complete_trials(stored)), workers or default_workers(searched)
     console = Console(soft_wrap=not sys.stdout.isatty())
     with stopped_by_ctrl_c("the same command goes on from there"):

@@ -55,7 +55,7 @@ def gc(
 
 
 def _store(runs_dir: Path) -> "Store":
-    from searcher.storage import STORE
+    from searcher.layout import STORE
     from searcher.store import Store
 
     return Store(runs_dir / STORE)

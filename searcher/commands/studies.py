@@ -8,11 +8,17 @@ import typer
 
 from searcher.commands.common import (
     RUNS,
+    AsJson,
+    Force,
     Overrides,
     RunsDir,
     StudyName,
+    StudyOption,
     chosen,
+    print_json,
+    refuse_foreign,
     stopped_by_ctrl_c,
+    the_study,
     write_csv,
 )
 from searcher.commands.launching import (
@@ -32,6 +38,9 @@ from searcher.commands.launching import (
 )
 from searcher.wording import several
 
+LOADING = "loading …"
+"""Shown on a terminal while torch and the study's parts are loaded, which takes seconds."""
+
 if TYPE_CHECKING:
     from rich.console import Console
 
@@ -41,7 +50,8 @@ if TYPE_CHECKING:
 
 
 def run(
-    study: Annotated[str, typer.Option(help="A study's name, or a path to its TOML file.")],
+    study: StudyName = None,
+    option: StudyOption = None,
     override: Overrides = None,
     workers: Workers = None,
     storage: Storage = None,
@@ -65,11 +75,13 @@ def run(
 
     console = Console(soft_wrap=not sys.stdout.isatty())
     asked = Asked(cluster, slurm_partition, slurm_account, slurm_constraint, gpus, time, mem)
-    searched = chosen(study, [*(override or []), *asked.overrides(trials_per_gpu)])
-    launcher = launched([searched], cluster, workers, console)
+    changes = [*(override or []), *asked.overrides(trials_per_gpu)]
+    with console.status(LOADING):
+        searched = chosen(the_study(study, option), changes)
+        launcher = launched([searched], cluster, workers, console)
     text = f"{searched.stored_name}: {several(searched.budget.trials, 'trial')}, {launcher.workers} at a time"
     console.print(text, highlight=False)
-    with stopped_by_ctrl_c(goes_on(launcher, searched.name)):
+    with stopped_by_ctrl_c(goes_on(launcher, searched.name, runs_dir)):
         state = _search(searched, runs_dir, launcher, storage, console)
     _tell(searched, state, runs_dir, console)
     if not state.complete:
@@ -80,11 +92,14 @@ def _search(
     study: "Study", runs_dir: Path, launcher: "Launcher", storage: str | None, console: "Console"
 ) -> "State":
     from searcher.live import LiveView, PlainView
-    from searcher.search import search
 
     if not console.is_terminal:
+        from searcher.search import search
+
         return search(study, runs_dir, launcher, PlainView(console), storage)
     with LiveView(console) as view:
+        from searcher.search import search  # which takes a second, so it is not loaded before the view
+
         return search(study, runs_dir, launcher, view, storage)
 
 
@@ -102,18 +117,20 @@ def _tell(study: "Study", state: "State", runs_dir: Path, console: "Console") ->
 
 
 def sweep(
-    study: StudyName,
     stage: Annotated[
         list[str],
         typer.Option(
             metavar="STAGE.PARAMETER=VALUES", help="e.g. prune.sparsity=0,0.02,...,0.5; may repeat."
         ),
     ],
+    study: StudyName = None,
+    option: StudyOption = None,
     recipe: Annotated[
         Path | None, typer.Option(help="Begin with this recipe file, not with the space's first known one.")
     ] = None,
     override: Overrides = None,
     csv: Annotated[Path | None, typer.Option(metavar="FILE", help="Write the rows as CSV.")] = None,
+    force: Force = False,
     runs_dir: RunsDir = RUNS,
 ) -> None:
     """One recipe with several values of a stage's parameter, and the table of what comes out."""
@@ -123,38 +140,45 @@ def sweep(
     from searcher import sweep as sweeping
 
     console = Console(soft_wrap=not sys.stdout.isatty())
-    searched = chosen(study, override)
+    with console.status(LOADING):
+        searched = chosen(the_study(study, option), override)
     settings = [sweeping.parse(text) for text in stage]
     first = recipe_file.load(recipe).recipe if recipe else sweeping.base(searched)
     wanted = sweeping.recipes(first, settings)
 
-    def told(row: sweeping.Row) -> None:
-        console.print(sweep_table.line(row, searched), highlight=False)
+    view = sweep_table.SweepView(console, searched)
 
-    with stopped_by_ctrl_c("the same command goes on; what is done is kept"):
-        rows = sweeping.sweep(searched, wanted, runs_dir, told)
+    if csv:
+        refuse_foreign(csv, sweep_table.is_table, "such a table", force=force)
+    with stopped_by_ctrl_c("the same command goes on; what is done is kept"), view:
+        rows = sweeping.sweep(searched, wanted, runs_dir, view)
     console.print(sweep_table.table(rows, searched, settings))
     if csv:
-        write_csv(sweep_table.frame(rows, searched), csv)
+        write_csv(sweep_table.frame(rows, searched), csv, force=True)
 
 
-def check(study: StudyName, override: Overrides = None) -> None:
+def check(study: StudyName = None, option: StudyOption = None, override: Overrides = None) -> None:
     """Check a study without running it: its keys, task, space and metrics."""
     from searcher.check import check_parts, describe
 
-    checked = chosen(study, override)
+    checked = chosen(the_study(study, option), override)
     for line in describe(checked, check_parts(checked)):
         typer.echo(line)
 
 
-def ls(runs_dir: RunsDir = RUNS) -> None:
+def ls(as_json: AsJson = False, runs_dir: RunsDir = RUNS) -> None:
     """The studies that can be run, and those that are stored."""
     from rich.console import Console
 
     from searcher import catalog, report, storage
 
+    files = catalog.files("studies")
+    stored = [storage.load(runs_dir, name) for name in storage.stored_names(runs_dir)]
+    if as_json:
+        known = {name: str(path) for name, path in sorted(files.items())}
+        print_json({"studies": known, "stored": report.stored_records(stored)})
+        return
     console = Console()
-    console.print(report.catalog_table(catalog.files("studies")))
-    names = storage.stored_names(runs_dir)
-    if names:
-        console.print(report.stored_table([storage.load(runs_dir, name) for name in names]))
+    console.print(report.catalog_table(files))
+    if stored:
+        console.print(report.stored_table(stored))

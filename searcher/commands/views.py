@@ -5,39 +5,69 @@ from typing import Annotated
 
 import typer
 
-from searcher.commands.common import RUNS, RunsDir, StudyName, load, stored_name, write_csv
+from searcher.commands.common import (
+    RUNS,
+    AsJson,
+    Force,
+    RunsDir,
+    StudyName,
+    StudyOption,
+    load,
+    print_json,
+    refuse_foreign,
+    stored_name,
+    the_study,
+    write_csv,
+)
 
 
 def show(
-    study: StudyName,
+    study: StudyName = None,
+    option: StudyOption = None,
     every: Annotated[bool, typer.Option("--all", help="All trials, not the front alone.")] = False,
     csv: Annotated[Path | None, typer.Option(metavar="FILE", help="Write the table as CSV.")] = None,
+    force: Force = False,
+    as_json: AsJson = False,
     runs_dir: RunsDir = RUNS,
 ) -> None:
     """The front of a stored study as a table."""
     from rich.console import Console
 
     from searcher import report
+    from searcher.records import damaged
 
-    stored, searched = load(runs_dir, study)
-    Console().print(report.study_table(searched, stored, every))
+    stored, searched = load(runs_dir, the_study(study, option))
+    said = damaged(stored.get_trials(deepcopy=False))
+    if as_json:
+        trials = report.records(searched, stored, every)
+        print_json({"study": searched.stored_name, "damaged": said, "trials": trials})
+    else:
+        console = Console()
+        console.print(report.study_table(searched, stored, every))
+        if said:
+            console.print(f"{said}: left out of the front", style="bold", highlight=False)
     if csv:
-        write_csv(report.frame(searched, stored, every), csv)
+        write_csv(report.frame(searched, stored, every), csv, force=force)
 
 
 def report(
-    study: StudyName,
+    study: StudyName = None,
+    option: StudyOption = None,
     output: Annotated[
         Path | None,
         typer.Option("--output", "-o", metavar="FILE", help=r"\[default: report.html in the study's folder]"),
     ] = None,
+    force: Force = False,
     runs_dir: RunsDir = RUNS,
 ) -> None:
     """A stored study as a page: one HTML file that needs nothing from the network."""
     from searcher.html_report import write_report
+    from searcher.page import is_page
 
-    name = stored_name(runs_dir, study)
+    name = stored_name(runs_dir, the_study(study, option))
     path = output or runs_dir / name / "report.html"
+    if output:
+        refuse_foreign(output, is_page, "a page of a study", force=force)
     write_report(runs_dir, name, path)
     typer.echo(path)
 

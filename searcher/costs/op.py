@@ -1,4 +1,4 @@
-"""A row of the walk over a network: one execution of one operation."""
+"""A row of the walk over a network, one execution of one operation; the rows that are predicted."""
 
 from collections import Counter
 from collections.abc import Sequence
@@ -81,6 +81,26 @@ class Op:
     def macs(self) -> int:
         """Multiply-accumulates of convolutions and matrix products, without the bias."""
         return self.arithmetic.macs
+
+
+@dataclass(frozen=True)
+class Prediction:
+    """What a finished network will execute.
+
+    Attributes:
+        ops: The rows as `searcher.costs.graph.walk` will count them; None where they are not certain.
+        reason: Why they are not, or why the network was run on the meta device instead of on shapes.
+    """
+
+    ops: list[Op] | None
+    reason: str = ""
+
+    @property
+    def verdict(self) -> str:
+        """How far the prediction goes, in words that the reason follows."""
+        if self.ops is None:
+            return "cost not predicted"
+        return "predicted on the meta device" if self.reason else "predicted from shapes"
 
 
 _ROWS = TypeAdapter(list[Op])

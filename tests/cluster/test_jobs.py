@@ -15,10 +15,11 @@ from searcher import storage
 from searcher.channel import Files, Host, Mailbox
 from searcher.cluster import Cluster
 from searcher.engines.submitit import LocalJobs
-from searcher.jobs import FOLDER, ClusterLauncher
+from searcher.jobs import ClusterLauncher
+from searcher.layout import JOB
+from searcher.messages import Failed, Job, Progress
 from searcher.recipe import Model, Recipe, Train
 from searcher.study import StudyFile
-from searcher.trial import Failed, Job, Progress
 from tests.conftest import Searcher, command
 from tests.test_search import outcomes, states, until
 
@@ -40,7 +41,7 @@ def jobs(place: Path) -> list[str]:
 def tasks(place: Path) -> list[int]:
     """The processes of the trials that run, by what they said."""
     pids = []
-    for said in (place / "runs" / "tiny@digits").glob(f"*/{FOLDER}/said.jsonl"):
+    for said in (place / "runs" / "tiny@digits").glob(f"*/{JOB}/said.jsonl"):
         first, newline, _ = said.read_text().partition("\n")
         pid = json.loads(first)["pid"] if newline else 0
         if b"_submit" in (

@@ -1,160 +1,33 @@
-"""A trial's own process: run the recipe, measure the model, say what came out."""
+"""The process of a trial: runs the recipe, measures the model, reports the outcome."""
 
 import errno
 import gc
-import json
+import math
 import os
 import threading
 import time
 import traceback
-from dataclasses import dataclass, field
 from multiprocessing.connection import Connection
 from pathlib import Path
-from queue import SimpleQueue
-from typing import Any, Protocol
 
 import torch
 from tqdm import tqdm
 
 from searcher import tasks
-from searcher.costs.op import Op, not_counted, save_ops
+from searcher.costs.op import Op, Prediction, not_counted, save_ops
 from searcher.curve import CURVE, Curve, Point
 from searcher.errors import no_room
-from searcher.files import in_one_step
+from searcher.layout import COST
 from searcher.measure import Measurement, measure, on_split
+from searcher.messages import Channel, Done, Failed, Job, Progress
+from searcher.pipe import Pipe
 from searcher.pipeline import run_recipe
-from searcher.predict import Prediction, predict
-from searcher.recipe import Recipe
+from searcher.predict import predict
 from searcher.reconcile import reconcile
+from searcher.results import save
 from searcher.stages.distill import TEACHER
 from searcher.stages.train import Run
 from searcher.store import Store
-from searcher.study import Study
-
-RESULT = "metrics.json"
-COST = "cost.json"
-
-
-@dataclass(frozen=True)
-class Job:
-    """One trial to run: the recipe, its study, its folder and the threads that it may use.
-
-    Attributes:
-        store: The folder of the store, where there is one.
-        rungs: After how many epochs of its own the trial asks whether it goes on.
-        predicted: What it will execute, where that is known already.
-        test: A search never looks at the test split; with this its quality is measured as well.
-        gpu: Which of the GPUs it takes, where there are any.
-    """
-
-    study: Study
-    number: int
-    recipe: Recipe
-    folder: Path
-    threads: int
-    store: Path | None = None
-    rungs: tuple[int, ...] = ()
-    predicted: Prediction | None = None
-    test: bool = False
-    gpu: int = 0
-
-
-@dataclass(frozen=True)
-class Progress:
-    """Where a running trial is; `accuracy` is NaN where the stage has none.
-
-    At a rung, `rung` is the number of epochs that the trial has trained, and the trial waits for an answer.
-    """
-
-    stage: str
-    epoch: int
-    epochs: int
-    accuracy: float
-    cpu_seconds: float = 0.0
-    rung: int = 0
-
-
-@dataclass(frozen=True)
-class Done:
-    """A trial's metrics by key, its seconds, and what else was seen while they were measured."""
-
-    metrics: dict[str, float]
-    seconds: float
-    cpu_seconds: float = 0.0
-    measured: dict[str, Any] = field(default_factory=dict)
-
-
-@dataclass(frozen=True)
-class Failed:
-    """Why a trial failed, in one line; the traceback is in its folder's `error.txt`."""
-
-    reason: str
-
-
-@dataclass(frozen=True)
-class Killed:
-    """A trial's process ended without a word; its recipe is tried again, at most twice where it `counts`."""
-
-    reason: str
-    counts: bool = True
-
-
-@dataclass(frozen=True)
-class Stopped:
-    """A trial lagged behind at a rung; it is told pruned, and may go on from there later."""
-
-    rung: int
-
-
-@dataclass(frozen=True)
-class Infeasible:
-    """A recipe that cannot satisfy a cost constraint, by prediction; nothing was trained."""
-
-    reason: str
-
-
-@dataclass(frozen=True)
-class Reused:
-    """A recipe that was tried before, in the trial of that number; nothing was trained."""
-
-    number: int
-
-
-Outcome = Done | Failed | Killed | Stopped | Infeasible | Reused
-
-
-class Channel(Protocol):
-    """How a trial speaks with its driver."""
-
-    def send(self, said: "Progress | Outcome") -> None:
-        """Say what happened."""
-
-    def wait(self, rung: int) -> None:
-        """Return when the driver lets the trial go on at a rung; otherwise this process ends."""
-
-
-class Pipe:
-    """A channel to the process that has started this one; this one ends when the other end closes."""
-
-    def __init__(self, connection: Connection) -> None:
-        self._connection = connection
-        self._answers: SimpleQueue[bool] = SimpleQueue()
-        threading.Thread(target=self._listen, daemon=True).start()
-
-    def send(self, said: "Progress | Outcome") -> None:
-        """Send it."""
-        self._connection.send(said)
-
-    def wait(self, rung: int) -> None:
-        """Wait for the next answer."""
-        self._answers.get()
-
-    def _listen(self) -> None:
-        try:
-            while True:
-                self._answers.put(self._connection.recv())
-        except (EOFError, OSError):
-            os._exit(1)
 
 
 def main(job: Job, connection: Connection) -> None:
@@ -218,7 +91,7 @@ def execute(job: Job, channel: Channel) -> Done:
         held_out = measure(Measurement(network, task, task.test), on_split(job.study.measured()))
         metrics |= {f"test {key}": value for key, value in held_out.items()}
     done = Done(metrics, diary.seconds, cpu_seconds(), measurement.circumstances)
-    _save(done, job)
+    save(done, job)
     return done
 
 
@@ -238,7 +111,8 @@ class _Diary:
 
     def report(self, stage: str, epoch: int, epochs: int, accuracy: float) -> None:
         """Say where the trial is; at a rung it waits until the driver lets it go on."""
-        print(f"{self.seconds:8.1f} s  {stage} {epoch}/{epochs} {accuracy:.4f}", flush=True)
+        reached = "" if math.isnan(accuracy) else f" {accuracy:.4f}"
+        print(f"{self.seconds:8.1f} s  {stage} {epoch}/{epochs}{reached}", flush=True)
         self._curve.add(Point(self.seconds, stage, epoch, epochs, accuracy))
         own = bool(epoch) and stage != TEACHER
         self._trained += own
@@ -263,32 +137,6 @@ def _reconcile(predicted: Prediction, counted: list[Op], job: Job) -> None:
         print(f"{predicted.verdict}: {predicted.reason}", flush=True)
     if predicted.ops is not None:
         reconcile(predicted.ops, counted, job.recipe)
-
-
-def stored_outcome(folder: Path, recipe: Recipe) -> Done | None:
-    """What a trial measured before its driver died, where it got that far with this recipe."""
-    try:
-        stored = json.loads((folder / RESULT).read_text())
-    except FileNotFoundError:
-        return None
-    if stored["recipe"] != recipe.digest():
-        return None
-    spent = stored.get("cpu_seconds", 0.0)
-    return Done(stored["metrics"], stored["seconds"], spent, stored.get("measured", {}))
-
-
-def _save(done: Done, job: Job) -> None:
-    """Write the result in one step, so that a trial killed meanwhile leaves none."""
-    result = {
-        "recipe": job.recipe.digest(),
-        "seconds": done.seconds,
-        "cpu_seconds": done.cpu_seconds,
-        "metrics": done.metrics,
-    }
-    if done.measured:
-        result["measured"] = done.measured
-    with in_one_step(job.folder / RESULT) as part:
-        part.write_text(json.dumps(result, indent=1))
 
 
 def _log_to(path: Path) -> None:

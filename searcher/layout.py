@@ -1,0 +1,23 @@
+"""Names of files and folders in a runs folder."""
+
+from pathlib import Path
+
+STORE = "store"
+"""The store of trained stages, in a runs folder."""
+
+JOB = "job"
+"""The files of a cluster's job, in a trial's folder."""
+
+SAID = "said.jsonl"
+"""The messages of a trial in a job, in the job's folder."""
+
+RESULT = "metrics.json"
+"""The metrics of a trial, in its folder."""
+
+COST = "cost.json"
+"""The rows of what a trial executed, in its folder."""
+
+
+def trial_folder(study: Path, number: int) -> Path:
+    """The folder of a trial in its study's folder."""
+    return study / f"trial-{number:05}"
