@@ -42,7 +42,8 @@ class Op:
         arithmetic: Multiplications, additions, and what they are made of.
         producers: The rows, by position, whose outputs it reads.
         folds_into: The convolution or linear layer before a batch norm that could hold it.
-        fold_bias: The biases that this layer would gain: none where it has its own.
+        fold_bias: The biases that this layer would gain: none where it has its own, or another row has them.
+        fold_adds: Whether this layer would add a bias that it has not.
         swallowed_by: The operation that executes this one with its own, in a converted graph.
         blocks: Of a sparse weight's matrix, the 4×4 blocks that hold a non-zero, and all of them; None
             where the weight is dense or only predicted.
@@ -68,6 +69,7 @@ class Op:
     producers: tuple[int, ...] = ()
     folds_into: str | None = None
     fold_bias: int = 0
+    fold_adds: bool = False
     swallowed_by: str | None = None
     blocks: tuple[int, int] | None = None
     ahead: bool = False

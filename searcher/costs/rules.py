@@ -175,7 +175,7 @@ def _micronet_2019_ops(op: Op, free: bool, accumulator: int) -> float:
     not multiplies by a scale in the width in which that is stored.
     """
     if op.folds_into:
-        return math.prod(op.output) * accumulator / 32 if op.fold_bias else 0
+        return math.prod(op.output) * accumulator / 32 if op.fold_adds or op.fold_bias else 0
     zeros = round(op.macs * (1 - op.density))
     wide = accumulator if free or op.kind in DOT_PRODUCTS else op.activation_bits
     scale = op.bias_bits if op.kind.endswith("_norm") else 0
