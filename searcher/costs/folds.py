@@ -66,4 +66,4 @@ def _sizes(op: Op) -> Hashable:
 
 
 def _channels(layer: Op) -> int:
-    return layer.output[1 if layer.kind == "conv" else -1]
+    return next(iter(layer.output[1:2] if layer.kind == "conv" else layer.output[-1:]), 1)

@@ -133,6 +133,9 @@ number (exponential, logarithm, root, power, reciprocal, error function) are a m
 normalisation by running statistics is one scale and one shift, one by the input's own statistics is an
 `instance_norm`, whatever module asked for it."""
 
+WEIGHED = ("conv", "linear", "matmul", "embedding")
+"""What has weights, also where a module holds them in a buffer."""
+
 SWALLOWED = frozenset(("batch_norm", "relu", "clamp", "leaky_relu", "hardswish", "hardsigmoid", "pad", "cat"))
 """What a converted graph may have merged into the operation before it."""
 

@@ -47,6 +47,7 @@ class Op:
         swallowed_by: The operation that executes this one with its own, in a converted graph.
         blocks: Of a sparse weight's matrix, the 4×4 blocks that hold a non-zero, and all of them; None
             where the weight is dense or only predicted.
+        unweighed: Buffers that it reads and that are counted nowhere, in words.
         ahead: Whether it reads nothing but parameters and buffers, so that a conversion may execute it once.
     """
 
@@ -73,6 +74,7 @@ class Op:
     swallowed_by: str | None = None
     blocks: tuple[int, int] | None = None
     ahead: bool = False
+    unweighed: tuple[str, ...] = ()
 
     @property
     def params(self) -> int:
@@ -111,10 +113,12 @@ def load_ops(path: Path) -> list[Op]:
 
 
 def not_counted(ops: Sequence[Op]) -> list[str]:
-    """A line for every operator that the walk does not know, and for parameters that nothing uses."""
+    """A line for every operator that the walk does not know, for buffers, and for unused parameters."""
     strangers = Counter((op.operation, op.name.rpartition(".")[0]) for op in ops if op.kind == UNCOUNTED)
     unused = [op.name for op in ops if op.kind == UNUSED]
     lines = [
         f"{operation} in {scope or 'the network'}, {n} times" for (operation, scope), n in strangers.items()
     ]
+    buffers = dict.fromkeys(text for op in ops for text in op.unweighed)
+    lines += [f"numbers that no parameter holds: {', '.join(buffers)}"] if buffers else []
     return lines + ([f"parameters that nothing uses: {', '.join(unused)}"] if unused else [])
