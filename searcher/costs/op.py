@@ -113,12 +113,16 @@ def load_ops(path: Path) -> list[Op]:
 
 
 def not_counted(ops: Sequence[Op]) -> list[str]:
-    """A line for every operator that the walk does not know, for buffers, and for unused parameters."""
-    strangers = Counter((op.operation, op.name.rpartition(".")[0]) for op in ops if op.kind == UNCOUNTED)
+    """A line for all that no figure has, and for parameters that nothing uses, which count as parameters."""
     unused = [op.name for op in ops if op.kind == UNUSED]
+    return missing(ops) + ([f"parameters that nothing uses: {', '.join(unused)}"] if unused else [])
+
+
+def missing(ops: Sequence[Op]) -> list[str]:
+    """A line for what no figure has: operators that the walk does not know, buffers that are no weights."""
+    strangers = Counter((op.operation, op.name.rpartition(".")[0]) for op in ops if op.kind == UNCOUNTED)
+    buffers = dict.fromkeys(text for op in ops for text in op.unweighed)
     lines = [
         f"{operation} in {scope or 'the network'}, {n} times" for (operation, scope), n in strangers.items()
     ]
-    buffers = dict.fromkeys(text for op in ops for text in op.unweighed)
-    lines += [f"numbers that no parameter holds: {', '.join(buffers)}"] if buffers else []
-    return lines + ([f"parameters that nothing uses: {', '.join(unused)}"] if unused else [])
+    return lines + ([f"numbers that no parameter holds: {', '.join(buffers)}"] if buffers else [])
