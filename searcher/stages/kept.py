@@ -48,7 +48,7 @@ def digest(prefix: Recipe, run: Run) -> str:
 
 
 def _identity(model: Model) -> list[str]:
-    texts = [models.code(model.name).encode()]
+    texts = [models.code(model.name).encode(), *map(str.encode, models.renamed(model.name))]
     if model.weights:
         texts.append(Path(model.weights).expanduser().read_bytes())
     return [hashlib.sha256(text).hexdigest() for text in texts]
