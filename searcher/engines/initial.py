@@ -164,7 +164,7 @@ def _fault(own: Tensor, given: Any, name: str) -> str | None:
     ):
         return f"{_words(given)}, expected {sizes}"
     if given.shape != own.shape:
-        return f"{_sizes(given)}, expected {_sizes(own)}"
+        return f"size mismatch: {_sizes(given)}, expected {_sizes(own)}"
     if _field(given) != _field(own) and not name.endswith(_COUNTER):
         return f"of type {_type(given)}, expected {_type(own)}"
     bad = int((~given.to(own.dtype).isfinite()).sum())

@@ -120,8 +120,10 @@ REFUSED = {
         saved(state(head__bias=torch.tensor([1.0, 1e300], dtype=torch.float64))),
         "head.bias: 1 of 2 values are not finite in float32",
     ),
-    "sizes": (saved(state(head__weight=torch.rand(3, 4))), "head.weight: 3×4, expected 2×4"),
-    "one for all": (saved(state(head__bias=torch.tensor(1.0))), "head.bias: one number, expected 2"),
+    "sizes": (saved(state(head__weight=torch.rand(3, 4))), "head.weight: size mismatch: 3×4, expected 2×4"),
+    "one for all": (
+        saved(state(head__bias=torch.tensor(1.0))), "head.bias: size mismatch: one number, expected 2"
+    ),
     "missing": (saved(state(head__bias=None)), "head.bias is missing"),
     "too much": (saved(state(tail=torch.rand(2))), "tail is not in the network"),
     "of another network": (
