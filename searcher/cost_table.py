@@ -162,6 +162,7 @@ def _record(op: Op) -> dict[str, Any]:
     arithmetic = fields.pop("arithmetic")
     fields["inputs"] = " ".join("x".join(map(str, sizes)) for sizes in op.inputs)
     fields["output"] = "x".join(map(str, op.output))
+    fields["unweighed"] = "; ".join(op.unweighed)
     fields["producers"] = " ".join(map(str, op.producers))
     fields["blocks"] = "/".join(map(str, op.blocks)) if op.blocks else None
     return {**fields, **arithmetic}

@@ -148,6 +148,17 @@ def test_a_frozen_parameter_stays_frozen(tmp_path):
     assert [n for n, p in net.named_parameters() if not p.requires_grad] == ["a.weight"]
 
 
+@pytest.mark.parametrize("apart", [True, False])
+def test_an_entry_of_an_earlier_version_has_attributes_alone(apart):
+    made, found = Tied(), Tied()
+    if apart:
+        untie(made)
+    structure.apply(found, {"attributes": {"a": {"out_channels": 4}}}, made.state_dict())
+    found.load_state_dict(made.state_dict())
+    assert torch.equal(made.eval()(IMAGES), found.eval()(IMAGES))
+    assert (found.b.weight is found.c.weight) != apart
+
+
 def with_a_module_of_its_own(net):
     net.norm = Own()
 

@@ -51,7 +51,7 @@ def apply(network: nn.Module, about: Mapping[str, Any], state: Mapping[str, Tens
     for name, changed in about["attributes"].items():
         for key, value in changed.items():
             setattr(network.get_submodule(name), key, _value(value))
-    shared = about.get("shared", _shared(network))
+    shared = about["shared"] if "shared" in about else _equal(_shared(network), state)
     _size(network, state, {name: group[0] for group in shared for name in group})
 
 
@@ -131,6 +131,11 @@ def _shared(network: nn.Module) -> list[list[str]]:
     for name, parameter in network.named_parameters(remove_duplicate=False):
         names[id(parameter)].append(name)
     return [group for group in names.values() if len(group) > 1]
+
+
+def _equal(groups: list[list[str]], state: Mapping[str, Tensor]) -> list[list[str]]:
+    """Those of the groups whose parameters are equal in a state: a stage may have made several of one."""
+    return [group for group in groups if all(torch.equal(state[name], state[group[0]]) for name in group)]
 
 
 def _size(network: nn.Module, state: Mapping[str, Tensor], leaders: Mapping[str, str]) -> None:
