@@ -95,7 +95,10 @@ class Asker:
         weights = alone(unique)[which.reshape(-1)] + 1e-9 if len(signs) <= MOST else np.ones(len(values))
         trial = with_stages[random.choice(len(with_stages), p=weights / weights.sum())]
         stages = int(random.integers(1, depths(_recipe(trial)) + 1))
-        kept = deciding(self._space.suggest, trial.params, trial.distributions, stages)
+        try:
+            kept = deciding(self._space.suggest, trial.params, trial.distributions, stages)
+        except Exception:  # a space that cannot do without a trial of Optuna's
+            return None
         return trial.number, kept
 
     def _ask(self, ordinal: int) -> optuna.Trial:

@@ -17,6 +17,7 @@ from searcher.measure import check_metrics, check_quality, metric_functions, tim
 from searcher.models import build
 from searcher.predict import predict
 from searcher.recipe import Model, Recipe
+from searcher.stages.start import check_weights
 from searcher.study import Study
 from searcher.tasks.task import Task
 
@@ -32,7 +33,8 @@ class Space:
 def check_parts(study: Study) -> Space:
     """Find a study's space and metrics, and try the space.
 
-    Every known configuration, and one that is drawn at random, must make a recipe.
+    Every known configuration, and one that is drawn at random, must make a recipe, and the files of weights
+    that it names must fit.
 
     Raises:
         SearcherError: A part is missing or does not fit.
@@ -51,23 +53,26 @@ def check_parts(study: Study) -> Space:
         raise SearcherError(f"{path}: expected a function suggest(trial) that returns a Recipe")
     if not isinstance(known, list) or not all(isinstance(params, dict) for params in known):
         raise SearcherError(f"{path}: ENQUEUE: expected a list of dicts of parameters")
+    recipes = []
     for number, params in enumerate(known):
         trial = optuna.trial.FixedTrial(params)
-        _try(suggest, trial, f"{path}: ENQUEUE[{number}]")
+        recipes.append(_try(suggest, trial, f"{path}: ENQUEUE[{number}]"))
         unused = sorted(set(params) - set(trial.params))
         if unused:
             raise SearcherError(f"{path}: ENQUEUE[{number}]: the space does not suggest {', '.join(unused)}")
-    _try(suggest, draw(study), str(path))
+    recipes.append(_try(suggest, draw(study), str(path)))
+    check_weights(recipes, tasks.entry(study.task).image[0], tasks.entry(study.task).classes)
     return Space(suggest, known)
 
 
-def _try(suggest: Callable[..., object], trial: optuna.trial.BaseTrial, where: str) -> None:
+def _try(suggest: Callable[..., object], trial: optuna.trial.BaseTrial, where: str) -> Recipe:
     try:
         recipe = suggest(trial)
     except Exception as error:
         raise SearcherError(f"{where}: {type(error).__name__}: {error}") from error
     if not isinstance(recipe, Recipe):
         raise SearcherError(f"{where}: suggest returned {recipe!r}, expected a Recipe")
+    return recipe
 
 
 def _check_reference(reference: Model) -> None:

@@ -11,7 +11,7 @@ from rich.console import Console, ConsoleOptions, RenderResult
 from rich.table import Table
 
 from searcher.costs.latency import Inference
-from searcher.costs.op import Op
+from searcher.costs.op import Op, missing
 from searcher.costs.rules import VARIANTS, score
 from searcher.wording import several
 
@@ -73,8 +73,11 @@ def _sums(ops: Sequence[Op]) -> dict[str, str]:
 
 
 def variant_table(ops: Sequence[Op]) -> Table:
-    """Every score variant side by side; they are not comparable."""
+    """Every score variant side by side; they are not comparable. A mark is at what does not have it all."""
     table = _table("variant", title="scores: never compare one variant's with another's")
+    mark = "*" if missing(ops) else ""
+    table.caption = "* at least: less what is not counted" if mark else None
+    table.caption_justify = "left"
     table.columns[0].no_wrap = True
     for name in ("score", "params", "ops", "bits", "adder"):
         table.add_column(name, justify="right", no_wrap=True)
@@ -82,7 +85,7 @@ def variant_table(ops: Sequence[Op]) -> Table:
         result = score(ops, name)
         width = str(rules.freebie_bits) if result.freebie and rules.freebie_bits < 32 else "executed"
         counts = (_count(result.params), _count(result.ops))
-        table.add_row(name, f"{result.value:.5g}", *counts, width, str(rules.accumulator_bits))
+        table.add_row(name, f"{result.value:.5g}{mark}", *counts, width, str(rules.accumulator_bits))
     return table
 
 
@@ -159,6 +162,7 @@ def _record(op: Op) -> dict[str, Any]:
     arithmetic = fields.pop("arithmetic")
     fields["inputs"] = " ".join("x".join(map(str, sizes)) for sizes in op.inputs)
     fields["output"] = "x".join(map(str, op.output))
+    fields["unweighed"] = "; ".join(op.unweighed)
     fields["producers"] = " ".join(map(str, op.producers))
     fields["blocks"] = "/".join(map(str, op.blocks)) if op.blocks else None
     return {**fields, **arithmetic}

@@ -10,6 +10,7 @@ from optuna.trial import FrozenTrial, TrialState
 from searcher import driving
 from searcher.ask import Asker
 from searcher.check import Space
+from searcher.costs.op import Prediction
 from searcher.errors import SearcherError, TrialError
 from searcher.launch import Launcher, RunningTrial
 from searcher.layout import STORE, trial_folder
@@ -89,7 +90,9 @@ class Driver:
         trial = self._next()
         try:
             recipe = self.space.suggest(trial)
-        except Exception as error:
+            if not isinstance(recipe, Recipe):
+                raise TypeError(f"suggest returned {recipe!r}, expected a Recipe")
+        except (Exception, SystemExit) as error:
             self._tell(trial, Failed(f"space {self.study.space}: {type(error).__name__}: {error}"))
         else:
             self._consider(trial, recipe)
@@ -195,7 +198,10 @@ class Driver:
         if not told:
             return False
         recipe = recipe_of(trial)
-        screened = self.screen.look(recipe)
+        try:
+            screened = self.screen.look(recipe)
+        except (TrialError, SearcherError) as error:
+            screened = Screened(Prediction(None, str(error)), {}, None)
         found = self.launcher.attach(self._job(trial, recipe, screened), told)
         if found:
             self._runs(optuna.Trial(self.stored, trial._trial_id), found, screened)
@@ -219,6 +225,9 @@ class Driver:
         """Let a trial at a rung go on, or stop it."""
         trial = running.trial
         made = self.screen.so_far(running.process.job.recipe, event.rung)
+        if not made:  # what cannot be judged is not stopped
+            running.process.go_on(event.rung)
+            return True
         point = self.screen.point(event.accuracy, made)
         trial.set_user_attr(f"rung:{event.rung}", point)
         if self.rungs.arrive(trial.user_attrs["ordinal"], event.rung, point):

@@ -123,10 +123,23 @@ def from_rows(ops: list[Op], metrics: Sequence[Metric]) -> dict[str, float]:
     """The values, by key, of the metrics that the rows of a network alone give.
 
     Files in `objectives/` list those in `PREDICTED`.
+
+    Raises:
+        TrialError: A metric fails on these rows, or is not a finite number; names it.
     """
     functions = metric_functions()
-    wanted = _listed(metrics, "PREDICTED")
-    return {m.key: float(functions[m.metric](Rows(ops), **_options(m))) for m in wanted}
+    return {m.key: _figure(m, functions[m.metric], Rows(ops)) for m in _listed(metrics, "PREDICTED")}
+
+
+def _figure(metric: Metric, function: MetricFunction, rows: Rows) -> float:
+    try:
+        value = float(function(rows, **_options(metric)))
+    except (Exception, SystemExit) as error:
+        reason = f"{type(error).__name__}: {error}"
+        raise TrialError(f"metric {metric.key} of the predicted network: {reason}") from error
+    if not math.isfinite(value):
+        raise TrialError(f"metric {metric.key} of the predicted network is {value}, expected a finite number")
+    return value
 
 
 def _options(metric: Metric) -> dict[str, str]:

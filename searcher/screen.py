@@ -9,6 +9,7 @@ from optuna.trial import FrozenTrial, TrialState
 
 from searcher import tasks
 from searcher.costs.op import Op, Prediction
+from searcher.errors import SearcherError, TrialError
 from searcher.measure import from_rows, on_split
 from searcher.messages import Infeasible
 from searcher.predict import predict
@@ -53,7 +54,7 @@ class Screen:
         """What is known of a recipe.
 
         Raises:
-            TrialError: Too few of its channels could be removed.
+            TrialError: Too few of its channels could be removed, or a metric of what is predicted fails.
             SearcherError: Its model cannot be built, or has no module of a name that is kept out of int8.
         """
         prediction = predict(recipe, self._entry.image, self._entry.classes)
@@ -88,6 +89,8 @@ class Screen:
     def so_far(self, recipe: Recipe, epochs: int) -> dict[str, float]:
         """The predicted cost of what a trial has made of a recipe when it has trained so many epochs.
 
+        Nothing is known where that alone cannot be predicted, or a metric of it fails.
+
         A quality that is not pruned yet says nothing of a cost that is: of two trials with one trained
         network, that which will be pruned less is not the worse one. int8 is left out for the same reason.
         """
@@ -95,7 +98,11 @@ class Screen:
         before = sum(done < epochs for done in trained)
         made = first(recipe, min(before + 1, len(trained)))
         if made.digest() not in self._so_far:
-            self._so_far[made.digest()] = self.look(made).predicted
+            try:
+                predicted = self.look(made).predicted
+            except (SearcherError, TrialError):
+                predicted = {}
+            self._so_far[made.digest()] = predicted
         return self._so_far[made.digest()]
 
 

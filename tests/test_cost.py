@@ -5,9 +5,12 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
+import torch
 from rich.console import Console
+from torch import nn
 
-from searcher.cost_table import LayerTable
+from searcher.cost_table import LayerTable, variant_table
+from searcher.costs.record import record
 from searcher.costs.rules import score
 from searcher.recipe import PruneWeights, Quantize, Recipe, Train
 from searcher.target import resolve, untrained
@@ -77,6 +80,7 @@ def test_a_function_and_what_is_not_counted(searcher: Searcher, recipe: Path):
     result = searcher("cost", "nets:plain", "--input", "1,3,8,8")
     assert result.returncode == 0, result.stderr
     assert "not counted: aten::hardshrink in the network, 1 times" in result.stdout
+    assert "* at least: less what is not counted" in result.stdout
     measured = searcher("measure", "nets:plain", "--input", "1,3,8,8", "--runs", "5", "--batch", "2")
     assert measured.returncode == 0, measured.stderr
     for text in ("MB, weights as they are executed", "median", "images/s", "batch 2, 1 threads", "torch 2."):
@@ -131,6 +135,18 @@ def test_untrained_keeps_what_shapes_and_widths_depend_on():
     recipe = Recipe.model_validate({"model": {"name": "densenet"}, "stages": stages})
     assert [stage.kind for stage in untrained(recipe).stages] == ["prune_weights", "quantize"]
     assert untrained(recipe).stages[0] == PruneWeights(sparsity=0.5, share=0.0)
+
+
+@pytest.mark.parametrize(
+    ("layer", "marked"), [(nn.Hardshrink(), True), (nn.ReLU(), False), (nn.PReLU(), False)], ids=repr
+)
+def test_a_score_that_does_not_have_it_all_is_marked(layer: nn.Module, marked: bool):
+    console = Console(width=100, record=True, file=io.StringIO())
+    console.print(variant_table(record(nn.Sequential(nn.Conv2d(3, 4, 1), layer), torch.rand(1, 3, 4, 4))))
+    rows = [
+        line.split() for line in console.export_text().splitlines() if line.startswith((" imt", " micro"))
+    ]
+    assert [row[1].endswith("*") for row in rows] == [marked] * 5
 
 
 @pytest.mark.parametrize("width", [80, 100, 140])

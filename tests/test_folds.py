@@ -5,8 +5,10 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
+from searcher.costs.op import UNUSED
 from searcher.costs.record import record
 from searcher.costs.rules import score
+from searcher.costs.shapes import outline
 
 
 class Convolutions(nn.Module):
@@ -54,6 +56,54 @@ def written(net, x):
 def test_what_a_batch_norm_folds_into(joined, folded):
     ops = record(Convolutions(joined), torch.rand(1, 8, 4, 4))
     assert [op.folds_into for op in ops if op.kind == "batch_norm"] == folded
+
+
+class Bare(nn.Module):
+    """Convolutions without biases, each before a batch norm, as often as a test calls them."""
+
+    def __init__(self, joined, **norm):
+        super().__init__()
+        self.a, self.b = nn.Conv2d(8, 8, 1, bias=False), nn.Conv2d(8, 8, 1, bias=False)
+        self.m, self.n = nn.BatchNorm2d(8, **norm), nn.BatchNorm2d(8, **norm)
+        self.joined = joined
+
+    def forward(self, x):
+        return self.joined(self, x)
+
+
+@pytest.mark.parametrize(
+    ("joined", "layers", "calls"),
+    [
+        (lambda net, x: net.m(net.a(x)), 1, 1),
+        (lambda net, x: net.m(net.a(net.m(net.a(x)))), 1, 2),
+        (lambda net, x: net.m(net.a(net.m(net.a(net.m(net.a(x)))))), 1, 3),
+        (lambda net, x: net.n(net.b(net.m(net.a(x)))), 2, 2),
+        # One batch norm leaves a bias in each layer that holds it.
+        (lambda net, x: net.m(net.b(net.m(net.a(x)))), 2, 2),
+    ],
+)
+@pytest.mark.parametrize("affine", [True, False])
+def test_a_fold_leaves_a_bias_a_layer_and_an_addition_a_call(joined, layers, calls, affine):
+    net = Bare(joined, affine=affine)
+    ops = record(net, torch.rand(1, 8, 4, 4))
+    unused = sum(op.params for op in ops if op.kind == UNUSED)
+    counted = score(ops, "micronet-2019", freebie_bits=32)
+    assert counted.params == layers * (64 + 8) + unused
+    assert counted.ops == calls * 128 * (8 + 7 + 1)
+    assert score(outline(net.to("meta"), (1, 8, 4, 4)).ops, "micronet-2019", freebie_bits=32) == counted
+
+
+@pytest.mark.parametrize(
+    "layers",
+    [
+        (nn.Conv2d(8, 8, 1), nn.Flatten(), nn.BatchNorm1d(128)),
+        (nn.Conv2d(8, 8, 1), nn.PixelShuffle(2), nn.BatchNorm2d(2)),
+        (nn.Conv2d(8, 8, 1), nn.Flatten(2), nn.Linear(16, 4), nn.BatchNorm1d(8)),
+    ],
+)
+def test_a_batch_norm_of_other_channels_than_the_layers_does_not_fold(layers):
+    *_, norm = record(nn.Sequential(*layers), torch.rand(1, 8, 4, 4))
+    assert (norm.kind, norm.folds_into) == ("batch_norm", None)
 
 
 @pytest.mark.parametrize(

@@ -42,7 +42,7 @@ def test_ranks_and_crowding_by_hand():
 @settings(deadline=None)
 @given(points)
 def test_what_nothing_dominates_goes_on_and_a_worse_twin_never_before_it(pairs):
-    rungs = Rungs(3)
+    rungs, promoted = Rungs(3), set()
     for ordinal, point in enumerate(pairs):
         goes_on = rungs.arrive(ordinal, 1, point)
         before = pairs[:ordinal]
@@ -51,6 +51,11 @@ def test_what_nothing_dominates_goes_on_and_a_worse_twin_never_before_it(pairs):
         )
         if not dominated:
             assert goes_on
+        if rungs.arrive(len(pairs) + ordinal, 1, (point[0] + 1, point[1] + 1)):
+            while found := rungs.promotable():
+                rungs.promote(*found)
+                promoted.add(found[0])
+            assert goes_on or ordinal in promoted
 
 
 def test_a_stopped_trial_is_promoted_when_it_is_among_the_best():

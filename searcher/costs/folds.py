@@ -28,20 +28,24 @@ def mark_folds(ops: Sequence[Op], returned: Collection[int | None] = ()) -> list
     for i, layer in layers.items():
         followers.setdefault(layer, set()).add(after.get(i))
     alone = {norm: before for norm, before in folds.items() if len(followers[layers[before]]) == 1}
-    return [_folded(op, ops[alone[i]]) if i in alone else op for i, op in enumerate(ops)]
+    # A layer has the bias that it gains once, and adds it every time that it runs.
+    first = {layers[before]: norm for norm, before in reversed(alone.items())}
+    return [_folded(op, ops[alone[i]], i in first.values()) if i in alone else op for i, op in enumerate(ops)]
 
 
 def _could(op: Op, ops: Sequence[Op], readers: Mapping[int, int]) -> bool:
     if op.kind != "batch_norm" or len(op.producers) != 1:
         return False
     before = ops[op.producers[0]]
-    whole = math.prod(before.output) == math.prod(op.output)
-    return before.kind in _LAYERS and readers[op.producers[0]] == 1 and whole
+    if before.kind not in _LAYERS or readers[op.producers[0]] != 1:
+        return False
+    return math.prod(before.output) == math.prod(op.output) and op.inputs[0][1] == _channels(before)
 
 
-def _folded(norm: Op, layer: Op) -> Op:
-    bias = 0 if layer.arithmetic.bias else norm.biases // 2
-    return replace(norm, folds_into=layer.name, fold_bias=bias)
+def _folded(norm: Op, layer: Op, first: bool) -> Op:
+    gains = not layer.arithmetic.bias
+    bias = _channels(layer) if gains and first else 0
+    return replace(norm, folds_into=layer.name, fold_bias=bias, fold_adds=gains)
 
 
 def _layers(ops: Sequence[Op]) -> dict[int, Hashable]:
@@ -58,5 +62,8 @@ def _layers(ops: Sequence[Op]) -> dict[int, Hashable]:
 
 
 def _sizes(op: Op) -> Hashable:
-    channels = op.output[1:2] if op.kind == "conv" else op.output[-1:]
-    return op.kind, op.arithmetic.dot_length, op.arithmetic.groups, channels
+    return op.kind, op.arithmetic.dot_length, op.arithmetic.groups, _channels(op)
+
+
+def _channels(layer: Op) -> int:
+    return next(iter(layer.output[1:2] if layer.kind == "conv" else layer.output[-1:]), 1)

@@ -133,6 +133,9 @@ number (exponential, logarithm, root, power, reciprocal, error function) are a m
 normalisation by running statistics is one scale and one shift, one by the input's own statistics is an
 `instance_norm`, whatever module asked for it."""
 
+WEIGHED = ("conv", "linear", "matmul", "embedding")
+"""What has weights, also where a module holds them in a buffer."""
+
 SWALLOWED = frozenset(("batch_norm", "relu", "clamp", "leaky_relu", "hardswish", "hardsigmoid", "pad", "cat"))
 """What a converted graph may have merged into the operation before it."""
 
@@ -148,6 +151,7 @@ class Arithmetic:
         dot_length: K, the kernel's area times all the input channels, before it is divided by groups.
         groups: Groups of a convolution, else 1.
         bias: Whether a bias is added.
+        transposed: Whether it is a transposed convolution, of whose dot products the lengths differ.
     """
 
     multiplies: int
@@ -156,6 +160,7 @@ class Arithmetic:
     dot_length: int = 0
     groups: int = 1
     bias: bool = False
+    transposed: bool = False
 
 
 def dot_products(count: int, length: int, *, groups: int = 1, bias: bool = False) -> Arithmetic:
@@ -179,7 +184,8 @@ def convolution(
         return dot_products(outputs, math.prod(weight[1:]), groups=groups, bias=bias)
     macs = math.prod(input_sizes) * math.prod(weight[1:])
     length = math.prod(weight[2:]) * weight[0]
-    return Arithmetic(macs, max(macs - outputs, 0) + outputs * bias, macs, length, groups, bias)
+    adds = max(macs - outputs, 0) + outputs * bias
+    return Arithmetic(macs, adds, macs, length, groups, bias, transposed=True)
 
 
 def elementwise(kind: str, output_sizes: Sizes) -> Arithmetic | None:

@@ -42,10 +42,12 @@ class Op:
         arithmetic: Multiplications, additions, and what they are made of.
         producers: The rows, by position, whose outputs it reads.
         folds_into: The convolution or linear layer before a batch norm that could hold it.
-        fold_bias: The biases that this layer would gain: none where it has its own.
+        fold_bias: The biases that this layer would gain: none where it has its own, or another row has them.
+        fold_adds: Whether this layer would add a bias that it has not.
         swallowed_by: The operation that executes this one with its own, in a converted graph.
         blocks: Of a sparse weight's matrix, the 4×4 blocks that hold a non-zero, and all of them; None
             where the weight is dense or only predicted.
+        unweighed: Buffers that it reads and that are counted nowhere, in words.
         ahead: Whether it reads nothing but parameters and buffers, so that a conversion may execute it once.
     """
 
@@ -68,9 +70,11 @@ class Op:
     producers: tuple[int, ...] = ()
     folds_into: str | None = None
     fold_bias: int = 0
+    fold_adds: bool = False
     swallowed_by: str | None = None
     blocks: tuple[int, int] | None = None
     ahead: bool = False
+    unweighed: tuple[str, ...] = ()
 
     @property
     def params(self) -> int:
@@ -129,10 +133,16 @@ def load_ops(path: Path) -> list[Op]:
 
 
 def not_counted(ops: Sequence[Op]) -> list[str]:
-    """A line for every operator that the walk does not know, and for parameters that nothing uses."""
-    strangers = Counter((op.operation, op.name.rpartition(".")[0]) for op in ops if op.kind == UNCOUNTED)
+    """A line for all that no figure has, and for parameters that nothing uses, which count as parameters."""
     unused = [op.name for op in ops if op.kind == UNUSED]
+    return missing(ops) + ([f"parameters that nothing uses: {', '.join(unused)}"] if unused else [])
+
+
+def missing(ops: Sequence[Op]) -> list[str]:
+    """A line for what no figure has: operators that the walk does not know, buffers that are no weights."""
+    strangers = Counter((op.operation, op.name.rpartition(".")[0]) for op in ops if op.kind == UNCOUNTED)
+    buffers = dict.fromkeys(text for op in ops for text in op.unweighed)
     lines = [
         f"{operation} in {scope or 'the network'}, {n} times" for (operation, scope), n in strangers.items()
     ]
-    return lines + ([f"parameters that nothing uses: {', '.join(unused)}"] if unused else [])
+    return lines + ([f"numbers that no parameter holds: {', '.join(buffers)}"] if buffers else [])

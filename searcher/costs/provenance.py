@@ -7,7 +7,8 @@ import torch
 from torch import Tensor, nn
 from torch.utils.weak import WeakIdKeyDictionary
 
-from searcher.costs.tensors import Count, count
+from searcher.costs.scope import without_wrappers
+from searcher.costs.tensors import Count, count, numbers
 
 Made = Mapping[Any, Count | None]
 """The parameters, by key, that a tensor is made of; none for buffers alone. Beside each its elements, where
@@ -24,8 +25,9 @@ class Provenance:
     def __init__(self, model: nn.Module) -> None:
         self.parameters: dict[Any, tuple[str, Tensor]] = {}
         self._places: dict[Any, list[tuple[Any, Tensor]]] = {}
-        self._buffers = {storage(b): b for b in model.buffers()}
+        self.stored = {storage(b): (without_wrappers(name), b) for name, b in model.named_buffers()}
         self._made: Any = WeakIdKeyDictionary()
+        self._holds: Any = WeakIdKeyDictionary()
         for name, parameter in model.named_parameters():
             self._add(name, parameter)
 
@@ -38,19 +40,39 @@ class Provenance:
         if place in self._places:
             here = self._places[place]
             return {key: None for key, p in here if len(here) == 1 or _overlap(p, tensor)}
-        return {} if place in self._buffers else None
+        return {} if place in self.stored else None
+
+    def stored_in(self, tensor: Tensor) -> frozenset[Any]:
+        """The buffers of real or complex numbers, by key, that a tensor is made of."""
+        if not (tensor.is_floating_point() or tensor.is_complex()):
+            return frozenset()
+        place = storage(tensor)
+        found: frozenset[Any] = self._holds.get(tensor, frozenset((place,)) & self.stored.keys())
+        return found
+
+    def words(self, tensor: Tensor) -> list[str]:
+        """The buffers that a tensor is made of, with how many numbers each holds, but single numbers."""
+        here = [self.stored[key] for key in self.stored_in(tensor)]
+        return sorted(f"{name} ({numbers(held):,})" for name, held in here if numbers(held) > 1)
+
+    def adopt(self, tensor: Tensor, name: str) -> None:
+        """Take a tensor that a module holds as neither parameter nor buffer for a buffer."""
+        self.stored[storage(tensor)] = (name, tensor)
 
     def count(self, key: Any) -> Count:
-        """The elements of a whole parameter."""
-        return count(self.parameters[key][1])
+        """The elements of a whole parameter, or of a buffer."""
+        return count((self.parameters.get(key) or self.stored[key])[1])
 
-    def derive(self, outputs: Iterable[Tensor], sources: Sequence[Made]) -> None:
+    def derive(
+        self, outputs: Iterable[Tensor], sources: Sequence[Made], stored: frozenset[Any] = frozenset()
+    ) -> None:
         """Follow what was computed of parameters and buffers alone, or of nothing."""
         together = joined(sources)
         for output in outputs:
-            if storage(output) not in self._places.keys() | self._buffers.keys():
+            if storage(output) not in self._places.keys() | self.stored.keys():
                 made = {key: self._masked(key, before, output) for key, before in together.items()}
                 self._made[output] = made
+                self._holds[output] = stored
 
     def forget(self, outputs: Iterable[Tensor]) -> None:
         """These hold activations now, even where they are written into a parameter or a buffer."""
@@ -58,7 +80,8 @@ class Provenance:
             self._made.pop(output, None)
             self._made.pop(output if output._base is None else output._base, None)
             self._places.pop(storage(output), None)
-            self._buffers.pop(storage(output), None)
+            self.stored.pop(storage(output), None)
+            self._holds.pop(output, None)
 
     def _add(self, name: str, parameter: Tensor) -> None:
         place = storage(parameter)
@@ -72,7 +95,7 @@ class Provenance:
     def _masked(self, key: Any, before: Count | None, output: Tensor) -> Count | None:
         """The elements of a parameter after a computation that keeps their number."""
         parameter = self.parameters[key][1]
-        if parameter.dim() <= 1 or output.dim() <= 1 or output.numel() != parameter.numel():
+        if parameter.dim() <= 1 or output.dim() <= 1 or numbers(output) != numbers(parameter):
             return before
         now = count(output)
         return now if now.nonzero < (before or count(parameter)).nonzero else before

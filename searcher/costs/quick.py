@@ -139,6 +139,19 @@ def _relu(walker: "Walker", x: Shape, inplace: bool = False) -> Shape | None:
     return _in_place(x, result) if inplace else result
 
 
+def _relu6(walker: "Walker", x: Shape, inplace: bool = False) -> Shape | None:
+    return _hardtanh(walker, x, inplace=inplace)
+
+
+def _hardtanh(
+    walker: "Walker", x: Shape, min_val: float = -1.0, max_val: float = 1.0, inplace: bool = False
+) -> Shape | None:
+    if min_val > max_val:
+        return None
+    result = _same(walker, "clamp", "aten::hardtanh", x)
+    return _in_place(x, result) if inplace else result
+
+
 def _same(walker: "Walker", kind: str, operation: str, x: Shape, biases: int = 0) -> Shape | None:
     sizes = tuple(x.shape)
     arithmetic = elementwise(kind, sizes)
@@ -223,6 +236,8 @@ QUICK: dict[Any, Callable[..., Shape | None]] = {
     F.relu: _relu,
     torch.relu: _relu,
     Tensor.relu: _relu,
+    F.relu6: _relu6,
+    F.hardtanh: _hardtanh,
     torch.cat: _cat,
     torch.add: _add,
     Tensor.add: _add,

@@ -12,11 +12,14 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.weak import WeakIdKeyDictionary
 
 from searcher.costs.folds import mark_folds
-from searcher.costs.op import UNUSED, Op
+from searcher.costs.kinds import WEIGHED
+from searcher.costs.op import UNCOUNTED, Op
 from searcher.costs.operators import NOTHING, Call, known
+from searcher.costs.outside import Leaving
+from searcher.costs.own import Own, unused
 from searcher.costs.provenance import Made, Provenance, joined
 from searcher.costs.scope import Scope, run, without_wrappers
-from searcher.costs.tensors import Count, bits, count, density, tensors_in, total, widths
+from searcher.costs.tensors import Count, count, density, tensors_in, total, widths
 
 __all__ = ["Recorder", "in_parts", "mark_folds", "record"]
 
@@ -34,7 +37,8 @@ def record(model: nn.Module, example: Any) -> list[Op]:
     """
     scope = Scope(model)
     recorder = Recorder(model, scope)
-    with in_parts(model), recorder:
+    with in_parts(model), recorder, Leaving(recorder.left):
+        recorder.given(example)
         returned = run(model, scope, example)
     rows = {recorder.producer(tensor) for tensor in tensors_in(returned)}
     return mark_folds(recorder.ops, rows) + recorder.unused()
@@ -61,7 +65,8 @@ class Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
     Operators that read parameters and buffers alone (two factors of a weight, a mask) are rows too. A
     parameter is counted once, whole, in the first row that reads it or what was made of it together with an
     activation; where there is none, in the first that reads it at all. Its zeros are its own, or those that
-    a computation has left of it, if they are more.
+    a computation has left of it, if they are more. A buffer is counted where it is the weight of a layer, and
+    so is a tensor that is the module's own in another way; beside other operations it is told of.
 
     Args:
         model: The network that will run.
@@ -80,11 +85,25 @@ class Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
         self._lent: dict[Any, tuple[int, Count]] = {}
         self._provenance = Provenance(model)
         self._producers: Any = WeakIdKeyDictionary()
+        self._own = Own(self._provenance)
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         output = func(*args, **(kwargs or {}))
         self._saw(Call.of(func, args, kwargs or {}, output))
+        self.given(output)
         return output
+
+    def given(self, value: Any) -> None:
+        """Say which tensors are no module's own: inputs, and what was computed."""
+        self._own.except_for(tensors_in(value))
+
+    def left(self, function: str, tensor: Tensor) -> None:
+        """Say that an activation's values have left torch; what comes back is not known as one."""
+        if self._provenance.of(tensor) is None and (tensor.is_floating_point() or tensor.is_complex()):
+            self._own.no_more()
+            sizes, sources = tuple(tensor.shape), tuple(self._sources([tensor]))
+            name = self.scope.name(UNCOUNTED)
+            self.ops.append(Op(name, UNCOUNTED, function, (sizes,), (), NOTHING, producers=sources))
 
     def follow(self, tensor: Tensor, producer: int | None) -> None:
         """Say which row, by position, has written a tensor."""
@@ -105,7 +124,7 @@ class Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
     def unused(self) -> list[Op]:
         """Rows for the parameters that no operation has used."""
         return [
-            _unused(without_wrappers(name), parameter)
+            unused(without_wrappers(name), parameter)
             for key, (name, parameter) in self._provenance.parameters.items()
             if key not in self._charged
         ]
@@ -115,6 +134,7 @@ class Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
             # A constant that the forward writes out, a list of indices say.
             self._provenance.derive(call.outputs, [])
             return
+        self._own.adopt(call.tensors, self.scope.stack[-1][0])
         made = [(tensor, self._provenance.of(tensor)) for tensor in call.tensors]
         held = {id(t): m for t, m in made if m is not None}
         # A number that no operation has computed is a constant.
@@ -137,8 +157,10 @@ class Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
     def _derive(self, call: Call, held: dict[int, Made], reads: Sequence[Tensor]) -> None:
         if reads:
             self._provenance.forget(call.outputs)
+            self.given([t._base for t in call.outputs if t._base is not None])
         elif held:
-            self._provenance.derive(call.outputs, list(held.values()))
+            stored = frozenset[Any]().union(*map(self._provenance.stored_in, call.tensors))
+            self._provenance.derive(call.outputs, list(held.values()), stored)
 
     def _write(self, call: Call, held: dict[int, Made], reads: Sequence[Tensor]) -> None:
         row = self._row(call, held, reads)
@@ -146,7 +168,10 @@ class Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
         if not self._adds_bias_of_last(row, [t for t in call.tensors if held.get(id(t))]):
             self.ops.append(row)
         last = len(self.ops) - 1
-        self._put(last, total([*self._charge_held(call), *self._charge_made(made, last, row.ahead)]))
+        charged = [*self._charge_held(call), *self._charge_made(made, last, row.ahead)]
+        if row.kind in WEIGHED and reads:
+            charged += self._own.charge(call.tensors, held, self._charged)
+        self._put(last, total(charged))
         for output in call.outputs:
             self.follow(output, last)
             # What is written into a part of a tensor is in the whole.
@@ -157,9 +182,13 @@ class Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
         def of_parameters(tensor: Tensor) -> bool:
             return bool(held.get(id(tensor)))
 
-        kind, arithmetic = known(call, of_parameters)
+        def weighs(tensor: Tensor) -> bool:
+            return of_parameters(tensor) or self._own.alone(tensor, held)
+
+        kind, arithmetic = known(call, weighs if reads else of_parameters)
         inputs = reads or call.tensors
-        weights = [*call.held, *filter(of_parameters, call.tensors)]
+        weighed = weighs if kind in WEIGHED and reads else of_parameters
+        weights = [*call.held, *filter(weighed, call.tensors)]
         return Op(
             self.scope.name(kind),
             kind,
@@ -170,6 +199,7 @@ class Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
             density=density(weights),
             producers=tuple(self._sources(inputs)),
             ahead=not reads,
+            unweighed=self._own.unweighed(call.tensors, kind, held) if reads else (),
             **widths(weights, inputs, call.outputs),
         )
 
@@ -219,21 +249,3 @@ class Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
             layer, bias_bits=row.bias_bits, arithmetic=replace(layer.arithmetic, adds=adds, bias=True)
         )
         return True
-
-
-def _unused(name: str, parameter: Tensor) -> Op:
-    counted, width = count(parameter), bits(parameter)
-    return Op(
-        name,
-        UNUSED,
-        UNUSED,
-        (),
-        (),
-        NOTHING,
-        weights=counted.weights,
-        nonzero=counted.nonzero,
-        biases=counted.biases,
-        blocks=counted.blocks,
-        bits=width,
-        activation_bits=width,
-    )

@@ -125,14 +125,18 @@ def _imt_2022_ops(op: Op, free: bool, accumulator: int) -> float:
     """Multiplications at the executed width, additions and norms (3 an input element) at the accumulator's.
 
     Zeros do not reduce them. A convolution's K covers all input channels and is divided by the groups
-    after its K − 1 additions are counted; a linear layer's bias is not counted. A product of two
-    activations is counted as a linear layer; pooling, activations, additions and concatenation are free.
+    after its K − 1 additions are counted; a linear layer's bias is not counted. The published counter has no
+    transposed convolution: of one, the products that are executed are counted, and an addition less than
+    those for every output, but for its bias. A product of two activations is counted as a linear layer;
+    pooling, activations, additions and concatenation are free.
     """
     if op.kind.endswith("_norm"):
         return 3 * math.prod(op.inputs[0])
     if op.kind not in DOT_PRODUCTS:
         return 0
     a = op.arithmetic
+    if a.transposed:
+        return a.macs * op.bits / 32 + a.adds * accumulator / 32
     dot = a.dot_length * op.bits / 32 + (a.dot_length - 1) * accumulator / 32
     if op.kind == "conv":
         return math.prod(op.output) * (dot / a.groups + a.bias)
@@ -171,7 +175,7 @@ def _micronet_2019_ops(op: Op, free: bool, accumulator: int) -> float:
     not multiplies by a scale in the width in which that is stored.
     """
     if op.folds_into:
-        return math.prod(op.output) * accumulator / 32 if op.fold_bias else 0
+        return math.prod(op.output) * accumulator / 32 if op.fold_adds or op.fold_bias else 0
     zeros = round(op.macs * (1 - op.density))
     wide = accumulator if free or op.kind in DOT_PRODUCTS else op.activation_bits
     scale = op.bias_bits if op.kind.endswith("_norm") else 0

@@ -4,6 +4,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import torch
 from torch import Tensor, nn
 
 BLOCK = 4
@@ -11,12 +12,12 @@ BLOCK = 4
 
 @dataclass(frozen=True)
 class Count:
-    """The parameters of a row.
+    """The parameters of a row; a complex element is two numbers.
 
     Attributes:
-        weights: Elements of tensors with several dimensions.
+        weights: Numbers in tensors with several dimensions.
         nonzero: Those that are not zero.
-        biases: Elements of vectors and numbers.
+        biases: Numbers in vectors, and numbers alone.
         blocks: Of one sparse matrix, the 4×4 blocks that hold a non-zero, and all of them.
     """
 
@@ -27,11 +28,17 @@ class Count:
 
 
 def count(tensor: Tensor) -> Count:
-    """The elements of one tensor."""
+    """The numbers in one tensor."""
+    every = numbers(tensor)
     if tensor.dim() <= 1:
-        return Count(biases=tensor.numel())
+        return Count(biases=every)
     nonzero = _nonzero(tensor)
-    return Count(tensor.numel(), nonzero, 0, _blocks(tensor) if nonzero < tensor.numel() else None)
+    return Count(every, nonzero, 0, _blocks(tensor) if nonzero < every else None)
+
+
+def numbers(tensor: Tensor) -> int:
+    """How many real numbers a tensor holds."""
+    return tensor.numel() * (2 if tensor.is_complex() else 1)
 
 
 def total(counts: Sequence[Count]) -> Count:
@@ -48,7 +55,7 @@ def total(counts: Sequence[Count]) -> Count:
 def density(held: Sequence[Tensor]) -> float:
     """Non-zeros among the weights that are executed; 1 without any."""
     matrices = [t for t in held if t.dim() > 1]
-    elements = sum(t.numel() for t in matrices)
+    elements = sum(map(numbers, matrices))
     return sum(_nonzero(t) for t in matrices) / elements if elements else 1.0
 
 
@@ -100,13 +107,19 @@ def _widest(tensors: Sequence[Tensor]) -> int | None:
 
 def _nonzero(weight: Tensor) -> int:
     if weight.is_meta:
-        return weight.numel()
-    return int((weight.int_repr() if weight.is_quantized else weight).count_nonzero())
+        return numbers(weight)
+    return int(_values(weight).count_nonzero())
+
+
+def _values(weight: Tensor) -> Tensor:
+    """What is stored of a weight: codes, real numbers, both parts of complex ones beside each other."""
+    if weight.is_quantized:
+        return weight.int_repr()
+    return torch.view_as_real(weight.resolve_conj()) if weight.is_complex() else weight
 
 
 def _blocks(weight: Tensor) -> tuple[int, int]:
     """Of the weight as a matrix, a row an output: the blocks that hold a non-zero, and all of them."""
-    values = weight.int_repr() if weight.is_quantized else weight
-    matrix = (values.flatten(1) != 0).float()[None]
+    matrix = (_values(weight).flatten(1) != 0).float()[None]
     held = nn.functional.max_pool2d(matrix, BLOCK, ceil_mode=True)
     return int(held.sum()), held.numel()

@@ -10,7 +10,6 @@ from safetensors.torch import save as serialize
 from torch import Tensor, nn
 
 from searcher.costs.scope import repeated_call, without_wrappers
-from searcher.errors import SearcherError
 from searcher.files import in_one_step
 
 _PACKED = "_packed_params"
@@ -48,38 +47,6 @@ def pack(state: dict[str, Tensor]) -> bytes:
 def unpack(content: bytes) -> dict[str, Tensor]:
     """What `pack` was given."""
     return deserialize(content)
-
-
-def initialise(model: nn.Module, path: Path) -> None:
-    """Load a network's weights from a file, in place.
-
-    Args:
-        model: The network; every parameter and buffer must be in the file, and nothing else.
-        path: safetensors, or a state dict written by ``torch.save``, also under the key ``state_dict`` and
-            with the prefix ``module.`` of a parallel training. Nothing in it is run.
-
-    Raises:
-        SearcherError: The file cannot be read, or does not fit the network.
-    """
-    try:
-        stored = load(path) if path.suffix == ".safetensors" else _pickled(path)
-        state = {key.removeprefix("module."): tensor for key, tensor in stored.items()}
-        model.load_state_dict(_with_counters(state, model))
-    except Exception as error:
-        reason = " ".join(str(error).split()) or type(error).__name__
-        raise SearcherError(f"weights {path}: {reason[:300]}") from error
-
-
-def _pickled(path: Path) -> dict[str, Tensor]:
-    content = torch.load(path, weights_only=True, map_location="cpu")
-    state: dict[str, Tensor] = content.get("state_dict", content)
-    return state
-
-
-def _with_counters(state: dict[str, Tensor], model: nn.Module) -> dict[str, Tensor]:
-    """With the counts of batches that a file may leave out."""
-    counters = {k: v for k, v in model.state_dict().items() if k.endswith(_TRAINING_ALONE)}
-    return counters | state
 
 
 def size_mb(model: nn.Module) -> float:

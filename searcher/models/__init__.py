@@ -31,6 +31,9 @@ MODELS: dict[str, Family] = {
     "yolo": yolo,
 }
 
+OTHERWISE = {"in_channels": ("in_chans",), "classes": ("num_classes", "n_classes")}
+"""What a task says of its models, by the names under which a function may take it instead."""
+
 
 def build(name: str, args: dict[str, Any], *, in_channels: int, classes: int) -> nn.Module:
     """Build a model family's member for a task.
@@ -38,15 +41,15 @@ def build(name: str, args: dict[str, Any], *, in_channels: int, classes: int) ->
     Args:
         name: A key of `MODELS`, or ``pkg.mod:function``.
         args: The family's own arguments, e.g. ``{"growth_rate": 4}``.
-        in_channels: Channels of an input image, for a function that takes them.
-        classes: Number of outputs, for a function that takes it.
+        in_channels: Channels of an input image, for a function that takes them, also as ``in_chans``.
+        classes: Number of outputs, for a function that takes it, also as ``num_classes`` or ``n_classes``.
 
     Raises:
         SearcherError: No such family, or arguments that it does not take.
     """
     family = _family(name)
     try:
-        model = family(**_taken(family, {"in_channels": in_channels, "classes": classes}), **args)
+        model = family(**_taken(family, {"in_channels": in_channels, "classes": classes}, args), **args)
     except (Exception, SystemExit) as error:
         reason = f"{type(error).__name__}: {error}"
         raise SearcherError(f"model {name!r} cannot be built with {args}: {reason}") from error
@@ -86,9 +89,27 @@ def _family(name: str) -> Family:
     return family
 
 
-def _taken(family: Family, task: dict[str, int]) -> dict[str, int]:
+def renamed(name: str) -> list[str]:
+    """The names under which a function takes what a task says, where they are not the usual ones.
+
+    Raises:
+        SearcherError: No such family.
+    """
+    usual = dict.fromkeys(OTHERWISE, 0)
+    return [key for key in _taken(_family(name), usual, {}) if key not in usual]
+
+
+def _taken(family: Family, task: dict[str, int], args: dict[str, Any]) -> dict[str, int]:
+    """What a function takes of the task, by its names for it; an unusual one may be an argument instead."""
     parameters = inspect.signature(family).parameters
-    return {key: value for key, value in task.items() if key in parameters}
+    taken = {}
+    for key, value in task.items():
+        others = [other for other in OTHERWISE[key] if other in parameters]
+        if key in parameters:
+            taken[key] = value
+        elif others and not any(other in args for other in others):
+            taken[others[0]] = value
+    return taken
 
 
 def _imported(name: str) -> Family:

@@ -15,6 +15,7 @@ from torch import nn
 from searcher import models
 from searcher.engines import weights
 from searcher.recipe import Model, Recipe
+from searcher.stages import structure
 from searcher.stages.checkpoint import Checkpoints
 from searcher.stages.start import start
 from searcher.stages.train import Run
@@ -48,7 +49,7 @@ def digest(prefix: Recipe, run: Run) -> str:
 
 
 def _identity(model: Model) -> list[str]:
-    texts = [models.code(model.name).encode()]
+    texts = [models.code(model.name).encode(), *map(str.encode, models.renamed(model.name))]
     if model.weights:
         texts.append(Path(model.weights).expanduser().read_bytes())
     return [hashlib.sha256(text).hexdigest() for text in texts]
@@ -103,11 +104,15 @@ def kept(prefix: Recipe, run: Run, make: Make, before: Sequence[list[Any]] = ())
             "task": run.task.name,
             "seed": run.seed,
             "epochs": run.epochs,
-            "attributes": _attributes(model, prefix.model, run.task),
             "seconds": time.monotonic() - begun,
             "host": platform.node(),
         }
-        slot.save(weights.pack(model.state_dict()), about)
+        try:
+            about |= _told(model, prefix.model, run.task)
+        except structure.NotPlain as error:
+            print(f"store: {prefix.words()} is not kept: {error}", flush=True)
+        else:
+            slot.save(weights.pack(model.state_dict()), about)
         return model
 
 
@@ -130,36 +135,15 @@ def _replay(points: Sequence[Sequence[Any]], run: Run) -> None:
 
 
 def rebuild(model: Model, task: Task, found: Stored) -> nn.Module:
-    """A stored model: its family's, with the shapes, the attributes and the weights that were stored."""
+    """A stored model: its family's, with the structure and the weights that were stored."""
     state = weights.unpack(found.content)
     network = start(model.model_copy(update={"weights": None}), task)
-    for name, module in network.named_modules():
-        dotted = f"{name}." if name else ""
-        for key, parameter in list(module.named_parameters(recurse=False)):
-            if parameter.shape != state[dotted + key].shape:
-                setattr(module, key, nn.Parameter(torch.empty_like(state[dotted + key])))
-        for key, buffer in list(module.named_buffers(recurse=False)):
-            if dotted + key in state and buffer.shape != state[dotted + key].shape:
-                setattr(module, key, torch.empty_like(state[dotted + key]))
-        for key, value in found.about["attributes"].get(name, {}).items():
-            setattr(module, key, value)
+    structure.apply(network, found.about, state)
     network.load_state_dict(state)
     return network.eval()
 
 
-def _attributes(network: nn.Module, model: Model, task: Task) -> dict[str, dict[str, int]]:
-    """The whole numbers among the modules' attributes (channels, groups, ...) that are not the family's."""
+def _told(network: nn.Module, model: Model, task: Task) -> dict[str, Any]:
     with torch.device("meta"):
-        whole = start(model.model_copy(update={"weights": None}), task)
-    before = dict(whole.named_modules())
-    changed = {}
-    for name, module in network.named_modules():
-        numbers = _numbers(module)
-        own = _numbers(before[name])
-        if numbers != own:
-            changed[name] = {key: value for key, value in numbers.items() if own.get(key) != value}
-    return changed
-
-
-def _numbers(module: nn.Module) -> dict[str, int]:
-    return {key: value for key, value in vars(module).items() if type(value) is int}
+        family = start(model.model_copy(update={"weights": None}), task)
+    return structure.told(network, family)

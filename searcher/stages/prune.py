@@ -40,7 +40,7 @@ def prune_weights(model: nn.Module, stage: PruneWeights, run: Run) -> nn.Module:
     from searcher.engines import nni
 
     model.to(run.device)
-    parameters = dict(model.named_parameters())
+    parameters = dict(model.named_parameters(remove_duplicate=False))
     total = run.epochs_of(stage.share)
     for step in range(1, stage.steps + 1):
         sparsity = stage.sparsity * (1 - (1 - step / stage.steps) ** 3)

@@ -14,6 +14,7 @@ from torch.nn import functional as F
 from searcher.errors import TrialError
 from searcher.recipe import Training
 from searcher.stages.checkpoint import Checkpoint, Checkpoints
+from searcher.stages.layout import laid_out
 from searcher.store import Store
 from searcher.study import Compile
 from searcher.tasks.task import Batch, Task
@@ -86,45 +87,46 @@ def fit(
     if mixup and task.train.labels.ndim != 1:
         raise TrialError(f"{stage}: mixup mixes classes of images, which task {task.name} has not")
     epochs = run.epochs_of(training.share) if epochs is None else epochs
-    model.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
-    data = task.train.to(device)
-    steps = math.ceil(len(data) / training.batch_size)
-    optimizer = _optimizer(model, training)
-    schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, _schedule(epochs * steps))
-    # Another order and other augmentations in every stage.
-    generator = torch.Generator().manual_seed(run.seed * 2**32 + zlib.crc32(stage.encode()))
-    checkpoint = run.checkpoints.next(stage) if run.checkpoints else Checkpoint(None)
-    parts: dict[str, Any] = {"model": model, "optimizer": optimizer, "schedule": schedule}
-    accuracies = _restore(checkpoint, parts, generator)
-    network = compiled(model, run.compile)
-    for epoch, accuracy in enumerate(accuracies):
-        run.replay(stage, epoch + 1, epochs, accuracy)
-    for epoch in range(len(accuracies), epochs):
-        model.train()
-        total = torch.zeros((), device=device)
-        order = torch.randperm(len(data), generator=generator).to(device)
-        for chosen in torch.split(order, training.batch_size):
-            if len(chosen) == 1 < len(data):
-                continue  # batch norm has no variance of a single image of one pixel
-            images, targets = task.augment(data.images[chosen], data.labels[chosen], generator)
-            images = task.normalise(images)
-            if mixup:
-                images, targets = _mix(images, targets, task.classes, mixup, generator)
+    with laid_out(model, device) as layout:
+        data = task.train.to(device)
+        steps = math.ceil(len(data) / training.batch_size)
+        optimizer = _optimizer(model, training)
+        schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, _schedule(epochs * steps))
+        # Another order and other augmentations in every stage.
+        generator = torch.Generator().manual_seed(run.seed * 2**32 + zlib.crc32(stage.encode()))
+        checkpoint = run.checkpoints.next(stage) if run.checkpoints else Checkpoint(None)
+        parts: dict[str, Any] = {"model": model, "optimizer": optimizer, "schedule": schedule}
+        accuracies = _restore(checkpoint, parts, generator)
+        # torch.compile brings convolutions to channels_last itself.
+        network = compiled(model, run.compile if layout is torch.channels_last else "off")
+        for epoch, accuracy in enumerate(accuracies):
+            run.replay(stage, epoch + 1, epochs, accuracy)
+        for epoch in range(len(accuracies), epochs):
+            model.train()
+            total = torch.zeros((), device=device)
+            order = torch.randperm(len(data), generator=generator).to(device)
+            for chosen in torch.split(order, training.batch_size):
+                if len(chosen) == 1 < len(data):
+                    continue  # batch norm has no variance of a single image of one pixel
+                images, targets = task.augment(data.images[chosen], data.labels[chosen], generator)
+                images = task.normalise(images).contiguous(memory_format=layout)
+                if mixup:
+                    images, targets = _mix(images, targets, task.classes, mixup, generator)
+                with autocast(device):
+                    value = (loss or task.loss)(network(images), Batch(images, targets, chosen))
+                optimizer.zero_grad()
+                value.backward()  # type: ignore[no-untyped-call]
+                optimizer.step()
+                schedule.step()
+                after_step()
+                total += value.detach()
+            if not torch.isfinite(total):
+                raise TrialError(f"{stage}: the loss is {float(total)} in epoch {epoch + 1}; try a lower lr")
             with autocast(device):
-                value = (loss or task.loss)(network(images), Batch(images, targets, chosen))
-            optimizer.zero_grad()
-            value.backward()  # type: ignore[no-untyped-call]
-            optimizer.step()
-            schedule.step()
-            after_step()
-            total += value.detach()
-        if not torch.isfinite(total):
-            raise TrialError(f"{stage}: the loss is {float(total)} in epoch {epoch + 1}; try a lower lr")
-        with autocast(device):
-            accuracies.append(task.quality(model, task.validation))
-        states = {name: part.state_dict() for name, part in parts.items()}
-        checkpoint.save(states | {"generator": generator.get_state(), "accuracies": accuracies})
-        run.report(stage, epoch + 1, epochs, accuracies[-1])
+                accuracies.append(task.quality(model, task.validation))
+            states = {name: part.state_dict() for name, part in parts.items()}
+            checkpoint.save(states | {"generator": generator.get_state(), "accuracies": accuracies})
+            run.report(stage, epoch + 1, epochs, accuracies[-1])
     return model.eval()
 
 

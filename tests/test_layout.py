@@ -1,0 +1,101 @@
+"""The memory format in which a network is trained, and why it is not always channels_last."""
+
+import os
+import subprocess
+import sys
+
+import pytest
+import torch
+from torch import nn
+
+from searcher import tasks
+from searcher.recipe import Train
+from searcher.stages.layout import laid_out
+from searcher.stages.train import Run, fit
+
+CPU = torch.device("cpu")
+BARE = """
+import torch
+from torch import nn
+for _ in range(5):
+    layer = nn.Conv2d(6, 11, 1, stride=2).to(memory_format=torch.channels_last)
+    image = torch.randn(128, 6, 8, 8).contiguous(memory_format=torch.channels_last)
+    layer(image.requires_grad_()).sum().backward()
+"""
+TRAINED = """
+from tests.test_layout import trained
+for _ in range(2):
+    trained()
+"""
+
+
+class Permuted(nn.Sequential):
+    def forward(self, x):
+        first, *rest = self
+        x = first(x).permute(0, 2, 3, 1).contiguous().permute(0, 3, 1, 2)
+        return nn.Sequential(*rest)(x)
+
+
+def net(stride=2, channels=6, kernel=1, groups=1, kind=nn.Sequential):
+    middle = nn.Conv2d(channels, 12, kernel, stride, groups=groups)
+    return kind(nn.Conv2d(1, channels, 1), middle, nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(12, 10))
+
+
+def trained(model=None, compiled="off"):
+    task = tasks.entry("digits").load().trained_on(256)
+    run = Run(task, 1, 0, CPU, lambda *_: None, compile=compiled)
+    return fit(model or net(), run, Train(batch_size=128), "train")
+
+
+def formats(model):
+    """Whether each convolution of a training read channels_last."""
+    seen = []
+    for module in model.modules():
+        if isinstance(module, nn.Conv2d):
+            module.register_forward_hook(
+                lambda m, x, _: seen.append((m, x[0], m.weight)) if m.training else None
+            )
+    trained(model)
+    last = torch.channels_last
+    middle = [(x, w) for m, x, w in seen if m is model[1]]
+    return {x.is_contiguous(memory_format=last) for x, _ in middle} | {
+        w.stride(1) == 1 < w.stride(3) for _, w in middle
+    }
+
+
+@pytest.mark.parametrize("kind", [nn.Sequential, Permuted])
+@pytest.mark.parametrize(
+    ("stride", "channels", "kernel", "groups"),
+    [(2, 6, 1, 1), (3, 2, 1, 1), ((1, 2), 7, 1, 1), (2, 15, 1, 1), (2, 24, 1, 2)],
+)
+def test_a_strided_convolution_of_few_channels_trains_contiguous(kind, stride, channels, kernel, groups):
+    model = net(stride, channels, kernel, groups if channels % groups == 0 else 1, kind)
+    with laid_out(model, CPU):  # as an earlier training may have left it
+        model.to(memory_format=torch.channels_last)
+    assert formats(model) == {False}
+    assert not model[1]._forward_pre_hooks
+
+
+@pytest.mark.parametrize(
+    ("stride", "channels", "kernel", "groups"), [(1, 6, 1, 1), (2, 6, 3, 1), (2, 16, 1, 1), (2, 32, 1, 2)]
+)
+def test_all_others_train_in_channels_last(stride, channels, kernel, groups):
+    model = net(stride, channels, kernel, groups)
+    with laid_out(model, CPU) as layout:
+        assert layout is torch.channels_last
+        assert all(p.is_contiguous(memory_format=layout) for p in model.parameters() if p.dim() == 4)
+
+
+def test_no_training_writes_outside_its_memory():
+    """glibc's checks see at once what may otherwise end a trial much later."""
+    checked = {"MALLOC_CHECK_": "3", "LD_PRELOAD": "libc_malloc_debug.so.0", "ONEDNN_MAX_CPU_ISA": "AVX2"}
+    environment = os.environ | checked | {"OMP_NUM_THREADS": "1"}
+    ends = [
+        subprocess.run(
+            [sys.executable, "-c", code], env=environment, capture_output=True, timeout=120
+        ).returncode
+        for code in (BARE, TRAINED)
+    ]
+    if ends[0] == 0:
+        pytest.skip("on this machine torch does not write outside of a convolution's memory")
+    assert ends[1] == 0
