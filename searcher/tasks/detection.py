@@ -40,6 +40,10 @@ class Scenes(Split):
         """The split's first so many images."""
         return type(self)(self.images[:count], self.labels[:count], self.ids[:count], self.truth)
 
+    def only(self, places: Tensor) -> Self:
+        """The split's images at some places, (N,) int64."""
+        return type(self)(self.images[places], self.labels[places], self.ids[places], self.truth)
+
 
 @dataclass(frozen=True)
 class Detection(Task):

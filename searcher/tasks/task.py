@@ -29,6 +29,10 @@ class Split:
         """The split's first so many images."""
         return replace(self, images=self.images[:count], labels=self.labels[:count])
 
+    def only(self, places: Tensor) -> Self:
+        """The split's images at some places, (N,) int64."""
+        return replace(self, images=self.images[places], labels=self.labels[places])
+
 
 @dataclass(frozen=True)
 class Batch:
