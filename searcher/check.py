@@ -2,7 +2,7 @@
 
 import hashlib
 import inspect
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,19 +13,35 @@ from searcher import catalog, samplers, tasks
 from searcher.costs.latency import check_device
 from searcher.costs.op import not_counted
 from searcher.errors import SearcherError, TrialError
-from searcher.measure import check_metrics, check_quality, metric_functions, timed
+from searcher.goals import check_goals
+from searcher.measure import (
+    Measurement,
+    NotFinite,
+    check_metrics,
+    check_quality,
+    measure,
+    metric_functions,
+    own_metrics,
+    timed,
+)
 from searcher.models import build
+from searcher.pipeline import Network
 from searcher.predict import predict
 from searcher.recipe import Model, Recipe
-from searcher.study import Study
+from searcher.space import Suggest, check_kinds, guarded
+from searcher.stages.start import check_outputs, start
+from searcher.study import Metric, Study
 from searcher.tasks.task import Task
+
+_FEW = 8
+"""Images on which a user's own metrics are tried."""
 
 
 @dataclass(frozen=True)
 class Space:
     """A space: what suggests recipes, and the configurations that are tried first."""
 
-    suggest: Callable[[optuna.trial.BaseTrial], Recipe]
+    suggest: Suggest
     known: Sequence[dict[str, Any]]
 
 
@@ -39,11 +55,22 @@ def check_parts(study: Study) -> Space:
     """
     check_metrics(study.measured())
     check_quality(study.measured(), study.task, tasks.entry(study.task).kind.metrics)
+    check_goals(study)
     if timed(study.measured()):
         check_device(study.deployment)
     samplers.make(study.sampler, study.seed, 0)
+    _check_images(study)
     if study.reference:
-        _check_reference(study.reference)
+        _check_reference(study)
+    space, models = _space(study)
+    for model in models:
+        _check_outputs(model, study.task)
+    samplers.check_options(study.sampler, space.suggest, [o.goal for o in study.objectives])
+    return space
+
+
+def _space(study: Study) -> tuple[Space, list[Model]]:
+    """A study's space, and the models that it has suggested when it was tried."""
     path = catalog.find("spaces", study.space)
     module = catalog.load(path)
     suggest, known = getattr(module, "suggest", None), getattr(module, "ENQUEUE", [])
@@ -51,31 +78,69 @@ def check_parts(study: Study) -> Space:
         raise SearcherError(f"{path}: expected a function suggest(trial) that returns a Recipe")
     if not isinstance(known, list) or not all(isinstance(params, dict) for params in known):
         raise SearcherError(f"{path}: ENQUEUE: expected a list of dicts of parameters")
-    for number, params in enumerate(known):
-        trial = optuna.trial.FixedTrial(params)
-        _try(suggest, trial, f"{path}: ENQUEUE[{number}]")
+    suggest = guarded(suggest, path)
+    trials: list[optuna.trial.BaseTrial] = [optuna.trial.FixedTrial(params) for params in known]
+    recipes = []
+    for number, (trial, params) in enumerate(zip(trials, known, strict=True)):
+        where = f"{path}: ENQUEUE[{number}]"
+        recipes.append(_tried(suggest, trial, where))
         unused = sorted(set(params) - set(trial.params))
         if unused:
-            raise SearcherError(f"{path}: ENQUEUE[{number}]: the space does not suggest {', '.join(unused)}")
-    _try(suggest, draw(study), str(path))
-    return Space(suggest, known)
-
-
-def _try(suggest: Callable[..., object], trial: optuna.trial.BaseTrial, where: str) -> None:
+            raise SearcherError(f"{where}: the space does not suggest {', '.join(unused)}")
+    drawn = draw(study)
+    recipes.append(_tried(suggest, drawn, str(path)))
     try:
-        recipe = suggest(trial)
+        check_kinds([dict(trial.distributions) for trial in (*trials, drawn)])
+    except SearcherError as error:
+        raise SearcherError(f"{path}: {error}") from error
+    models = {recipe.model.model_dump_json(): recipe.model for recipe in recipes}
+    return Space(suggest, known), list(models.values())
+
+
+def _tried(suggest: Suggest, trial: optuna.trial.BaseTrial, where: str) -> Recipe:
+    try:
+        return suggest(trial)
+    except SearcherError as error:
+        text = str(error)
+        raise SearcherError(text if text.startswith(where) else f"{where}: {text}") from error
     except Exception as error:
         raise SearcherError(f"{where}: {type(error).__name__}: {error}") from error
-    if not isinstance(recipe, Recipe):
-        raise SearcherError(f"{where}: suggest returned {recipe!r}, expected a Recipe")
 
 
-def _check_reference(reference: Model) -> None:
+def _check_images(study: Study) -> None:
+    wanted = study.budget.train_images
+    if wanted:
+        there = len(tasks.entry(study.task).load().train)
+        if wanted > there:
+            raise SearcherError(
+                f"budget.train_images = {wanted:,}: task {study.task} has {there:,} training images; "
+                "leave the key out for all of them"
+            )
+
+
+def _check_reference(study: Study) -> None:
+    reference, entry = study.reference, tasks.entry(study.task)
+    assert reference is not None
     try:
         with torch.device("meta"):
-            build(reference.name, reference.args, in_channels=3, classes=10)
+            build(reference.name, reference.args, in_channels=entry.image[0], classes=entry.classes)
     except SearcherError as error:
         raise SearcherError(f"reference: {error}") from error
+
+
+def _check_outputs(model: Model, task: str) -> None:
+    """Run a model without its weights: on shapes, or where it wants values, as it is."""
+    entry = tasks.entry(task)
+    for device in ("meta", "cpu"):
+        with torch.device(device), torch.random.fork_rng(devices=[]):
+            network = build(model.name, model.args, in_channels=entry.image[0], classes=entry.classes)
+        try:
+            check_outputs(model.name, network, entry.kind, entry.image, entry.classes, device)
+        except SearcherError as error:
+            if device == "cpu" or not isinstance(error.__cause__, Exception):
+                raise SearcherError(f"task {task}: {error}") from error
+        else:
+            return
 
 
 def draw(study: Study) -> optuna.Trial:
@@ -128,18 +193,44 @@ def _predicted(recipe: Recipe, task: Task) -> list[str]:
     return [counts, *reason, *(f"not counted: {line}" for line in not_counted(ops))]
 
 
+def _try_metrics(metrics: Sequence[Metric], model: Model, task: Task) -> None:
+    """Let a user's own metrics look at a network that is not trained, and at a few images.
+
+    Raises:
+        SearcherError: One of them would fail in every trial. What only such a network may cause (a division
+            by a quality of zero) is passed over.
+    """
+    metrics = [m for m in metrics if not timed([m])]
+    if not metrics:
+        return
+    with torch.random.fork_rng(devices=[]):
+        network = start(model.model_copy(update={"weights": None}), task).eval()
+    looked_at = Measurement(Network(network, network), task, task.validation.first(_FEW))
+    for metric in metrics:
+        try:
+            measure(looked_at, [metric])
+        except (ArithmeticError, NotFinite):
+            continue
+        except Exception as error:
+            said = "" if isinstance(error, TrialError) else f"metric {metric.key}: {type(error).__name__}: "
+            raise SearcherError(f"{said}{error}, tried on a network that is not trained") from error
+
+
 def describe(study: Study, space: Space) -> list[str]:
     """What a study that was checked consists of, line by line."""
     drawn = draw(study)
     recipe = space.suggest(drawn)
     task = tasks.entry(study.task).load()
+    own = own_metrics(study.measured())
+    _try_metrics([m for m in study.measured() if m.metric in own], recipe.model, task)
     return [
         f"study {study.stored_name} is fine",
         f"data fingerprint {task.fingerprint}",
-        *(f"  left out: {count} × {reason}" for reason, count in task.dropped.items()),
+        *(f"  left out or changed: {count} × {reason}" for reason, count in task.dropped.items()),
         f"space {study.space}: {len(space.known)} known configurations, {len(drawn.params)} parameters drawn",
         f"  e.g. {recipe.words()}",
         *(f"  {line}" for line in _predicted(recipe, task)),
+        *(f"metric {name} is that of {path}" for name, path in own.items()),
         f"objectives: {', '.join(f'{o.goal} {o.key}' for o in study.objectives)}",
         f"constraints: {', '.join(map(str, study.constraints)) or 'none'}",
         f"budget: {study.budget.trials} trials, {study.budget.epochs} epochs each",

@@ -10,7 +10,7 @@ from optuna.trial import FrozenTrial, TrialState
 from searcher import recipe_file, tasks
 from searcher.errors import SearcherError
 from searcher.export import export
-from searcher.pick import pick
+from searcher.pick import pick, unsatisfied
 from searcher.recipe import Model, PruneWeights, Quantize, Recipe, Train
 from searcher.recipe_file import Expected
 from searcher.study import Study
@@ -82,6 +82,26 @@ def test_an_empty_choice_says_what_came_nearest():
         pick(STUDY, TRIALS[3:], "best")
     with pytest.raises(SearcherError, match="tiny@digits has no complete trial"):
         pick(STUDY, [], "best")
+
+
+def test_the_knee_is_feasible_or_refused():
+    with pytest.raises(SearcherError, match=r"satisfies top1 >= 0\.9; nearest: trial 5 with top1 0\.8"):
+        pick(STUDY, TRIALS[3:], "knee")
+    assert pick(STUDY, [TRIALS[0], TRIALS[3]], "knee").number == 0
+
+
+def test_conditions_take_the_place_of_the_constraints_on_their_metrics_alone():
+    cheap = trial(7, 0.70, 0.004, 400.0)
+    assert pick(STUDY, [*TRIALS, cheap], "top1>=0.75").number == 5
+    assert pick(STUDY, [*TRIALS, cheap], "params<=1000").number == 3
+    assert pick(STUDY, [*TRIALS, cheap], "params<=600").number == 7
+
+
+def test_a_choice_that_violates_the_constraints_is_said():
+    assert unsatisfied(STUDY, TRIALS[0]) == ""
+    assert unsatisfied(STUDY, pick(STUDY, TRIALS, "5")) == (
+        "trial 5 does not satisfy the study's top1 >= 0.9: top1 0.8"
+    )
 
 
 def exported() -> recipe_file.RecipeFile:

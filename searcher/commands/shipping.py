@@ -20,6 +20,7 @@ def export(
     """Write one trial's recipe to a file that retrains without the study."""
     from searcher.export import export as make_file
     from searcher.pick import pick as choose
+    from searcher.pick import unsatisfied
     from searcher.report import complete_trials, words
 
     stored, searched = load(runs_dir, study)
@@ -27,6 +28,8 @@ def export(
     make_file(searched, trial, stored.user_attrs["identity"]["data fingerprint"]).save(output)
     figures = ", ".join(f"{o.key} {trial.user_attrs['metrics'][o.key]:.5g}" for o in searched.objectives)
     typer.echo(f"trial {trial.number}: {words(trial)}")
+    if lacking := unsatisfied(searched, trial):
+        typer.echo(lacking)
     typer.echo(f"{figures}: {output}; searcher retrain {output} trains it again")
 
 
