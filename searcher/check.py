@@ -27,7 +27,8 @@ from searcher.measure import (
 from searcher.models import build
 from searcher.pipeline import Network
 from searcher.predict import predict
-from searcher.recipe import Model, Recipe
+from searcher.recipe import Distill, Model, Recipe
+from searcher.seen import warning
 from searcher.space import Suggest, check_kinds, guarded
 from searcher.stages.start import check_outputs, start
 from searcher.study import Metric, Study
@@ -39,10 +40,11 @@ _FEW = 8
 
 @dataclass(frozen=True)
 class Space:
-    """A space: what suggests recipes, and the configurations that are tried first."""
+    """A space: what suggests recipes, the configurations that are tried first, and the models seen in it."""
 
     suggest: Suggest
     known: Sequence[dict[str, Any]]
+    models: Sequence[Model] = ()
 
 
 def check_parts(study: Study) -> Space:
@@ -62,15 +64,15 @@ def check_parts(study: Study) -> Space:
     _check_images(study)
     if study.reference:
         _check_reference(study)
-    space, models = _space(study)
-    for model in models:
+    space = _space(study)
+    for model in space.models:
         _check_outputs(model, study.task)
     samplers.check_options(study.sampler, space.suggest, [o.goal for o in study.objectives])
     return space
 
 
-def _space(study: Study) -> tuple[Space, list[Model]]:
-    """A study's space, and the models that it has suggested when it was tried."""
+def _space(study: Study) -> Space:
+    """A study's space; its known configurations and one that is drawn at random are tried."""
     path = catalog.find("spaces", study.space)
     module = catalog.load(path)
     suggest, known = getattr(module, "suggest", None), getattr(module, "ENQUEUE", [])
@@ -93,8 +95,24 @@ def _space(study: Study) -> tuple[Space, list[Model]]:
         check_kinds([dict(trial.distributions) for trial in (*trials, drawn)])
     except SearcherError as error:
         raise SearcherError(f"{path}: {error}") from error
-    models = {recipe.model.model_dump_json(): recipe.model for recipe in recipes}
-    return Space(suggest, known), list(models.values())
+    every = [model for recipe in recipes for model in _models(recipe)]
+    return Space(suggest, known, list({model.model_dump_json(): model for model in every}.values()))
+
+
+def _models(recipe: Recipe) -> list[Model]:
+    """A recipe's model, and its teachers."""
+    return [recipe.model, *(stage.teacher for stage in recipe.stages if isinstance(stage, Distill))]
+
+
+def doubts(study: Study, space: Space | None = None) -> list[str]:
+    """Given weights that have probably seen the validation images, a line each.
+
+    Raises:
+        SearcherError: The space or a file of weights cannot be used.
+    """
+    models = [model for model in (space or _space(study)).models if model.weights]
+    task = tasks.entry(study.task).load() if models else None
+    return [line for model in models if task and (line := warning(model, task))]
 
 
 def _tried(suggest: Suggest, trial: optuna.trial.BaseTrial, where: str) -> Recipe:
@@ -231,6 +249,7 @@ def describe(study: Study, space: Space) -> list[str]:
         f"  e.g. {recipe.words()}",
         *(f"  {line}" for line in _predicted(recipe, task)),
         *(f"metric {name} is that of {path}" for name, path in own.items()),
+        *(f"warning: {line}" for line in doubts(study, space)),
         f"objectives: {', '.join(f'{o.goal} {o.key}' for o in study.objectives)}",
         f"constraints: {', '.join(map(str, study.constraints)) or 'none'}",
         f"budget: {study.budget.trials} trials, {study.budget.epochs} epochs each",

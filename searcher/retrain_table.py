@@ -34,6 +34,15 @@ def test_rows(result: Result) -> Rows:
     return ("seed", *names), [(str(s.seed), *(number(s.test[n]) for n in names)) for s in result.seeds]
 
 
+def seen_rows(result: Result) -> Rows:
+    """Figures that given weights have on validation and cannot have by chance, beside those on test."""
+    seed = result.seeds[0]
+    return ("metric", "validation", "test", "standard errors apart"), [
+        (key, number(seed.validation[key]), number(seed.test[key]), f"{apart:.1f}")
+        for key, apart in result.beyond_test.items()
+    ]
+
+
 def change_rows(seed: Retrained) -> Rows:
     """Figures of the model before it was pruned and quantized, and after; no rows where it is neither."""
     found = changes(seed.before, seed.after)
@@ -54,6 +63,10 @@ def sections(result: Result, files: Mapping[str, Agreement]) -> list[tuple[str, 
     every = [
         ("Expected and retrained, on the validation split", expected_rows(result)),
         ("Test split, which nothing else has seen", test_rows(result)),
+        (
+            "The given weights have probably seen the validation images: the test split counts",
+            seen_rows(result),
+        ),
         ("Before and after pruning and quantization, on the validation split", change_rows(result.seeds[0])),
         ("ONNX files on the test split", agreement_rows(files)),
     ]
