@@ -62,7 +62,8 @@ def load(path: Path) -> ModuleType:
 
 def ended(path: Path, error: SystemExit) -> SearcherError:
     """The error for content that ends Python; it names the line that does."""
-    lines = [f.lineno for f in traceback.extract_tb(error.__traceback__) if Path(f.filename) == path]
+    own = path.absolute()
+    lines = [f.lineno for f in traceback.extract_tb(error.__traceback__) if Path(f.filename) == own]
     place = f"{path}, line {lines[-1]}" if lines else str(path)
     return SearcherError(f"{place}: ends Python with sys.exit({error.code!r}); it may define names alone")
 

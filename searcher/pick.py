@@ -130,6 +130,8 @@ def _bound(key: str, side: str, value: str, text: str) -> Constraint:
         bounds = {side: float(value)}
     except ValueError as error:
         raise SearcherError(f"--pick {text}: {value!r} is not a number") from error
+    if not math.isfinite(bounds[side]):
+        raise SearcherError(f"--pick {text}: {value!r} is not a finite number")
     return Constraint.model_validate({"metric": name, "variant": variant or None} | bounds)
 
 

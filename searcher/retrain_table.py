@@ -13,6 +13,8 @@ from searcher.retrain import Line, Result, Retrained
 Rows = tuple[tuple[str, ...], list[tuple[str, ...]]]
 """The columns' names, and the rows."""
 
+SEEN = "The given weights have probably seen the validation images: the test split counts"
+
 
 def expected_rows(result: Result) -> Rows:
     """Every expected metric beside the retrained one."""
@@ -32,15 +34,6 @@ def test_rows(result: Result) -> Rows:
     """Quality on the test split, a row a seed."""
     names = tuple(result.seeds[0].test)
     return ("seed", *names), [(str(s.seed), *(number(s.test[n]) for n in names)) for s in result.seeds]
-
-
-def seen_rows(result: Result) -> Rows:
-    """Figures that given weights have on validation and cannot have by chance, beside those on test."""
-    seed = result.seeds[0]
-    return ("metric", "validation", "test", "standard errors apart"), [
-        (key, number(seed.validation[key]), number(seed.test[key]), f"{apart:.1f}")
-        for key, apart in result.beyond_test.items()
-    ]
 
 
 def change_rows(seed: Retrained) -> Rows:
@@ -70,7 +63,7 @@ def sections(result: Result, files: Mapping[str, Agreement]) -> list[tuple[str, 
         ("Before and after pruning and quantization, on the validation split", change_rows(result.seeds[0])),
         ("ONNX files on the test split", agreement_rows(files)),
     ]
-    return [(title, rows) for title, rows in every if rows[1]]
+    return [(title, rows) for title, rows in [*every, (SEEN, seen_rows(result))] if rows[1]]
 
 
 def table(title: str, rows: Rows) -> Table:
@@ -81,6 +74,15 @@ def table(title: str, rows: Rows) -> Table:
     for row in rows[1]:
         drawn.add_row(*row)
     return drawn
+
+
+def seen_rows(result: Result) -> Rows:
+    """Figures that given weights have on validation and cannot have by chance, beside those on test."""
+    seed = result.seeds[0]
+    return ("metric", "validation", "test", "standard errors apart"), [
+        (key, number(seed.validation[key]), number(seed.test[key]), f"{apart:.1f}")
+        for key, apart in result.beyond_test.items()
+    ]
 
 
 def markdown(rows: Rows) -> str:

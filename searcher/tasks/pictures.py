@@ -52,7 +52,10 @@ def square(path: Path, side: int, annotated: tuple[int, int]) -> tuple[np.ndarra
 def _upright(image: "Image", annotated: tuple[int, int], remarks: list[str]) -> "Image":
     from PIL import ImageOps
 
-    orientation = image.getexif().get(_ORIENTATION, 1)
+    try:
+        orientation = image.getexif().get(_ORIENTATION, 1)
+    except Exception:  # what is damaged beside the pixels turns nothing
+        orientation = 1
     if orientation in _ON_ITS_SIDE and image.size == annotated and annotated[0] != annotated[1]:
         remarks.append("image left as it is stored, not turned: so it is annotated")
     elif orientation != 1:

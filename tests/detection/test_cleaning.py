@@ -7,6 +7,8 @@ from typing import Any
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from PIL import Image
 
 from searcher import tasks
@@ -33,6 +35,67 @@ def instances(**changes: Any) -> dict[str, Any]:
         "annotations": [GOOD],
         "categories": [{"id": 5, "name": "bar"}, {"id": 6, "name": "foo"}],
     } | changes
+
+
+ANYTHING = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=3),
+    lambda inner: st.lists(inner, max_size=5) | st.dictionaries(st.text(max_size=3), inner, max_size=3),
+    max_leaves=6,
+)
+SOME_ID = st.sampled_from([1, 2, "1", 2.0, 5, 6, "6"]) | ANYTHING
+SOME_BOX = st.lists(st.floats() | st.integers(-50, 50), min_size=4, max_size=4) | ANYTHING
+SOME_ANNOTATION = st.fixed_dictionaries(
+    {},
+    optional={
+        "image_id": SOME_ID,
+        "category_id": SOME_ID,
+        "bbox": SOME_BOX,
+        "area": ANYTHING,
+        "iscrowd": ANYTHING,
+    },
+)
+SOME_SIZE = st.just(40) | ANYTHING
+SOME_IMAGE = st.fixed_dictionaries(
+    {
+        "id": SOME_ID,
+        "file_name": st.sampled_from(["1.png", "2.png"]) | ANYTHING,
+        "width": ANYTHING | st.just(40),
+    },
+    optional={"height": st.just(20) | ANYTHING},
+)
+SOME_CATEGORY = st.fixed_dictionaries(
+    {"id": SOME_ID}, optional={"name": ANYTHING | st.sampled_from(["a", " a"])}
+)
+
+
+@given(
+    st.lists(SOME_IMAGE | ANYTHING, max_size=4),
+    st.lists(SOME_ANNOTATION | ANYTHING, max_size=6),
+    st.lists(SOME_CATEGORY | ANYTHING, max_size=4),
+)
+@settings(max_examples=60, deadline=None)
+def test_whatever_a_file_holds_is_read_or_refused_and_labels_are_numbers(
+    images: list[Any], annotations: list[Any], categories: list[Any]
+):
+    content = instances(
+        images=[image(1), *images],
+        annotations=[GOOD, *annotations],
+        categories=[{"id": 5, "name": "bar"}, *categories],
+    )
+    try:
+        truth = cleaned(content, "here")
+    except SearcherError:
+        return
+    ids = [one["id"] for one in truth.instances["images"]]
+    assert len(set(ids)) == len(ids)
+    assert len(set(truth.names)) == len(truth.names) == len(set(truth.categories))
+    found = labels(truth, ids)
+    assert ((found[..., 1:] >= 0) & (found[..., 1:] <= 1)).all()
+    assert (found[..., 0] < len(truth.names)).all()
+    for one in truth.instances["annotations"]:
+        assert one["image_id"] in ids
+        assert all(map(math.isfinite, (*one["bbox"], one["area"])))
+        assert min(*one["bbox"][2:], one["area"]) > 0
 
 
 NAN, INF = math.nan, math.inf
