@@ -56,10 +56,6 @@ def sections(result: Result, files: Mapping[str, Agreement]) -> list[tuple[str, 
     every = [
         ("Expected and retrained, on the validation split", expected_rows(result)),
         ("Test split, which nothing else has seen", test_rows(result)),
-        (
-            "The given weights have probably seen the validation images: the test split counts",
-            seen_rows(result),
-        ),
         ("Before and after pruning and quantization, on the validation split", change_rows(result.seeds[0])),
         ("ONNX files on the test split", agreement_rows(files)),
     ]

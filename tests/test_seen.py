@@ -156,9 +156,9 @@ def test_what_chance_or_choice_explain_is_not_flagged(validation: float, test: f
 
 def test_a_retraining_says_so_in_its_tables():
     seed = Retrained(0, {"top1": 0.9996}, {"top1": 0.9263}, {}, {})
-    titles = dict(sections(Result("", 1, [seed], [], {"top1": 19.4}), {}))
-    (title,) = [title for title in titles if "seen the validation images" in title]
-    assert titles[title][1] == [("top1", "0.9996", "0.9263", "19.4")]
+    every = sections(Result("", 1, [seed], [], {"top1": 19.4}), {})
+    ((_, lines),) = [rows for title, rows in every if "seen the validation images" in title]
+    assert lines == [("top1", "0.9996", "0.9263", "19.4")]
     assert not any("seen the validation" in title for title, _ in sections(Result("", 1, [seed], []), {}))
 
 
