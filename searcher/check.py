@@ -14,28 +14,15 @@ from searcher.costs.latency import check_device
 from searcher.costs.op import not_counted
 from searcher.errors import SearcherError, TrialError
 from searcher.goals import check_goals
-from searcher.measure import (
-    Measurement,
-    NotFinite,
-    check_metrics,
-    check_quality,
-    measure,
-    metric_functions,
-    own_metrics,
-    timed,
-)
+from searcher.measure import check_metrics, check_quality, metric_functions, own_metrics, timed
 from searcher.models import build
-from searcher.pipeline import Network
 from searcher.predict import predict
 from searcher.recipe import Distill, Model, Recipe
 from searcher.seen import warning
 from searcher.space import Suggest, check_kinds, guarded
-from searcher.stages.start import check_outputs, start
-from searcher.study import Metric, Study
+from searcher.study import Study
 from searcher.tasks.task import Task
-
-_FEW = 8
-"""Images on which a user's own metrics are tried."""
+from searcher.untrained import check_model, try_metrics
 
 
 @dataclass(frozen=True)
@@ -66,7 +53,7 @@ def check_parts(study: Study) -> Space:
         _check_reference(study)
     space = _space(study)
     for model in space.models:
-        _check_outputs(model, study.task)
+        check_model(model, study.task)
     samplers.check_options(study.sampler, space.suggest, [o.goal for o in study.objectives])
     return space
 
@@ -82,19 +69,15 @@ def _space(study: Study) -> Space:
         raise SearcherError(f"{path}: ENQUEUE: expected a list of dicts of parameters")
     suggest = guarded(suggest, path)
     trials: list[optuna.trial.BaseTrial] = [optuna.trial.FixedTrial(params) for params in known]
-    recipes = []
-    for number, (trial, params) in enumerate(zip(trials, known, strict=True)):
-        where = f"{path}: ENQUEUE[{number}]"
-        recipes.append(_tried(suggest, trial, where))
+    places = [f"{path}: ENQUEUE[{number}]" for number in range(len(known))]
+    recipes = [_tried(suggest, trial, place) for trial, place in zip(trials, places, strict=True)]
+    for trial, params, place in zip(trials, known, places, strict=True):
         unused = sorted(set(params) - set(trial.params))
         if unused:
-            raise SearcherError(f"{where}: the space does not suggest {', '.join(unused)}")
+            raise SearcherError(f"{place}: the space does not suggest {', '.join(unused)}")
     drawn = draw(study)
     recipes.append(_tried(suggest, drawn, str(path)))
-    try:
-        check_kinds([dict(trial.distributions) for trial in (*trials, drawn)])
-    except SearcherError as error:
-        raise SearcherError(f"{path}: {error}") from error
+    check_kinds([dict(trial.distributions) for trial in (*trials, drawn)], path)
     every = [model for recipe in recipes for model in _models(recipe)]
     return Space(suggest, known, list({model.model_dump_json(): model for model in every}.values()))
 
@@ -144,21 +127,6 @@ def _check_reference(study: Study) -> None:
             build(reference.name, reference.args, in_channels=entry.image[0], classes=entry.classes)
     except SearcherError as error:
         raise SearcherError(f"reference: {error}") from error
-
-
-def _check_outputs(model: Model, task: str) -> None:
-    """Run a model without its weights: on shapes, or where it wants values, as it is."""
-    entry = tasks.entry(task)
-    for device in ("meta", "cpu"):
-        with torch.device(device), torch.random.fork_rng(devices=[]):
-            network = build(model.name, model.args, in_channels=entry.image[0], classes=entry.classes)
-        try:
-            check_outputs(model.name, network, entry.kind, entry.image, entry.classes, device)
-        except SearcherError as error:
-            if device == "cpu" or not isinstance(error.__cause__, Exception):
-                raise SearcherError(f"task {task}: {error}") from error
-        else:
-            return
 
 
 def draw(study: Study) -> optuna.Trial:
@@ -211,36 +179,13 @@ def _predicted(recipe: Recipe, task: Task) -> list[str]:
     return [counts, *reason, *(f"not counted: {line}" for line in not_counted(ops))]
 
 
-def _try_metrics(metrics: Sequence[Metric], model: Model, task: Task) -> None:
-    """Let a user's own metrics look at a network that is not trained, and at a few images.
-
-    Raises:
-        SearcherError: One of them would fail in every trial. What only such a network may cause (a division
-            by a quality of zero) is passed over.
-    """
-    metrics = [m for m in metrics if not timed([m])]
-    if not metrics:
-        return
-    with torch.random.fork_rng(devices=[]):
-        network = start(model.model_copy(update={"weights": None}), task).eval()
-    looked_at = Measurement(Network(network, network), task, task.validation.first(_FEW))
-    for metric in metrics:
-        try:
-            measure(looked_at, [metric])
-        except (ArithmeticError, NotFinite):
-            continue
-        except Exception as error:
-            said = "" if isinstance(error, TrialError) else f"metric {metric.key}: {type(error).__name__}: "
-            raise SearcherError(f"{said}{error}, tried on a network that is not trained") from error
-
-
 def describe(study: Study, space: Space) -> list[str]:
     """What a study that was checked consists of, line by line."""
     drawn = draw(study)
     recipe = space.suggest(drawn)
     task = tasks.entry(study.task).load()
     own = own_metrics(study.measured())
-    _try_metrics([m for m in study.measured() if m.metric in own], recipe.model, task)
+    try_metrics([m for m in study.measured() if m.metric in own], recipe.model, task)
     return [
         f"study {study.stored_name} is fine",
         f"data fingerprint {task.fingerprint}",

@@ -27,8 +27,8 @@ SAMPLERS: dict[str, tuple[Callable[..., optuna.samplers.BaseSampler], dict[str, 
 TYPES: dict[str, tuple[type, ...]] = {"bool": (bool,), "int": (int,), "float": (int, float), "str": (str,)}
 """What a study's file may give where a sampler is annotated to take it."""
 
-TRIED = 12
-"""Trials after which a sampler no longer draws at random, where its options do not say otherwise."""
+STARTUP, MOST = 10, 50
+"""Trials that a sampler draws at random where its options do not say otherwise, and that it may here."""
 
 
 def make(asked: Sampler, seed: int, ordinal: int) -> optuna.samplers.BaseSampler:
@@ -76,7 +76,8 @@ def check_options(
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         study = optuna.create_study(directions=directions, sampler=optuna.samplers.RandomSampler(seed=0))
-        for number in range(TRIED):
+        count = min(asked.options.get("n_startup_trials", STARTUP), MOST) + 1
+        for number in range(count):
             trial = study.ask()
             try:
                 suggest(trial)
@@ -84,7 +85,7 @@ def check_options(
                 study.tell(trial, state=optuna.trial.TrialState.FAIL)
             else:
                 study.tell(trial, [float(number)] * len(directions))
-        study.sampler = make(asked, 0, TRIED)
+        study.sampler = make(asked, 0, count)
         try:
             suggest(study.ask())
         except Exception as error:

@@ -86,7 +86,7 @@ def _check_in_range(name: str, value: object, distribution: BaseDistribution) ->
         raise SearcherError(f"{name} = {value!r}, expected {words(distribution)}")
 
 
-def check_kinds(every: list[Asked]) -> None:
+def check_kinds(every: list[Asked], path: Path) -> None:
     """Refuse a parameter that is of one kind in one suggestion, and of another in the next.
 
     Raises:
@@ -100,7 +100,7 @@ def check_kinds(every: list[Asked]) -> None:
                 check_distribution_compatibility(first, distribution)
             except ValueError as error:
                 text = f"parameter {name} is sometimes {words(first)}, sometimes {words(distribution)}"
-                raise SearcherError(text) from error
+                raise SearcherError(f"{path}: {text}") from error
 
 
 def words(distribution: BaseDistribution) -> str:
