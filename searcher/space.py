@@ -58,7 +58,8 @@ def _watching(trial: optuna.trial.BaseTrial) -> Iterator[None]:
 
     def look(name: str, distribution: BaseDistribution) -> Any:
         _check_once(name, asked.setdefault(name, distribution), distribution)
-        given = vars(trial).get("_params", vars(trial).get("_fixed_params", {}))
+        # Of a trial with given parameters: a search's own may keep one whose range hangs on another.
+        given = vars(trial).get("_params", {})
         if name in given:
             _check_in_range(name, given[name], distribution)
         return answer(name, distribution)

@@ -117,3 +117,15 @@ def test_ctrl_c_in_a_space_is_no_error_of_it(here: Path):
 )
 def test_what_a_parameter_may_be_in_words(distribution: Any, text: str):
     assert words(distribution) == text
+
+
+def test_a_parameter_that_a_search_keeps_may_be_beyond_a_range_that_hangs_on_another(here: Path):
+    drawn = TINY_SPACE.replace("2, 6)", 'trial.suggest_int("least", 2, 6), 6)')
+    (here / "spaces" / "tiny.py").write_text(drawn + "\nENQUEUE = []\n")
+    space = check_parts(study(constraints=()))
+    search = optuna.create_study()
+    search.enqueue_trial({"least": 5, "growth_rate": 3})
+    with pytest.warns(UserWarning, match="growth_rate with value 3 is out of range"):
+        assert space.suggest(search.ask()).model.args["growth_rate"] == 3
+    with pytest.raises(SearcherError, match="growth_rate = 3, expected a whole number from 5 to 6"):
+        space.suggest(optuna.trial.FixedTrial({"least": 5, "growth_rate": 3, "int8": False}))
