@@ -1,5 +1,7 @@
 """What a finished model costs where it is deployed: the size of its file, its latency and its memory."""
 
+from math import inf
+
 from searcher.measure import Measurement
 
 
@@ -47,3 +49,4 @@ TIMED = {
     "inference_memory_mb": inference_memory_mb,
 }
 METRICS = {"size_mb": size_mb, **TIMED}
+RANGES = dict.fromkeys(METRICS, (0, inf))

@@ -1,5 +1,7 @@
 """What a finished model costs: the MicroNet score and what it is made of."""
 
+from math import inf
+
 from searcher.costs.rules import score
 from searcher.measure import Measurement, Rows
 
@@ -27,3 +29,4 @@ def sparsity(measurement: Measurement | Rows) -> float:
 
 PREDICTED = {"micronet_score": micronet_score, "params": params, "macs": macs, "sparsity": sparsity}
 METRICS = PREDICTED
+RANGES = {"micronet_score": (0, inf), "params": (0, inf), "macs": (0, inf), "sparsity": (0, 1)}

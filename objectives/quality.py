@@ -25,3 +25,4 @@ def average_precision_50(measurement: Measurement) -> float:
 
 QUALITY = {"top1": top1, "map": average_precision, "map50": average_precision_50}
 METRICS = QUALITY
+RANGES = dict.fromkeys(METRICS, (0, 1))

@@ -2,6 +2,7 @@
 
 import importlib.util
 import os
+import traceback
 from pathlib import Path
 from types import ModuleType
 
@@ -52,6 +53,22 @@ def load(path: Path) -> ModuleType:
     module = importlib.util.module_from_spec(spec)
     try:
         spec.loader.exec_module(module)
+    except SystemExit as error:
+        raise ended(path, error) from error
     except Exception as error:
         raise SearcherError(f"{path}: {type(error).__name__}: {error}") from error
     return module
+
+
+def ended(path: Path, error: SystemExit) -> SearcherError:
+    """The error for content that ends Python; it names the line that does."""
+    own = path.absolute()
+    lines = [f.lineno for f in traceback.extract_tb(error.__traceback__) if Path(f.filename) == own]
+    place = f"{path}, line {lines[-1]}" if lines else str(path)
+    return SearcherError(f"{place}: ends Python with sys.exit({error.code!r}); it may define names alone")
+
+
+def shipped(kind: str) -> dict[str, Path]:
+    """The files of a kind that come with searcher, by name, whether or not a user's own stand before them."""
+    suffix = _KINDS[kind][1]
+    return {path.stem: path for path in sorted((roots()[-1] / kind).glob(f"[!_]*{suffix}"))}

@@ -2,7 +2,7 @@
 
 import hashlib
 import inspect
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,21 +13,26 @@ from searcher import catalog, samplers, tasks
 from searcher.costs.latency import check_device
 from searcher.costs.op import not_counted
 from searcher.errors import SearcherError, TrialError
-from searcher.measure import check_metrics, check_quality, metric_functions, timed
+from searcher.goals import check_goals
+from searcher.measure import check_metrics, check_quality, metric_functions, own_metrics, timed
 from searcher.models import build
 from searcher.predict import predict
-from searcher.recipe import Model, Recipe
+from searcher.recipe import Distill, Model, Recipe
+from searcher.seen import warning
+from searcher.space import Suggest, check_kinds, guarded
 from searcher.stages.start import check_weights
 from searcher.study import Study
 from searcher.tasks.task import Task
+from searcher.untrained import check_model, try_metrics
 
 
 @dataclass(frozen=True)
 class Space:
-    """A space: what suggests recipes, and the configurations that are tried first."""
+    """A space: what suggests recipes, the configurations that are tried first, and the models seen in it."""
 
-    suggest: Callable[[optuna.trial.BaseTrial], Recipe]
+    suggest: Suggest
     known: Sequence[dict[str, Any]]
+    models: Sequence[Model] = ()
 
 
 def check_parts(study: Study) -> Space:
@@ -41,11 +46,22 @@ def check_parts(study: Study) -> Space:
     """
     check_metrics(study.measured())
     check_quality(study.measured(), study.task, tasks.entry(study.task).kind.metrics)
+    check_goals(study)
     if timed(study.measured()):
         check_device(study.deployment)
     samplers.make(study.sampler, study.seed, 0)
+    _check_images(study)
     if study.reference:
-        _check_reference(study.reference)
+        _check_reference(study)
+    space = _space(study)
+    for model in space.models:
+        check_model(model, study.task)
+    samplers.check_options(study.sampler, space.suggest, [o.goal for o in study.objectives])
+    return space
+
+
+def _space(study: Study) -> Space:
+    """A study's space; its known configurations and one that is drawn at random are tried."""
     path = catalog.find("spaces", study.space)
     module = catalog.load(path)
     suggest, known = getattr(module, "suggest", None), getattr(module, "ENQUEUE", [])
@@ -53,32 +69,70 @@ def check_parts(study: Study) -> Space:
         raise SearcherError(f"{path}: expected a function suggest(trial) that returns a Recipe")
     if not isinstance(known, list) or not all(isinstance(params, dict) for params in known):
         raise SearcherError(f"{path}: ENQUEUE: expected a list of dicts of parameters")
-    recipes = []
-    for number, params in enumerate(known):
-        trial = optuna.trial.FixedTrial(params)
-        recipes.append(_try(suggest, trial, f"{path}: ENQUEUE[{number}]"))
+    suggest = guarded(suggest, path)
+    trials: list[optuna.trial.BaseTrial] = [optuna.trial.FixedTrial(params) for params in known]
+    places = [f"{path}: ENQUEUE[{number}]" for number in range(len(known))]
+    recipes = [_tried(suggest, trial, place) for trial, place in zip(trials, places, strict=True)]
+    for trial, params, place in zip(trials, known, places, strict=True):
         unused = sorted(set(params) - set(trial.params))
         if unused:
-            raise SearcherError(f"{path}: ENQUEUE[{number}]: the space does not suggest {', '.join(unused)}")
-    recipes.append(_try(suggest, draw(study), str(path)))
-    check_weights(recipes, tasks.entry(study.task).image[0], tasks.entry(study.task).classes)
-    return Space(suggest, known)
+            raise SearcherError(f"{place}: the space does not suggest {', '.join(unused)}")
+    drawn = draw(study)
+    recipes.append(_tried(suggest, drawn, str(path)))
+    check_kinds([dict(trial.distributions) for trial in (*trials, drawn)], path)
+    models = models_of(recipes)
+    check_weights(models, tasks.entry(study.task).image[0], tasks.entry(study.task).classes)
+    return Space(suggest, known, models)
 
 
-def _try(suggest: Callable[..., object], trial: optuna.trial.BaseTrial, where: str) -> Recipe:
+def models_of(recipes: Sequence[Recipe]) -> list[Model]:
+    """The models of recipes and their teachers, each once."""
+    found = [
+        model
+        for recipe in recipes
+        for model in (recipe.model, *(s.teacher for s in recipe.stages if isinstance(s, Distill)))
+    ]
+    return list({model.model_dump_json(): model for model in found}.values())
+
+
+def doubts(study: Study, space: Space | None = None) -> list[str]:
+    """Given weights that have probably seen the validation images, a line each.
+
+    Raises:
+        SearcherError: The space or a file of weights cannot be used.
+    """
+    models = [model for model in (space or _space(study)).models if model.weights]
+    task = tasks.entry(study.task).load() if models else None
+    return [line for model in models if task and (line := warning(model, task))]
+
+
+def _tried(suggest: Suggest, trial: optuna.trial.BaseTrial, where: str) -> Recipe:
     try:
-        recipe = suggest(trial)
+        return suggest(trial)
+    except SearcherError as error:
+        text = str(error)
+        raise SearcherError(text if text.startswith(where) else f"{where}: {text}") from error
     except Exception as error:
         raise SearcherError(f"{where}: {type(error).__name__}: {error}") from error
-    if not isinstance(recipe, Recipe):
-        raise SearcherError(f"{where}: suggest returned {recipe!r}, expected a Recipe")
-    return recipe
 
 
-def _check_reference(reference: Model) -> None:
+def _check_images(study: Study) -> None:
+    wanted = study.budget.train_images
+    if wanted:
+        there = len(tasks.entry(study.task).load().train)
+        if wanted > there:
+            raise SearcherError(
+                f"budget.train_images = {wanted:,}: task {study.task} has {there:,} training images; "
+                "leave the key out for all of them"
+            )
+
+
+def _check_reference(study: Study) -> None:
+    reference, entry = study.reference, tasks.entry(study.task)
+    assert reference is not None
     try:
         with torch.device("meta"):
-            build(reference.name, reference.args, in_channels=3, classes=10)
+            build(reference.name, reference.args, in_channels=entry.image[0], classes=entry.classes)
     except SearcherError as error:
         raise SearcherError(f"reference: {error}") from error
 
@@ -138,13 +192,17 @@ def describe(study: Study, space: Space) -> list[str]:
     drawn = draw(study)
     recipe = space.suggest(drawn)
     task = tasks.entry(study.task).load()
+    own = own_metrics(study.measured())
+    try_metrics([m for m in study.measured() if m.metric in own], recipe.model, task)
     return [
         f"study {study.stored_name} is fine",
         f"data fingerprint {task.fingerprint}",
-        *(f"  left out: {count} × {reason}" for reason, count in task.dropped.items()),
+        *(f"  left out or changed: {count} × {reason}" for reason, count in task.dropped.items()),
         f"space {study.space}: {len(space.known)} known configurations, {len(drawn.params)} parameters drawn",
         f"  e.g. {recipe.words()}",
         *(f"  {line}" for line in _predicted(recipe, task)),
+        *(f"metric {name} is that of {path}" for name, path in own.items()),
+        *(f"warning: {line}" for line in doubts(study, space)),
         f"objectives: {', '.join(f'{o.goal} {o.key}' for o in study.objectives)}",
         f"constraints: {', '.join(map(str, study.constraints)) or 'none'}",
         f"budget: {study.budget.trials} trials, {study.budget.epochs} epochs each",

@@ -5,6 +5,7 @@ import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
+from pathlib import Path
 from typing import Any
 
 from searcher import catalog
@@ -77,20 +78,67 @@ BUILT_IN = (*Classification.metrics, *Detection.metrics)
 MetricFunction = Callable[..., float]
 
 
+Range = tuple[float, float]
+"""The least and the largest value that a metric can have."""
+
+
 def metric_functions() -> dict[str, MetricFunction]:
     """Every metric by name, from the `METRICS` of all the files in `objectives/`.
 
     Raises:
-        SearcherError: A file does not run, or has no `METRICS`.
+        SearcherError: A file does not run, has no `METRICS`, or has a metric of a name that is another one's.
     """
-    found: dict[str, MetricFunction] = {}
+    return {name: function for name, (function, _) in _defined().items()}
+
+
+def own_metrics(metrics: Sequence[Metric]) -> dict[str, Path]:
+    """The files of those of the metrics that do not come with searcher, by the metrics' names."""
+    shipped = set(catalog.shipped("objectives").values())
+    files = {m.metric: _defined()[m.metric][1] for m in metrics}
+    return {name: path for name, path in files.items() if path not in shipped}
+
+
+def _defined() -> dict[str, tuple[MetricFunction, Path]]:
+    """Every metric by name, and the file that it is from."""
+    found: dict[str, tuple[MetricFunction, Path]] = {}
     for path in catalog.files("objectives").values():
-        metrics = getattr(catalog.load(path), "METRICS", None)
-        if not isinstance(metrics, dict) or not all(map(callable, metrics.values())):
-            raise SearcherError(f"{path}: expected METRICS, a dict from names to functions")
-        for name, function in metrics.items():
-            found.setdefault(name, function)
+        for name, function in _metrics(path).items():
+            if name in found:
+                raise _named_twice(name, found[name][1], path)
+            found[name] = (function, path)
     return found
+
+
+def _metrics(path: Path) -> dict[str, MetricFunction]:
+    metrics = getattr(catalog.load(path), "METRICS", None)
+    if not isinstance(metrics, dict) or not all(map(callable, metrics.values())):
+        raise SearcherError(f"{path}: expected METRICS, a dict from names to functions")
+    return metrics
+
+
+def _named_twice(name: str, path: Path, other: Path) -> SearcherError:
+    whose = "searcher's own" if other in catalog.shipped("objectives").values() else f"one of {other}"
+    return SearcherError(f"{path}: metric {name} is {whose} already: give yours another name")
+
+
+def ranges() -> dict[str, Range]:
+    """What values metrics can have, by name: files in `objectives/` say it in `RANGES`, where they do.
+
+    Raises:
+        SearcherError: A file's `RANGES` are not pairs of numbers.
+    """
+    found: dict[str, Range] = {}
+    for path in catalog.files("objectives").values():
+        given = getattr(catalog.load(path), "RANGES", {})
+        if not isinstance(given, dict) or not all(map(_is_range, given.values())):
+            raise SearcherError(f"{path}: RANGES: expected a dict from names to (least, largest)")
+        found |= given
+    return found
+
+
+def _is_range(value: object) -> bool:
+    numbers = value if isinstance(value, tuple) and len(value) == 2 else ("",)
+    return all(isinstance(n, int | float) for n in numbers) and numbers[0] < numbers[-1]
 
 
 def timed(metrics: Sequence[Metric]) -> bool:
@@ -185,9 +233,37 @@ def measure(measurement: Measurement, metrics: Sequence[Metric]) -> dict[str, fl
         TrialError: A value is not a finite number.
     """
     functions = metric_functions()
-    values = {}
-    for m in metrics:
-        values[m.key] = float(functions[m.metric](measurement, **_options(m)))
-        if not math.isfinite(values[m.key]):
-            raise TrialError(f"metric {m.key} is {values[m.key]}, expected a finite number")
-    return values
+    return {m.key: value(functions[m.metric], measurement, m) for m in metrics}
+
+
+class NotFinite(TrialError):
+    """A metric's value is infinite, or not a number."""
+
+
+def value(function: MetricFunction, measurement: Measurement, metric: Metric) -> float:
+    """One metric's value.
+
+    Raises:
+        TrialError: It is not a finite number, or the function ends Python.
+    """
+    try:
+        found = function(measurement, **_options(metric))
+    except SystemExit as error:
+        raise TrialError(f"metric {metric.key} ends Python with sys.exit({error.code!r})") from error
+    number = _number(found)
+    if number is None:
+        kind = type(found).__name__
+        raise TrialError(f"metric {metric.key} returned {found!r:.60}, of type {kind}: expected a number")
+    if not math.isfinite(number):
+        raise NotFinite(f"metric {metric.key} is {number}, expected a finite number")
+    return number
+
+
+def _number(found: object) -> float | None:
+    """What a function returned as a number, also a tensor or an array of one; None where it is none."""
+    if isinstance(found, str | bytes | bytearray):
+        return None
+    try:
+        return float(found)  # type: ignore[arg-type]
+    except (TypeError, ValueError, RuntimeError):
+        return None

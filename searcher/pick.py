@@ -21,7 +21,9 @@ def pick(study: Study, trials: Sequence[FrozenTrial], choice: str) -> FrozenTria
         trials: Its complete trials.
         choice: ``best``, the lowest cost that satisfies the study's constraints; ``knee``, the point of the
             front that is nearest to the best of every objective; a trial's number; or conditions such as
-            ``top1>=0.90``, several with commas, among which the lowest cost is chosen.
+            ``top1>=0.90``, several with commas, among which the lowest cost is chosen. The first two satisfy
+            the study's constraints. A number is the user's own choice. Conditions take the place of the
+            constraints on the same metrics; the others hold where a trial satisfies all of them.
 
     Raises:
         SearcherError: No trial is complete, the choice is not understood, or nothing satisfies it: says what
@@ -34,8 +36,21 @@ def pick(study: Study, trials: Sequence[FrozenTrial], choice: str) -> FrozenTria
     if choice == "best":
         return _cheapest(study, trials, study.constraints)
     if choice == "knee":
-        return _knee(study, trials)
-    return _cheapest(study, trials, _conditions(study, choice))
+        return _knee(study, _feasible(study, trials, study.constraints))
+    bounds = _conditions(study, choice)
+    named = {bound.key for bound in bounds}
+    others = [c for c in study.constraints if c.key not in named]
+    every = [t for t in trials if distance([*bounds, *others], t) <= 0]
+    return _cheapest(study, every or trials, bounds)
+
+
+def unsatisfied(study: Study, trial: FrozenTrial) -> str:
+    """A line for a reader where a trial was picked that violates the study's constraints; else empty."""
+    violated = study.violated(trial.user_attrs["metrics"])
+    if not violated:
+        return ""
+    wanted = " and ".join(map(str, violated))
+    return f"trial {trial.number} does not satisfy the study's {wanted}: {_figures(trial, violated)}"
 
 
 def _numbered(study: Study, trials: Sequence[FrozenTrial], digits: str) -> FrozenTrial:
@@ -48,13 +63,24 @@ def _numbered(study: Study, trials: Sequence[FrozenTrial], digits: str) -> Froze
 
 
 def _cheapest(study: Study, trials: Sequence[FrozenTrial], bounds: Sequence[Constraint]) -> FrozenTrial:
+    return min(_feasible(study, trials, bounds), key=lambda t: [_cost(study, t), t.number])
+
+
+def _feasible(
+    study: Study, trials: Sequence[FrozenTrial], bounds: Sequence[Constraint]
+) -> Sequence[FrozenTrial]:
+    """The trials within some bounds.
+
+    Raises:
+        SearcherError: There are none: says what came nearest.
+    """
     feasible = [t for t in trials if distance(bounds, t) <= 0]
     if not feasible:
         nearest = sorted(trials, key=lambda t: distance(bounds, t))[:3]
         near = "; ".join(f"trial {t.number} with {_figures(t, bounds)}" for t in nearest)
         wanted = " and ".join(map(str, bounds))
         raise SearcherError(f"no trial of {study.stored_name} satisfies {wanted}; nearest: {near}")
-    return min(feasible, key=lambda t: [_cost(study, t), t.number])
+    return feasible
 
 
 def _cost(study: Study, trial: FrozenTrial) -> float:

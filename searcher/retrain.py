@@ -24,6 +24,7 @@ from searcher.predict import predict
 from searcher.recipe_file import RecipeFile
 from searcher.reconcile import reconcile
 from searcher.scenes import detected
+from searcher.seen import beyond_test
 from searcher.stages.checkpoint import Checkpoints
 from searcher.stages.train import Run
 from searcher.study import Metric
@@ -72,12 +73,17 @@ class Line:
 
 @dataclass(frozen=True)
 class Result:
-    """A recipe that was trained again: what came out, beside what was expected."""
+    """A recipe that was trained again: what came out, beside what was expected.
+
+    `beyond_test` has the figures of the first seed, where its weights were given, that are larger on
+    validation than on test by more standard errors than chance explains, and by how many.
+    """
 
     recipe: str
     epochs: int
     seeds: list[Retrained]
     lines: list[Line]
+    beyond_test: dict[str, float] = field(default_factory=dict)
 
     @property
     def met(self) -> bool:
@@ -109,7 +115,8 @@ def retrain(
     network = runs[0].network()
     done = [run.retrained(network if run is runs[0] else None) for run in runs]
     budget = epochs or file.provenance.epochs
-    return Result(file.recipe.digest(), budget, done, compare(file, done)), network, task
+    beyond = beyond_test(done[0].validation, done[0].test, task) if file.recipe.model.weights else {}
+    return Result(file.recipe.digest(), budget, done, compare(file, done), beyond), network, task
 
 
 def load_task(file: RecipeFile) -> Task:

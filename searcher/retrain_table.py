@@ -13,6 +13,8 @@ from searcher.wording import number, spread
 Rows = tuple[tuple[str, ...], list[tuple[str, ...]]]
 """The columns' names, and the rows."""
 
+SEEN = "The given weights have probably seen the validation images: the test split counts"
+
 
 def expected_rows(result: Result) -> Rows:
     """Every expected metric beside the retrained one."""
@@ -88,7 +90,7 @@ def sections(
         ),
         (f"Before and after by class, on the validation split{of}", class_rows(first)),
     ]
-    return [(title, rows) for title, rows in every if rows[1]]
+    return [(title, rows) for title, rows in [*every, (SEEN, seen_rows(result))] if rows[1]]
 
 
 def table(title: str, rows: Rows) -> Table:
@@ -99,6 +101,15 @@ def table(title: str, rows: Rows) -> Table:
     for row in rows[1]:
         drawn.add_row(*row)
     return drawn
+
+
+def seen_rows(result: Result) -> Rows:
+    """Figures that given weights have on validation and cannot have by chance, beside those on test."""
+    seed = result.seeds[0]
+    return ("metric", "validation", "test", "standard errors apart"), [
+        (key, number(seed.validation[key]), number(seed.test[key]), f"{apart:.1f}")
+        for key, apart in result.beyond_test.items()
+    ]
 
 
 def markdown(rows: Rows) -> str:

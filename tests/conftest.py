@@ -3,7 +3,7 @@ import io
 import os
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import NamedTuple
 
@@ -66,6 +66,19 @@ def make_place(folder: Path) -> Path:
 def place(tmp_path: Path) -> Path:
     """A user's folder with a small study of their own, `tiny`."""
     return make_place(tmp_path)
+
+
+@pytest.fixture
+def here(place: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """That folder as the current one, with the modules in it."""
+    monkeypatch.chdir(place)
+    monkeypatch.delenv("SEARCHER_PATH", raising=False)
+    paths, modules = sys.path.copy(), set(sys.modules)
+    yield place
+    sys.path[:] = paths
+    for name in set(sys.modules) - modules:
+        if str(place) in str(getattr(sys.modules[name], "__file__", "")):
+            del sys.modules[name]
 
 
 Searcher = Callable[..., subprocess.CompletedProcess[str]]

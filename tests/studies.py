@@ -9,6 +9,8 @@ from optuna.distributions import CategoricalDistribution, IntDistribution
 from optuna.trial import FrozenTrial, TrialState, create_trial
 
 from searcher import backends, storage
+from searcher.check import check_parts, describe
+from searcher.errors import SearcherError
 from searcher.recipe import Model, Quantize, Recipe, Train
 from searcher.study import Study
 
@@ -26,6 +28,22 @@ def study(**changes: Any) -> Study:
         "budget": {"trials": 20, "epochs": 2},
     }
     return Study.model_validate(content | changes)
+
+
+def write(path: Path, text: str) -> None:
+    """A file of a user's, in a folder that may not be there yet."""
+    path.parent.mkdir(exist_ok=True)
+    path.write_text(text)
+
+
+def refusal(searched: Study | None = None) -> str:
+    """What `searcher check` says against a study, by default against what `tiny` is here."""
+    asked = searched or study(constraints=())
+    try:
+        describe(asked, check_parts(asked))
+    except SearcherError as error:
+        return str(error)
+    raise AssertionError("the study is fine")
 
 
 def store(runs: Path, searched: Study, rows: Sequence[Sequence[float]], seconds: float | None = 2.0) -> None:

@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import nn
 
-from searcher.check import check_parts
+from searcher.check import check_parts, models_of
 from searcher.errors import SearcherError
 from searcher.recipe import Distill, Model, Recipe, Train
 from searcher.stages import start
@@ -53,6 +53,6 @@ def test_each_file_is_tried_once_a_model_teachers_too(tmp_path, monkeypatch):
         Recipe(model=plain, stages=(Distill(teacher=other),)),
     ]
     random = torch.get_rng_state()
-    start.check_weights(recipes, 1, 10)
+    start.check_weights(models_of(recipes), 1, 10)
     assert tried == ["a.pt", "b.pt"]
     assert torch.equal(torch.get_rng_state(), random)

@@ -8,12 +8,14 @@ import pytest
 from optuna.trial import FrozenTrial, TrialState
 
 from searcher import recipe_file, tasks
+from searcher.commands import shipping
 from searcher.errors import SearcherError
 from searcher.export import export
-from searcher.pick import pick
+from searcher.pick import pick, unsatisfied
 from searcher.recipe import Model, PruneWeights, Quantize, Recipe, Train
 from searcher.recipe_file import Expected
 from searcher.study import Study
+from tests import studies
 
 RECIPE = Recipe(
     model=Model(name="densenet", args={"growth_rate": 4}),
@@ -69,6 +71,8 @@ def test_what_is_picked(choice, number):
         ("top2>=0.9", "no metric measured by this study named 'top2'; did you mean top1"),
         ("top1>0.9", "expected best, knee, a trial's number, or a condition such as top1>=0.90"),
         ("top1>=much", "'much' is not a number"),
+        ("top1>=nan", "'nan' is not a finite number"),
+        ("top1<=inf", "'inf' is not a finite number"),
         ("fastest", "expected best, knee"),
     ],
 )
@@ -82,6 +86,36 @@ def test_an_empty_choice_says_what_came_nearest():
         pick(STUDY, TRIALS[3:], "best")
     with pytest.raises(SearcherError, match="tiny@digits has no complete trial"):
         pick(STUDY, [], "best")
+
+
+def test_the_knee_is_feasible_or_refused():
+    with pytest.raises(SearcherError, match=r"satisfies top1 >= 0\.9; nearest: trial 5 with top1 0\.8"):
+        pick(STUDY, TRIALS[3:], "knee")
+    assert pick(STUDY, [TRIALS[0], TRIALS[3]], "knee").number == 0
+
+
+def test_conditions_take_the_place_of_the_constraints_on_their_metrics_alone():
+    cheap = trial(7, 0.70, 0.004, 400.0)
+    assert pick(STUDY, [*TRIALS, cheap], "top1>=0.75").number == 5
+    assert pick(STUDY, [*TRIALS, cheap], "params<=1000").number == 3
+    assert pick(STUDY, [*TRIALS, cheap], "params<=600").number == 7
+
+
+def test_a_choice_that_violates_the_constraints_is_said():
+    assert unsatisfied(STUDY, TRIALS[0]) == ""
+    assert unsatisfied(STUDY, pick(STUDY, TRIALS, "5")) == (
+        "trial 5 does not satisfy the study's top1 >= 0.9: top1 0.8"
+    )
+
+
+def test_an_export_says_that_its_trial_is_not_feasible(here: Path, capsys: pytest.CaptureFixture[str]):
+    rows = [(0.4, 900.0), (0.6, 1000.0)]
+    studies.store(here / "runs", studies.study(), rows)
+    shipping.export("told", "0", here / "best.toml", here / "runs")
+    assert "trial 0 does not satisfy the study's top1 >= 0.5: top1 0.4" in capsys.readouterr().out
+    shipping.export("told", "knee", here / "best.toml", here / "runs")
+    assert "does not satisfy" not in capsys.readouterr().out
+    assert recipe_file.load(here / "best.toml").provenance.trial == 1
 
 
 def exported() -> recipe_file.RecipeFile:

@@ -49,6 +49,7 @@ def batch(
     """
     from rich.console import Console
 
+    from searcher.check import doubts
     from searcher.live import BatchView
     from searcher.search import search_all
 
@@ -64,6 +65,8 @@ def batch(
     trials = sum(study.budget.trials for study in searched)
     asked_for = f"{several(len(names), 'study')}, {several(trials, 'trial')}"
     console.print(f"{asked_for}, {launcher.workers} at a time", highlight=False)
+    for line in dict.fromkeys(line for study in searched for line in doubts(study)):
+        console.print(f"warning: {line}", style="yellow", highlight=False)
     with (
         stopped_by_ctrl_c(goes_on(launcher, " ".join(names), runs_dir)),
         BatchView(console) as view,

@@ -33,6 +33,7 @@ def export(
     from searcher import recipe_file, storage
     from searcher.export import export as make_file
     from searcher.pick import pick as choose
+    from searcher.pick import unsatisfied
     from searcher.report import complete_trials, words
 
     stored, searched = load(runs_dir, the_study(study, option))
@@ -41,6 +42,8 @@ def export(
     make_file(searched, trial, storage.kept_identity(runs_dir, stored)["data fingerprint"]).save(output)
     figures = ", ".join(f"{o.key} {trial.user_attrs['metrics'][o.key]:.5g}" for o in searched.objectives)
     typer.echo(f"trial {trial.number}: {words(trial)}")
+    if lacking := unsatisfied(searched, trial):
+        typer.echo(lacking)
     typer.echo(f"{figures}: {output}; searcher retrain {output} trains it again")
 
 

@@ -73,6 +73,8 @@ def run(
     """
     from rich.console import Console
 
+    from searcher.check import doubts
+
     console = Console(soft_wrap=not sys.stdout.isatty())
     asked = Asked(cluster, slurm_partition, slurm_account, slurm_constraint, gpus, time, mem)
     changes = [*(override or []), *asked.overrides(trials_per_gpu)]
@@ -81,6 +83,8 @@ def run(
         launcher = launched([searched], cluster, workers, console)
     text = f"{searched.stored_name}: {several(searched.budget.trials, 'trial')}, {launcher.workers} at a time"
     console.print(text, highlight=False)
+    for line in doubts(searched):
+        console.print(f"warning: {line}", style="yellow", highlight=False)
     with stopped_by_ctrl_c(goes_on(launcher, searched.name, runs_dir)):
         state = _search(searched, runs_dir, launcher, storage, console)
     _tell(searched, state, runs_dir, console)

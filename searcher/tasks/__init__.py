@@ -1,7 +1,8 @@
 """Tasks by name: a data set with its splits and its quality metric."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import cached_property
 from pathlib import Path
 
 from searcher.errors import SearcherError, unknown
@@ -20,26 +21,39 @@ class Entry:
     and how to get it in words.
 
     `image` has the sizes of an image, channels first: what a network costs is known without the data.
+    `usual` is the number of classes of the data set that goes by this name; `counted` is that of the data
+    here, where it may be another one, and None where it is not here.
     """
 
     load: Callable[[], Task]
     image: tuple[int, ...]
-    classes: int
+    usual: int
     kind: type[Task] = Classification
     available: Callable[[], bool] = lambda: True
     fetch: Callable[[], Path] | None = None
     how: str = ""
+    counted: Callable[[], int | None] = lambda: None
+
+    @cached_property
+    def classes(self) -> int:
+        """The number of classes: the data's own where it is here.
+
+        Raises:
+            SearcherError: The data is here, and cannot be read.
+        """
+        return self.counted() or self.usual
 
 
-def _folder(name: str, side: int, classes: int) -> Entry:
+def _folder(name: str, side: int, usual: int) -> Entry:
     """A data set for detection in a folder of that name, of square images."""
     return Entry(
         lambda: folders.load(name, side),
         (3, side, side),
-        classes,
+        usual,
         Detection,
         lambda: folders.find(name) is not None,
         how=f"put {name}/ with images/ and instances.json (or VOC's) into ./data or $SEARCHER_DATA",
+        counted=lambda: folders.classes(name),
     )
 
 
@@ -69,7 +83,7 @@ def entry(name: str) -> Entry:
     """
     if name not in TASKS:
         raise unknown("task", name, TASKS)
-    return TASKS[name]
+    return replace(TASKS[name])  # a copy, which counts the classes of the data as it is now
 
 
 def choose(names: Sequence[str]) -> tuple[str, str]:

@@ -27,10 +27,12 @@ class Truth:
     Attributes:
         instances: `images`, `annotations` and `categories`.
         dropped: By reason, how many annotations or images were left out.
+        numbers: The `id` in `instances` of each image by the id that its file has, as text.
     """
 
     instances: dict[str, Any]
     dropped: dict[str, int] = field(default_factory=dict)
+    numbers: dict[str, int] = field(default_factory=dict)
 
     @cached_property
     def sizes(self) -> dict[int, tuple[int, int]]:

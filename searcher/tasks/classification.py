@@ -1,14 +1,14 @@
 """Image classification: splits, whole-batch augmentation on the device, top-1 accuracy."""
 
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from searcher.tasks.task import Batch, Split, Task, device_of
+from searcher.tasks.task import Batch, Split, Task, device_of, shape_words
 
 
 @dataclass(frozen=True)
@@ -28,6 +28,13 @@ class Classification(Task):
     def augments(self) -> bool:
         """Whether an image is another one each time that it is trained on."""
         return bool(self.shift) or self.flip
+
+    @classmethod
+    def misfit(cls, outputs: Any, count: int, classes: int) -> str:
+        """Why outputs are no logits (count, classes), in words; empty where they are."""
+        if isinstance(outputs, Tensor) and outputs.shape == (count, classes):
+            return ""
+        return f"returns {shape_words(outputs)} for {count} images, expected {count}×{classes}: one a class"
 
     def loss(self, outputs: Tensor, batch: Batch) -> Tensor:
         """The cross entropy of logits (N, classes)."""

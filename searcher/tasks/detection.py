@@ -12,7 +12,7 @@ from torch.nn import functional as F
 from searcher.tasks import boxes as geometry
 from searcher.tasks import heads
 from searcher.tasks.average_precision import Evaluation, Found, Truth, evaluate
-from searcher.tasks.task import Batch, Split, Task, device_of
+from searcher.tasks.task import Batch, Split, Task, device_of, shape_words
 
 CANDIDATES, DETECTIONS, OVERLAP, LEAST = 300, 100, 0.5, 0.01
 """Boxes of an image that suppress each other, that are reported, the IoU for it, and the lowest score."""
@@ -39,6 +39,10 @@ class Scenes(Split):
     def first(self, count: int) -> Self:
         """The split's first so many images."""
         return type(self)(self.images[:count], self.labels[:count], self.ids[:count], self.truth)
+
+    def only(self, places: Tensor) -> Self:
+        """The split's images at some places, (N,) int64."""
+        return type(self)(self.images[places], self.labels[places], self.ids[places], self.truth)
 
 
 @dataclass(frozen=True)
@@ -94,6 +98,18 @@ class Detection(Task):
         kept = geometry.area(seen) >= SEEN * geometry.area(whole).clamp(min=1e-9)
         classes = torch.where(kept, labels[..., 0], -1.0)
         return moved, torch.cat([classes[..., None], seen], -1)
+
+    @classmethod
+    def misfit(cls, outputs: Any, count: int, classes: int) -> str:
+        """Why outputs are no detector's maps, as `heads` reads them, in words; empty where they are."""
+        maps = outputs if isinstance(outputs, tuple | list) else ()
+        grid, priors = 5 + classes, heads.PRIORS * (5 + classes)
+        channels = {one.shape[1] for one in maps if isinstance(one, Tensor) and one.ndim == 4}
+        shaped = all(isinstance(one, Tensor) and one.ndim == 4 and len(one) == count for one in maps)
+        if shaped and channels in ({grid}, {priors}):
+            return ""
+        wanted = f"a tuple of maps of {grid} channels (one box a cell) or {priors} ({heads.PRIORS} boxes)"
+        return f"returns {shape_words(outputs)} for {count} images, expected {wanted}"
 
     def loss(self, outputs: Any, batch: Batch) -> Tensor:
         """That of the detector's kind: of boxes a priori, or of a grid."""

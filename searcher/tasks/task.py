@@ -29,6 +29,10 @@ class Split:
         """The split's first so many images."""
         return replace(self, images=self.images[:count], labels=self.labels[:count])
 
+    def only(self, places: Tensor) -> Self:
+        """The split's images at some places, (N,) int64."""
+        return replace(self, images=self.images[places], labels=self.labels[places])
+
 
 @dataclass(frozen=True)
 class Batch:
@@ -117,6 +121,11 @@ class Task(ABC):
     def augment(self, images: Tensor, labels: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor]:
         """A whole batch changed at random, images (N, C, H, W) with their labels."""
 
+    @classmethod
+    @abstractmethod
+    def misfit(cls, outputs: Any, count: int, classes: int) -> str:
+        """Why a model's outputs for so many images are none of this task's, in words; or empty."""
+
     @abstractmethod
     def loss(self, outputs: Any, batch: Batch) -> Tensor:
         """What a training minimises, a scalar, of a model's outputs for a batch."""
@@ -139,3 +148,12 @@ def device_of(model: nn.Module) -> torch.device:
     for parameter in model.parameters():
         return parameter.device
     return torch.device("cpu")
+
+
+def shape_words(outputs: Any) -> str:
+    """The sizes of a model's outputs, as a reader says them."""
+    if isinstance(outputs, Tensor):
+        return "×".join(map(str, outputs.shape)) or "a number"
+    if isinstance(outputs, tuple | list):
+        return f"{len(outputs)} outputs ({', '.join(map(shape_words, outputs))})"
+    return f"a {type(outputs).__name__}"

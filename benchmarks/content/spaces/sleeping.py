@@ -1,10 +1,10 @@
-"""The micronet space without stages: what is left is to build the network, to measure it, and to sleep."""
+"""The micronet space untrained: what is left is to build the network, to measure it, and to sleep."""
 
 from optuna import Trial
 
 from searcher import catalog
 from searcher.catalog import roots
-from searcher.recipe import Recipe
+from searcher.recipe import Recipe, Train
 
 _micronet = catalog.load(roots()[-1] / "spaces" / "micronet.py")
 
@@ -12,4 +12,4 @@ _micronet = catalog.load(roots()[-1] / "spaces" / "micronet.py")
 def suggest(trial: Trial) -> Recipe:
     """A network of the micronet space; every one of its parameters is drawn."""
     recipe: Recipe = _micronet.suggest(trial)
-    return Recipe(model=recipe.model, stages=())
+    return Recipe(model=recipe.model, stages=(Train(share=0.0),))
