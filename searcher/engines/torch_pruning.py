@@ -1,20 +1,24 @@
 """Structured pruning by torch-pruning's dependency graph (Fang et al. 2023)."""
 
+import contextlib
 import copy
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
+from unittest import mock
 
 import torch
 import torch_pruning as tp
 from torch import Tensor, nn
+from torch_pruning.dependency import graph as dependency
+from torch_pruning.dependency.group import Group
 from torch_pruning.pruner.function import prune_conv_in_channels, prune_conv_out_channels
 
 from searcher.engines.channels import check_removed, kept_modules
 from searcher.engines.labels import Kept, Labels
 from searcher.engines.masked import check
 from searcher.engines.refusals import refused
-from searcher.errors import unknown
+from searcher.errors import TrialError, unknown
 
 
 def _distance(weight: Tensor, groups: int) -> Tensor:
@@ -61,6 +65,13 @@ CRITERIA: dict[str, Callable[[Any], Tensor]] = {
     "l2": tp.importance.GroupMagnitudeImportance(p=2),
     "fpgm": geometric_median,
 }
+
+
+MOST = 20
+"""How many times the layers of a network may be in one group, or the channels of the widest in one layer.
+
+In the shipped families it is at most 1.5 times.
+"""
 
 
 def prune_channels(
@@ -113,6 +124,31 @@ def _prune(
     with torch.enable_grad():
         # A tuple of arguments: a bare tensor is unpacked first, an image an argument.
         graph = tp.DependencyGraph().build_dependency(net, example_inputs=(example,))
+    with _bounded(net, len(graph.module2node)):
+        return _cut(net, example, ratio, importance, kept, graph)
+
+
+@contextlib.contextmanager
+def _bounded(net: nn.Module, nodes: int) -> Iterator[None]:
+    """torch-pruning follows channels that are regrouped twice without end; what grows so is refused."""
+    widest = max((max(p.shape[:2]) for p in net.parameters() if p.dim()), default=1)
+
+    class Bounded(Group):  # type: ignore[misc]
+        def add_dep(self, dep: Any, idxs: Any) -> None:
+            if len(self) > MOST * nodes or len(idxs) > MOST * widest:
+                raise TrialError(
+                    "torch-pruning cannot prune this network: which channels go together never ends"
+                )
+            super().add_dep(dep, idxs)
+
+    with mock.patch.object(dependency, "Group", Bounded):
+        yield
+
+
+def _cut(
+    net: nn.Module, example: Tensor, ratio: float, importance: Callable[[Any], Tensor], kept: set[nn.Module],
+    graph: Any,
+) -> Kept:  # fmt: skip
     groups = graph.get_all_groups(ignored_layers=list(kept), root_module_types=[nn.Conv2d])
     chosen = [(group[0], _least(group, ratio, importance)) for group in groups if _prunable(group)]
     labels = Labels(net, "torch-pruning")

@@ -264,6 +264,15 @@ def test_no_shipped_family_is_refused_for_rounding(family: str) -> None:
     assert sum(p.numel() for p in small.parameters()) < sum(p.numel() for p in net.parameters())
 
 
+def test_channels_that_torch_pruning_follows_without_end_are_refused() -> None:
+    twice = nn.Sequential(nn.ChannelShuffle(3), nn.ChannelShuffle(2))
+    net = nn.Sequential(nn.Conv2d(3, 12, 3, padding=1), twice, nn.Flatten(), nn.Linear(768, 10)).eval()
+    with pytest.raises(
+        TrialError, match=r"^torch-pruning cannot prune this network: which channels .* never ends"
+    ):
+        pruned("torch-pruning", net)
+
+
 @settings(max_examples=20, deadline=None, suppress_health_check=list(HealthCheck))
 @given(net=networks(most=3))
 def test_a_random_network_is_pruned_by_the_law_or_refused(net: nn.Module) -> None:
