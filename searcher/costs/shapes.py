@@ -11,6 +11,7 @@ from searcher.costs.channels import Channels, Origin, whole
 from searcher.costs.folds import mark_folds
 from searcher.costs.follow import origin
 from searcher.costs.kinds import Arithmetic, Sizes
+from searcher.costs.makers import makers
 from searcher.costs.op import Op
 from searcher.costs.quick import QUICK
 from searcher.costs.record import Recorder, in_parts
@@ -63,11 +64,18 @@ def outline(model: nn.Module, sizes: Sizes, kept: Mapping[int, int] | None = Non
 
 
 def returned(model: nn.Module, sizes: Sizes) -> tuple[str, ...]:
-    """The names of the convolutions whose channels a network returns; none where it cannot be followed."""
+    """The names of the convolutions whose channels a network returns, and no engine may remove.
+
+    Where shapes do not tell it with certainty the network is run: it may be more names then.
+
+    Raises:
+        TrialError: The network does not run.
+    """
     try:
-        return outline(copy.deepcopy(model).to("meta"), sizes).returned
+        found = outline(copy.deepcopy(model).to("meta"), sizes)
     except Exception:  # its forward wants values
-        return ()
+        return makers(model, sizes)
+    return makers(model, sizes) if found.channels.lost else found.returned
 
 
 class Walker:
@@ -152,6 +160,10 @@ class Walker:
         for x in inputs.values():
             self.recorder.follow(x.as_meta(), x.producer)
         output = func(*_as_meta(args), **_as_meta(kwargs))
+        if output is None or (args and output is args[0]):
+            # What is written into a tensor is no longer seen.
+            name = getattr(func, "__name__", "a function")
+            self.channels.lose(name.strip("_"), *(x.origin for x in inputs.values()))
 
         def shaped(value: Any) -> Any:
             if isinstance(value, list | tuple):

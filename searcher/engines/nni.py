@@ -16,6 +16,8 @@ from torch.fx.passes.shape_prop import ShapeProp
 from torch.nn import functional as F
 
 from searcher.engines.channels import check_removed, kept_modules
+from searcher.engines.labels import Kept, Labels
+from searcher.engines.masked import check
 from searcher.engines.refusals import refused
 from searcher.errors import TrialError, unknown
 
@@ -26,6 +28,7 @@ with warnings.catch_warnings():
     from nni.compression.pruning import FPGMPruner, L1NormPruner, L2NormPruner, LevelPruner
     from nni.compression.speedup import ModelSpeedup, auto_set_denpendency_group_ids
     from nni.compression.speedup.dependency import build_channel_dependency
+    from nni.compression.speedup.replacer import Replacer
 
 nni.silence_stdout()
 logging.getLogger("nni").setLevel(logging.ERROR)
@@ -47,22 +50,25 @@ def prune_channels(
 
     Raises:
         SearcherError: No such criterion, or no module of a name in ``keep``.
-        TrialError: Less than a quarter of the ratio could be removed, or NNI cannot prune this network.
+        TrialError: Less than a quarter of the ratio could be removed, NNI cannot prune this network, or what
+            it makes does not compute what the network did with those channels at zero.
     """
     if criterion not in CRITERIA and scores is None:
         raise unknown("criterion", criterion, CRITERIA)
     net = copy.deepcopy(model).eval().requires_grad_(True)
     kept = set(kept_modules(net, keep))
     before = _channels(net, kept)
-    with refused("NNI", "prune"):
+    left: Kept = {}
+    with refused("NNI", "prune"), _quiet():
         config = _config(net, example, ratio, kept)
         if config:
             judged = net if scores is None else _with_scores(net, scores)
             pruner = CRITERIA[criterion if scores is None else "l1"](judged, config)
             masks = pruner.compress()[1]
             pruner.unwrap_model()
-            net = _shrink(net, example, masks)
+            net, left = _shrink(net, example, masks)
     check_removed("NNI", 1 - _channels(net, kept) / max(before, 1), ratio)
+    check("NNI", model, net, left, example)
     return net
 
 
@@ -220,23 +226,43 @@ def _sources(node: fx.Node, graph: fx.GraphModule) -> set[str]:
     return found
 
 
-def _shrink(net: nn.Module, example: Tensor, masks: dict[str, Any]) -> nn.Module:
+class _Labelled(Replacer):  # type: ignore[misc]
+    """Labels the tensors when NNI knows what it will remove, and before it does."""
+
+    labels: Labels
+
+    def replace_modules(self, speedup: ModelSpeedup) -> None:
+        """Called ahead of the replacer that removes."""
+        self.labels = Labels(speedup.bound_model, "NNI")
+
+
+def _shrink(net: nn.Module, example: Tensor, masks: dict[str, Any]) -> tuple[nn.Module, Kept]:
+    labelled = _Labelled()
     with _contained():
         speedup = ModelSpeedup(
             net,
             example,
             masks,
+            customized_replacers=[labelled],
             graph_module=fx.symbolic_trace(net),
             logger=logging.Logger("nni", logging.ERROR),
         )
         shrunk: nn.Module = speedup.speedup_model().eval()
+        left = labelled.labels.taken(shrunk)
         shrunk(example)
-    return shrunk
+    return shrunk, left
+
+
+@contextlib.contextmanager
+def _quiet() -> Iterator[None]:
+    """NNI prints what it does and what it does not support, and torch.fx its tracebacks."""
+    with contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(io.StringIO()):
+        yield
 
 
 @contextlib.contextmanager
 def _contained() -> Iterator[None]:
-    """NNI prints, draws from the global generator and needs gradients: none of it is seen outside."""
-    with contextlib.redirect_stdout(io.StringIO()), torch.random.fork_rng(devices=[]), torch.enable_grad():
+    """NNI draws from the global generator and needs gradients: neither is seen outside."""
+    with torch.random.fork_rng(devices=[]), torch.enable_grad():
         torch.manual_seed(0)
         yield

@@ -1,18 +1,24 @@
 """Structured pruning by torch-pruning's dependency graph (Fang et al. 2023)."""
 
+import contextlib
 import copy
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
+from unittest import mock
 
 import torch
 import torch_pruning as tp
 from torch import Tensor, nn
+from torch_pruning.dependency import graph as dependency
+from torch_pruning.dependency.group import Group
 from torch_pruning.pruner.function import prune_conv_in_channels, prune_conv_out_channels
 
 from searcher.engines.channels import check_removed, kept_modules
+from searcher.engines.labels import Kept, Labels
+from searcher.engines.masked import check
 from searcher.engines.refusals import refused
-from searcher.errors import unknown
+from searcher.errors import TrialError, unknown
 
 
 def _distance(weight: Tensor, groups: int) -> Tensor:
@@ -61,6 +67,13 @@ CRITERIA: dict[str, Callable[[Any], Tensor]] = {
 }
 
 
+MOST = 20
+"""How many times the layers of a network may be in one group, or the channels of the widest in one layer.
+
+In the shipped families it is at most 1.5 times.
+"""
+
+
 def prune_channels(
     model: nn.Module,
     example: Tensor,
@@ -71,9 +84,10 @@ def prune_channels(
 ) -> nn.Module:
     """Remove the least important output channels of every convolution; the tensors get smaller.
 
-    Coupled layers lose the same channels; a grouped convolution loses as many in each group. The number
-    is ``ratio`` rounded to the nearest channel, and at least one stays. Left whole are convolutions whose
-    consumers fix their channels: zero-padded shortcuts, and grouped convolutions over a concatenation.
+    Coupled layers lose the same channels; a grouped convolution or norm loses as many in each group. The
+    number is ``ratio`` rounded to the nearest channel, and at least one stays. Left whole are convolutions
+    whose consumers fix their channels: zero-padded shortcuts, and group convolutions or norms over a
+    concatenation. What comes out is held against the network before (`searcher.engines.masked`).
 
     Args:
         model: The network; it is copied and stays as it is.
@@ -88,8 +102,8 @@ def prune_channels(
 
     Raises:
         SearcherError: No such criterion, or no module of a name in ``keep``.
-        TrialError: Less than a quarter of the ratio could be removed, or torch-pruning cannot prune this
-            network.
+        TrialError: Less than a quarter of the ratio could be removed, torch-pruning cannot prune this
+            network, or what it makes does not compute what the network did with those channels at zero.
     """
     if criterion not in CRITERIA and scores is None:
         raise unknown("criterion", criterion, CRITERIA)
@@ -98,24 +112,53 @@ def prune_channels(
     before = _channels(net, kept)
     with refused("torch-pruning", "prune"):
         importance = CRITERIA[criterion] if scores is None else _given(net, scores)
-        _prune(net, example, ratio, importance, kept)
+        left = _prune(net, example, ratio, importance, kept)
     check_removed("torch-pruning", 1 - _channels(net, kept) / max(before, 1), ratio)
+    check("torch-pruning", model, net, left, example)
     return net
 
 
 def _prune(
     net: nn.Module, example: Tensor, ratio: float, importance: Callable[[Any], Tensor], kept: set[nn.Module]
-) -> None:
+) -> Kept:
     with torch.enable_grad():
         # A tuple of arguments: a bare tensor is unpacked first, an image an argument.
         graph = tp.DependencyGraph().build_dependency(net, example_inputs=(example,))
+    with _bounded(net, len(graph.module2node)):
+        return _cut(net, example, ratio, importance, kept, graph)
+
+
+@contextlib.contextmanager
+def _bounded(net: nn.Module, nodes: int) -> Iterator[None]:
+    """torch-pruning follows channels that are regrouped twice without end; what grows so is refused."""
+    widest = max((max(p.shape[:2]) for p in net.parameters() if p.dim()), default=1)
+
+    class Bounded(Group):  # type: ignore[misc]
+        def add_dep(self, dep: Any, idxs: Any) -> None:
+            if len(self) > MOST * nodes or len(idxs) > MOST * widest:
+                raise TrialError(
+                    "torch-pruning cannot prune this network: which channels go together never ends"
+                )
+            super().add_dep(dep, idxs)
+
+    with mock.patch.object(dependency, "Group", Bounded):
+        yield
+
+
+def _cut(
+    net: nn.Module, example: Tensor, ratio: float, importance: Callable[[Any], Tensor], kept: set[nn.Module],
+    graph: Any,
+) -> Kept:  # fmt: skip
     groups = graph.get_all_groups(ignored_layers=list(kept), root_module_types=[nn.Conv2d])
     chosen = [(group[0], _least(group, ratio, importance)) for group in groups if _prunable(group)]
+    labels = Labels(net, "torch-pruning")
     for root, channels in chosen:
         if channels:
             graph.get_pruning_group(root.dep.layer, root.dep.pruning_fn, channels).prune()
+    left = labels.taken(net)
     with torch.no_grad():
         net(example)
+    return left
 
 
 def _channels(net: nn.Module, kept: set[nn.Module]) -> int:
@@ -133,7 +176,11 @@ def _writes(item: Any) -> bool:
 
 def _prunable(group: Any) -> bool:
     """Whether taking channels out of the group leaves a network that computes."""
-    return all(_flexible(item) for item in group if isinstance(item.dep.layer, nn.Conv2d))
+    convolutions = (item for item in group if isinstance(item.dep.layer, nn.Conv2d))
+    norms = (item for item in group if isinstance(item.dep.layer, nn.GroupNorm))
+    # Of a concatenation that is normed in groups each part would lose its share of other groups.
+    whole = all(len(item.idxs) == item.dep.layer.num_channels for item in norms)
+    return whole and all(map(_flexible, convolutions))
 
 
 def _flexible(item: Any) -> bool:
@@ -146,7 +193,7 @@ def _flexible(item: Any) -> bool:
 
 
 def _least(group: Any, ratio: float, importance: Callable[[Any], Tensor]) -> list[int]:
-    """The channels to remove: the same positions in each block that grouped convolutions make."""
+    """The channels to remove: the same positions in each block that grouped convolutions or norms make."""
     blocks = math.lcm(*(_blocks(item.dep) for item in group))
     scores = importance(group).view(blocks, -1).mean(0)
     count = min(round(len(scores) * ratio), len(scores) - 1)
@@ -155,6 +202,8 @@ def _least(group: Any, ratio: float, importance: Callable[[Any], Tensor]) -> lis
 
 
 def _blocks(dep: Any) -> int:
+    if isinstance(dep.layer, nn.GroupNorm):
+        return int(dep.layer.num_groups)
     grouped = isinstance(dep.layer, nn.Conv2d) and not _depthwise(dep.layer)
     if grouped and dep.pruning_fn in (prune_conv_in_channels, prune_conv_out_channels):
         return int(dep.layer.groups)

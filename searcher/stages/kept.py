@@ -22,7 +22,7 @@ from searcher.stages.train import Run
 from searcher.store import Stored
 from searcher.tasks.task import Task
 
-VERSIONS = {"train": 1, "distill": 1, "prune_channels": 1, "prune_weights": 1}
+VERSIONS = {"train": 1, "distill": 1, "prune_channels": 2, "prune_weights": 1}
 """Of the code of each stage: a new number where it makes another model than before."""
 
 Make = Callable[[Run], nn.Module]

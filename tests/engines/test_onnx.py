@@ -42,9 +42,7 @@ NOTES = {"mean": "[0.5, 0.4, 0.3]", "std": "[0.2, 0.3, 0.4]", "scale": "255.0"}
 
 
 def pruned() -> nn.Module:
-    net = resnet20()
-    prune_channels(net, IMAGES[:1], 0.3, "l1", [])
-    return net
+    return prune_channels(resnet20(), IMAGES[:1], 0.3, "l1")
 
 
 NETS = {
@@ -198,6 +196,17 @@ def test_the_file_stands_alone(case: Case):
     )
     assert {note.key: note.value for note in model.metadata_props} == NOTES
     assert str(Path.cwd()).encode() not in case.path.read_bytes()
+
+
+def test_the_pruned_network_is_narrower_in_its_file(tmp_path: Path):
+    whole, model, path = warmed(resnet20()), warmed(pruned()), tmp_path / "model.onnx"
+    export_float(model, IMAGES, path)
+    with torch.no_grad():
+        torch.testing.assert_close(Runtime(path)(IMAGES), model(IMAGES), rtol=1e-4, atol=1e-5)
+    stored = {tensor.name: list(tensor.dims) for tensor in onnx.load(path).graph.initializer}
+    narrowed = {n: p.shape for n, p in model.named_parameters() if p.shape != whole.get_parameter(n).shape}
+    assert "layer3.1.conv1.weight" in narrowed
+    assert all(stored[name] == list(shape) for name, shape in narrowed.items())
 
 
 def test_exporting_leaves_what_was_prepared(case: Case):
