@@ -77,6 +77,10 @@ class Store:
             os.utime(place)
         return Stored(content, about)
 
+    def has(self, digest: str) -> bool:
+        """Whether there is an entry, whole or not."""
+        return (self.folder / digest / ABOUT).is_file()
+
     def _drop(self, place: Path) -> None:
         print(f"store: {place.name} is damaged, it is made again", flush=True)
         _remove(place)

@@ -24,6 +24,7 @@ from searcher.pipe import Pipe
 from searcher.pipeline import run_recipe
 from searcher.predict import predict
 from searcher.reconcile import reconcile
+from searcher.rehearsal import rehearse_once
 from searcher.results import save
 from searcher.stages.distill import TEACHER
 from searcher.stages.train import Run
@@ -82,6 +83,8 @@ def execute(job: Job, channel: Channel) -> Done:
         compile=job.study.compile,
     )
     predicted = job.predicted or predict(job.recipe, task.image, task.classes)
+    diary.report("rehearse", 0, 1, float("nan"))
+    rehearse_once(job.recipe, run)
     network = run_recipe(job.recipe, run)
     diary.report("measure", 0, 1, float("nan"))
     measurement = Measurement(network, task, task.validation, job.study.deployment)

@@ -37,7 +37,7 @@ def digest(prefix: Recipe, run: Run) -> str:
     every = [prefix.model, *(stage.teacher for stage in prefix.stages if stage.kind == "distill")]
     depends = {
         "recipe": prefix.model_dump(mode="json"),
-        "models": [_identity(model) for model in every],
+        "models": [identity(model) for model in every],
         "versions": [VERSIONS[stage.kind] for stage in prefix.stages],
         "data": run.task.fingerprint,
         "seed": run.seed,
@@ -48,7 +48,8 @@ def digest(prefix: Recipe, run: Run) -> str:
     return hashlib.sha256(json.dumps(depends, sort_keys=True).encode()).hexdigest()[:32]
 
 
-def _identity(model: Model) -> list[str]:
+def identity(model: Model) -> list[str]:
+    """Digests of what a model is made by: its family's code and its weights."""
     texts = [models.code(model.name).encode(), *map(str.encode, models.renamed(model.name))]
     if model.weights:
         texts.append(Path(model.weights).expanduser().read_bytes())
@@ -68,6 +69,14 @@ def longest(recipe: Recipe, run: Run) -> tuple[nn.Module | None, int]:
                 _replay([*found.about["before"], *found.about["reported"]], run)
                 return rebuild(prefix.model, run.task, found), count
     return None, 0
+
+
+def is_trained(recipe: Recipe, run: Run) -> bool:
+    """Whether the store has a recipe's network as it is before int8."""
+    if run.store is None:
+        return False
+    trained = first(recipe, sum(stage.kind != "quantize" for stage in recipe.stages))
+    return run.store.has(digest(trained, run))
 
 
 def first(recipe: Recipe, count: int) -> Recipe:
