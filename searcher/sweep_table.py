@@ -24,10 +24,14 @@ def line(row: Row, study: Study) -> str:
 
 
 class SweepView:
-    """A line for every epoch and every recipe that is done; on a terminal the epochs share one."""
+    """A line for every recipe that is done, and one for the epochs of the one that runs.
 
-    def __init__(self, console: Console, study: Study) -> None:
-        self._console, self._study = console, study
+    Without a terminal each epoch has a line of its own, on standard error: what is printed is the same
+    whether a recipe is run or was run before.
+    """
+
+    def __init__(self, console: Console, errors: Console, study: Study) -> None:
+        self._console, self._errors, self._study = console, errors, study
         self._status = console.status("loading …")
         self._said = ""
 
@@ -46,7 +50,7 @@ class SweepView:
         if self._console.is_terminal:
             self._status.update(escape(text))
         elif text != self._said:
-            self._console.print(text, highlight=False, markup=False)
+            self._errors.print(text, highlight=False, markup=False, soft_wrap=True)
         self._said = text
 
     def told(self, row: Row) -> None:

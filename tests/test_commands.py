@@ -145,17 +145,15 @@ def test_a_retraining_says_its_steps_and_never_nan(terminal: bool):
 
 
 def test_a_sweep_without_a_terminal_prints_a_line_an_epoch():
-    shown = console(terminal=False)
-    searched = study()
-    with SweepView(shown, searched) as view:
+    shown, errors = console(terminal=False), console(terminal=False)
+    with SweepView(shown, errors, study()) as view:
         view.progress(0.1, Progress("load", 0, 1, math.nan))
         view.progress(0.1, Progress("train", 1, 2, 0.25))
         view.progress(0.1, Progress("train", 1, 2, 0.25))
         view.told(Row(0.1, RECIPE, Done({"top1": 0.5, "macs": 100.0}, 3.0)))
         view.told(Row(0.2, RECIPE, Failed("no [bold]room")))
+    assert text(errors).splitlines() == ["0.1: load", "0.1: train 1/2, validation 0.2500"]
     assert text(shown).splitlines() == [
-        "0.1: load",
-        "0.1: train 1/2, validation 0.2500",
         "0.1: top1 0.5000, macs 100, 3 s",
         "0.2: no [bold]room",
     ]

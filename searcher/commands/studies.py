@@ -150,7 +150,7 @@ def sweep(
     first = recipe_file.load(recipe).recipe if recipe else sweeping.base(searched)
     wanted = sweeping.recipes(first, settings)
 
-    view = sweep_table.SweepView(console, searched)
+    view = sweep_table.SweepView(console, Console(stderr=True), searched)
 
     if csv:
         refuse_foreign(csv, sweep_table.is_table, "such a table", force=force)
