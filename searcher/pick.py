@@ -131,7 +131,7 @@ def _bound(key: str, side: str, value: str, text: str) -> Constraint:
     except ValueError as error:
         raise SearcherError(f"--pick {text}: {value!r} is not a number") from error
     if not math.isfinite(bounds[side]):
-        raise SearcherError(f"--pick {text}: {value!r} is not a finite number")
+        raise SearcherError(f"--pick {text}: {value!r} is no bound, expected a finite number")
     return Constraint.model_validate({"metric": name, "variant": variant or None} | bounds)
 
 
