@@ -71,8 +71,8 @@ def test_what_is_picked(choice, number):
         ("top2>=0.9", "no metric measured by this study named 'top2'; did you mean top1"),
         ("top1>0.9", "expected best, knee, a trial's number, or a condition such as top1>=0.90"),
         ("top1>=much", "'much' is not a number"),
-        ("top1>=nan", "'nan' is not a finite number"),
-        ("top1<=inf", "'inf' is not a finite number"),
+        ("top1>=nan", "'nan' is no bound, expected a finite number"),
+        ("top1<=inf", "'inf' is no bound, expected a finite number"),
         ("fastest", "expected best, knee"),
     ],
 )
