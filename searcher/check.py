@@ -18,6 +18,7 @@ from searcher.measure import check_metrics, check_quality, metric_functions, own
 from searcher.models import build
 from searcher.predict import predict
 from searcher.recipe import Distill, Model, Recipe
+from searcher.rehearsal import rehearse
 from searcher.seen import warning
 from searcher.space import Suggest, check_kinds, guarded
 from searcher.stages.start import check_weights
@@ -187,12 +188,54 @@ def _predicted(recipe: Recipe, task: Task) -> list[str]:
     return [counts, *reason, *(f"not counted: {line}" for line in not_counted(ops))]
 
 
+def rehearsals(recipes: Sequence[Recipe], task: Task) -> list[str]:
+    """Rehearse as many recipes as have each model and each kind of stage once.
+
+    Returns:
+        A line for each that cannot be executed.
+
+    Raises:
+        SearcherError: None of them can.
+    """
+    tried, failed = _covering(recipes), []
+    for recipe in tried:
+        try:
+            rehearse(recipe, task, torch.device("cpu"))
+        except TrialError as error:
+            failed.append(f"{recipe.words()}: {error}")
+    if failed and len(failed) == len(tried):
+        raise SearcherError("no recipe of the space that was tried can be executed: " + "; ".join(failed))
+    return failed
+
+
+def _covering(recipes: Sequence[Recipe]) -> list[Recipe]:
+    """Those that have something that none before has, the longest first."""
+    seen: set[tuple[str, ...]] = set()
+    chosen = []
+    for recipe in sorted(recipes, key=lambda recipe: -len(_parts(recipe))):
+        if _parts(recipe) - seen:
+            chosen.append(recipe)
+            seen |= _parts(recipe)
+    return chosen
+
+
+def _parts(recipe: Recipe) -> set[tuple[str, ...]]:
+    stages = {(stage.kind, getattr(stage, "engine", "")) for stage in recipe.stages}
+    return {(recipe.model.name,), *stages}
+
+
 def describe(study: Study, space: Space) -> list[str]:
-    """What a study that was checked consists of, line by line."""
+    """The lines that say what a study that was checked consists of.
+
+    Raises:
+        SearcherError: A metric fails, or no recipe that was tried can be executed.
+    """
     drawn = draw(study)
     recipe = space.suggest(drawn)
     task = tasks.entry(study.task).load()
     own = own_metrics(study.measured())
+    known = [space.suggest(optuna.trial.FixedTrial(params)) for params in space.known]
+    refused = rehearsals([*known, recipe], task)
     try_metrics([m for m in study.measured() if m.metric in own], recipe.model, task)
     return [
         f"study {study.stored_name} is fine",
@@ -201,6 +244,7 @@ def describe(study: Study, space: Space) -> list[str]:
         f"space {study.space}: {len(space.known)} known configurations, {len(drawn.params)} parameters drawn",
         f"  e.g. {recipe.words()}",
         *(f"  {line}" for line in _predicted(recipe, task)),
+        *(f"  cannot be executed: {line}" for line in refused),
         *(f"metric {name} is that of {path}" for name, path in own.items()),
         *(f"warning: {line}" for line in doubts(study, space)),
         f"objectives: {', '.join(f'{o.goal} {o.key}' for o in study.objectives)}",
