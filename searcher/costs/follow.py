@@ -114,7 +114,3 @@ def _spatial(name: str, x: Shape, args: Sequence[Any], kwargs: dict[str, Any]) -
     dims = kwargs.get("dim", kwargs.get("axis", args[1] if len(args) > 1 else None))
     dims = [dims] if isinstance(dims, int) else dims or ()
     return bool(dims) and all(dim % x.ndim > 1 for dim in dims)
-
-
-def _everything(index: Any) -> bool:
-    return isinstance(index, slice) and index == slice(None)

@@ -265,8 +265,10 @@ def test_no_shipped_family_is_refused_for_rounding(family: str) -> None:
 
 
 def test_channels_that_torch_pruning_follows_without_end_are_refused() -> None:
-    twice = nn.Sequential(nn.ChannelShuffle(3), nn.ChannelShuffle(2))
-    net = nn.Sequential(nn.Conv2d(3, 12, 3, padding=1), twice, nn.Flatten(), nn.Linear(768, 10)).eval()
+    net = Net(
+        lambda s, x: s.h(s.f(_shuffled(s.a(x), 4)).flatten(1)),
+        a=conv(3, 12, 3), f=nn.ChannelShuffle(2), h=nn.Linear(12 * 36, 10),
+    ).eval()  # fmt: skip
     with pytest.raises(
         TrialError, match=r"^torch-pruning cannot prune this network: which channels .* never ends"
     ):
