@@ -42,7 +42,7 @@ print({"torch", "pandas", "plotly", "scipy", "nni", "submitit", "onnx"} & set(sy
     result = subprocess.run(
         [sys.executable, "-c", code, str(tmp_path)], capture_output=True, text=True, check=True
     )
-    assert result.stdout.count("told@digits") == 4
+    assert result.stdout.count("told@digits") == 5
     assert "did you mean told@digits?" in result.stderr
     assert result.stdout.rstrip().endswith("set()")
 
