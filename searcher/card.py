@@ -20,9 +20,6 @@ from searcher.tasks.detection import Detection
 from searcher.tasks.task import Task
 from searcher.wording import off, several
 
-AGREES = 0.95
-"""The share of equal predictions from which on an ONNX file is said to agree with its network."""
-
 
 @dataclass(frozen=True)
 class Verdict:
@@ -53,8 +50,7 @@ def _missed(line: Line, seeds: int) -> str:
 
 
 def _agreement(name: str, one: Agreement) -> Verdict:
-    good = one.equal_share >= AGREES
-    says = "agrees" if good else "DISAGREES"
+    good, says = one.holds, "agrees" if one.holds else "DISAGREES"
     figures = f"{one.metric} {one.quality_onnx:.4f} for the network's {one.quality:.4f}"
     return Verdict(good, f"{name} {says}: {one.equal_share:.2%} of its predictions are equal, {figures}.")
 

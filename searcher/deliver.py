@@ -37,6 +37,11 @@ class Delivery:
     onnx: dict[str, Agreement]
     bytes: dict[str, int]
 
+    @property
+    def disagreeing(self) -> list[str]:
+        """The ONNX files that do not compute what their networks do."""
+        return [name for name, found in self.onnx.items() if not found.holds]
+
 
 _DELIVERY = TypeAdapter(Delivery)
 

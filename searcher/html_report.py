@@ -15,7 +15,7 @@ from searcher.comparison import comparable, compared
 from searcher.curve import CURVE, read
 from searcher.front import front, missed, violation
 from searcher.indicators import Hypervolume, Importances, hypervolume, importances
-from searcher.layout import trial_folder
+from searcher.layout import INT8, trial_folder
 from searcher.page import Cell, Section
 from searcher.pick import pick
 from searcher.report import complete_trials, state, words
@@ -23,7 +23,7 @@ from searcher.storage import load
 from searcher.study import Study
 from searcher.summary import summary
 from searcher.tell import ended
-from searcher.wording import number, several
+from searcher.wording import fidelity, kernels, number, several
 
 CURVES = 8
 """Trainings that one figure can show."""
@@ -190,6 +190,8 @@ class _View:
         figures = [(m.key, number(metrics[m.key])) for m in self.study.measured() if m.key in metrics]
         seconds = trial.user_attrs.get("seconds")
         figures += [("seconds", f"{seconds:.0f}")] if seconds is not None else []
+        if ran := trial.user_attrs.get("measured", {}).get(INT8):
+            figures += [("int8 by", kernels(ran)), ("from exact arithmetic", fidelity(ran))]
         lines = words(trial).split("; ")
         both = len(comparable(self.trials)) > 1 and bool(comparable([trial]))
         return page.Card(trial.number, f"Trial {trial.number}", self._standing(trial), lines, figures, both)

@@ -14,6 +14,9 @@ SAID = "said.jsonl"
 RESULT = "metrics.json"
 """The metrics of a trial, in its folder."""
 
+INT8 = "int8"
+"""Under which it is kept with a trial by which kernels its int8 figures were computed."""
+
 COST = "cost.json"
 """The rows of what a trial executed, in its folder."""
 

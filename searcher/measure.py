@@ -15,7 +15,9 @@ from searcher.costs.op import Op
 from searcher.costs.rules import VARIANTS
 from searcher.deployment import Deployment
 from searcher.engines import weights
+from searcher.engines.fx import execution
 from searcher.errors import SearcherError, TrialError, unknown
+from searcher.layout import INT8
 from searcher.pipeline import Network
 from searcher.study import Metric
 from searcher.tasks.average_precision import Evaluation
@@ -58,10 +60,13 @@ class Measurement:
 
     @property
     def circumstances(self) -> dict[str, Any]:
-        """The conditions and the machine of the inference, and all of COCO's figures, where asked for."""
+        """The conditions and the machine of the inference and all of COCO's figures, where asked for; the
+        kernels of an int8 network.
+        """
         timed = self.inference.circumstances if "inference" in vars(self) else {}
         found = {DETECTIONS: self.detections.figures} if "detections" in vars(self) else {}
-        return {**timed, **found}
+        ran = execution(self.network.executed)
+        return {**timed, **found, **({INT8: ran.figures} if ran else {})}
 
     @cached_property
     def size_mb(self) -> float:

@@ -13,10 +13,11 @@ from rich.table import Table
 
 from searcher.errors import SearcherError
 from searcher.front import Front, front, violation
+from searcher.layout import INT8
 from searcher.records import damage, recipe_of, whole
 from searcher.study import Metric, Study
 from searcher.tell import ended
-from searcher.wording import number, several
+from searcher.wording import kernels, number, several
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -49,6 +50,12 @@ def study_table(study: Study, stored: optuna.Study, every: bool) -> "TrialTable"
     return front_table(study, front(study, complete_trials(stored)), name=f"{study.stored_name}, front")
 
 
+def int8_kernels(trials: Sequence[FrozenTrial]) -> str:
+    """The kernels that have computed the trials' int8 figures, each once; empty without any."""
+    ran = [t.user_attrs.get("measured", {}).get(INT8) for t in trials if not damage(t)]
+    return "; ".join(dict.fromkeys(kernels(one) for one in ran if one))
+
+
 @dataclass(frozen=True)
 class TrialTable:
     """Trials with their metrics and recipes; on a narrow console the recipes stand in a list below."""
@@ -67,6 +74,8 @@ class TrialTable:
         yield self._table(options.max_width)
         if not wide:
             yield self._recipes()
+        if ran := int8_kernels(self.trials):
+            yield f"int8 figures by {ran}"
 
     def _table(self, width: int) -> Table:
         wide = width >= WIDE

@@ -8,6 +8,7 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import torch
@@ -16,13 +17,16 @@ from torch import nn
 from searcher import tasks
 from searcher.curve import CURVE, Curve, Point
 from searcher.curve import read as read_curve
+from searcher.engines import onnx
 from searcher.errors import SearcherError, TrialError
 from searcher.files import in_one_step
+from searcher.layout import INT8
 from searcher.measure import DETECTIONS, Measurement, check_metrics, measure, on_split
 from searcher.pipeline import Network, run_recipe
 from searcher.predict import predict
 from searcher.recipe_file import RecipeFile
 from searcher.reconcile import reconcile
+from searcher.rehearsal import rehearse
 from searcher.scenes import detected
 from searcher.seen import beyond_test
 from searcher.stages.checkpoint import Checkpoints
@@ -49,6 +53,7 @@ class Retrained:
         before: Figures of the model before it was pruned and quantized; empty where it is neither.
         after: The same of the finished model.
         detected: Of a detector, what both models find in a few images of the test split.
+        int8: The kernels of an int8 model, and how far it is from exact arithmetic.
     """
 
     seed: int
@@ -57,6 +62,7 @@ class Retrained:
     before: dict[str, float]
     after: dict[str, float]
     detected: dict[str, list[list[Any]]] = field(default_factory=dict)
+    int8: dict[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -192,12 +198,25 @@ class _Seed:
         task = self.task
         try:
             predicted = predict(self.file.recipe, task.image, task.classes)
+            if self.seed == self.file.provenance.seed and not any(self.folder.glob("*.pt")):
+                self._rehearse()
             network = run_recipe(self.file.recipe, self.run, self._uncompressed)
             if predicted.ops is not None:
                 reconcile(predicted.ops, self._measurement(network).ops, self.file.recipe)
         except TrialError as error:
             raise SearcherError(f"the recipe cannot be retrained: {error}") from error
         return network
+
+    def _rehearse(self) -> None:
+        """All stages and the export, on the untrained network."""
+        self._report("rehearse", 0, 1, float("nan"))
+        network = rehearse(self.file.recipe, self.task, self.run.device)
+        with TemporaryDirectory() as folder:
+            path, example = Path(folder) / "rehearsed.onnx", self.task.example()
+            if network.prepared is None:
+                onnx.export_float(network.architecture, example, path)
+            else:
+                onnx.export_int8(network.prepared, example, path)
 
     def retrained(self, network: Network | None) -> Retrained:
         """The figures; they are measured once, the test split is touched no more often."""
@@ -213,7 +232,8 @@ class _Seed:
         after = self._figures(network) if self.before else {}
         seen = self.detected | {"after": detected(self.task, network.executed)}
         shown = seen if isinstance(self.task, Detection) else {}
-        done = Retrained(self.seed, validation, test, self.before, after, shown)
+        int8 = measurement.circumstances.get(INT8, {})
+        done = Retrained(self.seed, validation, test, self.before, after, shown, int8)
         with in_one_step(path) as part:
             part.write_text(json.dumps(asdict(done)))
         return done

@@ -8,7 +8,7 @@ from rich.table import Table
 from searcher.changes import Goal, changes, class_changes
 from searcher.engines.onnx import Agreement
 from searcher.retrain import Line, Result, Retrained
-from searcher.wording import number, spread
+from searcher.wording import fidelity, kernels, number, spread
 
 Rows = tuple[tuple[str, ...], list[tuple[str, ...]]]
 """The columns' names, and the rows."""
@@ -84,6 +84,7 @@ def sections(
         ("Expected and retrained, on the validation split", expected_rows(result)),
         ("Test split, which nothing else has seen", test_rows(result)),
         (f"ONNX files on the test split{of}", agreement_rows(files)),
+        ("int8, as it was executed", int8_rows(result)),
         (
             f"Before and after pruning and quantization, on the validation split{of}",
             change_rows(first, goals or {}),
@@ -110,6 +111,12 @@ def seen_rows(result: Result) -> Rows:
         (key, number(seed.validation[key]), number(seed.test[key]), f"{apart:.1f}")
         for key, apart in result.beyond_test.items()
     ]
+
+
+def int8_rows(result: Result) -> Rows:
+    """The kernels of an int8 model, and how far it is from exact arithmetic, a row a seed."""
+    ran = [(str(s.seed), kernels(s.int8), fidelity(s.int8)) for s in result.seeds if s.int8]
+    return ("seed", "kernels", "from exact arithmetic"), list(ran)
 
 
 def markdown(rows: Rows) -> str:

@@ -1,5 +1,8 @@
 """Counts, figures, distances and durations in words."""
 
+from collections.abc import Mapping
+from typing import Any
+
 _QUALITY = ("top1", "map", "map50", "map75", "map_small", "map_medium", "map_large")
 _RECALL = ("ar1", "ar10", "ar100", "ar_small", "ar_medium", "ar_large")
 SHARES = frozenset((*_QUALITY, *_RECALL, "sparsity"))
@@ -48,6 +51,16 @@ def spread(value: float, off: float) -> str:
     """How far off a figure may be, or is over the seeds, with as many decimals as the figure itself has."""
     places = len(number(value).partition(".")[2])
     return f"{off:,.{places}f}"
+
+
+def kernels(ran: Mapping[str, Any]) -> str:
+    """The kernels of int8 figures: ``onednn, AVX512, 32-bit sums``."""
+    return f"{ran['engine']}, {ran['instructions']}, {ran['sum_bits']}-bit sums"
+
+
+def fidelity(ran: Mapping[str, Any]) -> str:
+    """How far an int8 network's outputs are from exact arithmetic on its own codes."""
+    return f"{ran['decibels']:.1f} dB" if ran["decibels"] < 200 else "exact"
 
 
 def duration(seconds: float | None) -> str:

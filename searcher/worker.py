@@ -17,7 +17,7 @@ from searcher import tasks
 from searcher.costs.op import Op, Prediction, not_counted, save_ops
 from searcher.curve import CURVE, Curve, Point
 from searcher.errors import no_room
-from searcher.layout import COST
+from searcher.layout import COST, INT8
 from searcher.measure import Measurement, measure, on_split
 from searcher.messages import Channel, Done, Failed, Job, Progress
 from searcher.pipe import Pipe
@@ -29,6 +29,7 @@ from searcher.results import save
 from searcher.stages.distill import TEACHER
 from searcher.stages.train import Run
 from searcher.store import Store
+from searcher.wording import fidelity, kernels
 
 
 def main(job: Job, connection: Connection) -> None:
@@ -89,6 +90,8 @@ def execute(job: Job, channel: Channel) -> Done:
     diary.report("measure", 0, 1, float("nan"))
     measurement = Measurement(network, task, task.validation, job.study.deployment)
     _reconcile(predicted, measurement.ops, job)
+    if ran := measurement.circumstances.get(INT8):
+        print(f"int8 by {kernels(ran)}; {fidelity(ran)} from exact arithmetic", flush=True)
     metrics = measure(measurement, job.study.measured())
     if job.test:
         held_out = measure(Measurement(network, task, task.test), on_split(job.study.measured()))

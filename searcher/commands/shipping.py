@@ -58,7 +58,8 @@ def retrain(
 ) -> None:
     """Train a recipe file's recipe again and write the model that deploys; Ctrl-C stops, again goes on.
 
-    Exit status 3 where a figure is further from the expected one than its tolerance.
+    Exit status 3 where a figure is further from the expected one than its tolerance, or an ONNX file does not
+    compute what the network does.
     """
     from rich.console import Console
 
@@ -71,7 +72,12 @@ def retrain(
     for title, rows in retrain_table.sections(delivery.result, delivery.onnx):
         console.print(retrain_table.table(title, rows))
     console.print(f"{folder}: {', '.join(sorted(p.name for p in folder.iterdir()))}", highlight=False)
-    if not delivery.result.met:
+    for name in delivery.disagreeing:
+        share = delivery.onnx[name].equal_share
+        console.print(
+            f"{name} does not compute what the network does: {share:.2%} of its predictions are equal"
+        )
+    if delivery.disagreeing or not delivery.result.met:
         raise typer.Exit(3)
 
 

@@ -41,6 +41,7 @@ class Machine:
         torch: torch's version.
         engine: Whose kernels run int8.
         load: Processes that wanted to run, on average over the minute before, this one included.
+        instructions: The processor's instruction set, as torch sees it.
     """
 
     processor: str
@@ -48,6 +49,7 @@ class Machine:
     torch: str
     engine: str
     load: float
+    instructions: str = ""
 
 
 @dataclass(frozen=True)
@@ -215,7 +217,10 @@ def _how_it_ended(process: subprocess.CompletedProcess[str]) -> str:
 
 def _machine(report: dict[str, Any], load: float) -> Machine:
     cores = len(os.sched_getaffinity(0))
-    return Machine(report["gpu"] or processor(), cores, torch.__version__, report["engine"], load)
+    instructions = torch.backends.cpu.get_cpu_capability()
+    return Machine(
+        report["gpu"] or processor(), cores, torch.__version__, report["engine"], load, instructions
+    )
 
 
 def processor() -> str:

@@ -19,6 +19,9 @@ read the same: kernels round a sum once more or less, and half a step is what ro
 MIN_DB = 20.0
 """The least ratio of signal to difference of what both networks return, in decibels."""
 
+EXACT = 200.0
+"""The decibels that are stored of what is equal."""
+
 
 @dataclass(frozen=True)
 class Fidelity:

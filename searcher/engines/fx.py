@@ -3,7 +3,8 @@
 import copy
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -30,10 +31,16 @@ _EXECUTION = "execution"
 
 @dataclass(frozen=True)
 class Execution:
-    """In what an int8 network is executed, and how that agrees with exact arithmetic."""
+    """The kernels that execute an int8 network, and how what they compute agrees with exact arithmetic."""
 
     kernels: Kernels
     fidelity: Fidelity
+
+    @property
+    def figures(self) -> dict[str, Any]:
+        """All of it, as it is stored with a trial."""
+        decibels = min(self.fidelity.decibels, fidelity.EXACT)
+        return {**asdict(self.kernels), "decibels": decibels, "steps": self.fidelity.steps}
 
 
 def quantize(model: nn.Module, batches: Iterable[Tensor], exclude: Mapping[str, int]) -> nn.Module:

@@ -18,7 +18,9 @@ from onnxscript import optimizer, rewriter
 from onnxscript.rewriter.rules import common as rules
 from torch import Tensor, nn
 
+from searcher.costs.tensors import tensors_in
 from searcher.engines import kernels
+from searcher.engines.fidelity import EXACT, decibels
 from searcher.engines.fx_reference import Prepared, reference
 from searcher.engines.kept_out import excluded
 from searcher.engines.onnx_graph import Graph
@@ -30,6 +32,16 @@ OPSET = 20
 """The version of the ONNX operators in the files."""
 
 INPUT, OUTPUT = "images", "logits"
+
+MIN_EQUAL_SHARE = 0.95
+"""Of equal predictions: right int8 files had 0.97 and more, even of networks of one epoch, whose classes are
+near each other; a file of other weights has no more than chance."""
+
+MIN_DECIBELS = 15.0
+"""Of what the network and the file return: tells them apart also where both predict one class alone."""
+
+_COMPARED = 64
+"""Images whose outputs are compared as they are."""
 
 _PROVIDERS = ["CPUExecutionProvider"]
 _FUSIONS = ["ConvAddFusion", "ConvBNFusion", "ConvMulFusion", "MatMulAddFusion"]
@@ -161,19 +173,31 @@ class Agreement:
         quality: Of the network, between 0 and 1.
         quality_onnx: Of the file.
         equal_share: The share of its predictions in which the file is at one with the network.
+        decibels: The power of the network's outputs over that of the difference, at most `EXACT`, on a few
+            images; None where a version before has not measured it.
     """
 
     metric: str
     quality: float
     quality_onnx: float
     equal_share: float
+    decibels: float | None = None
+
+    @property
+    def holds(self) -> bool:
+        """Whether the file computes what the network does."""
+        near = self.decibels is None or self.decibels >= MIN_DECIBELS
+        return near and self.equal_share >= MIN_EQUAL_SHARE
 
 
 @torch.no_grad()
 def agreement(executed: nn.Module, runtime: Runtime, task: Task, split: Split) -> Agreement:
     """Run both on every image of a split."""
     own, theirs = (task.quality(model, split) for model in (executed, runtime))
-    return Agreement(task.figure, own, theirs, task.agreement(executed, runtime, split))
+    images = task.normalise(split.images[:_COMPARED])
+    near = min(map(decibels, tensors_in(executed(images)), tensors_in(runtime(images))))
+    share = task.agreement(executed, runtime, split)
+    return Agreement(task.figure, own, theirs, share, max(-EXACT, min(near, EXACT)))
 
 
 def _exported(model: nn.Module, example: Tensor, paths: Mapping[str, str]) -> ModelProto:
