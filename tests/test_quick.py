@@ -36,7 +36,6 @@ def ran(*args, **kwargs):
         lambda x: F.relu6(x, inplace=True),
         lambda x: F.hardtanh(x, -1.5, max_val=0.5),
     ],
-    ids=str,
 )
 def test_an_activation_is_counted_without_being_run(call, monkeypatch):
     counted = record(Called(call), IMAGE)

@@ -7,7 +7,7 @@ import optuna
 import pytest
 import torch
 from optuna.trial import TrialState
-from searcher.trial import Progress
+from searcher.messages import Progress
 from torch import nn
 
 from searcher import ask
