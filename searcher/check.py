@@ -55,10 +55,21 @@ def check_parts(study: Study) -> Space:
     if study.reference:
         _check_reference(study)
     space = _space(study)
-    for model in space.models:
-        check_model(model, study.task)
+    _check_models(space.models, study.task, runs=False)
     samplers.check_options(study.sampler, space.suggest, [o.goal for o in study.objectives])
     return space
+
+
+def _check_models(models: Sequence[Model], task: str, *, runs: bool) -> None:
+    """Refuse a space of which no model fits the task; one alone that does not fails its trials."""
+    misfits = []
+    for model in models:
+        try:
+            check_model(model, task, runs=runs)
+        except SearcherError as error:
+            misfits.append(error)
+    if misfits and len(misfits) == len(models):
+        raise misfits[0]
 
 
 def _space(study: Study) -> Space:
@@ -234,6 +245,7 @@ def describe(study: Study, space: Space) -> list[str]:
     recipe = space.suggest(drawn)
     task = tasks.entry(study.task).load()
     own = own_metrics(study.measured())
+    _check_models(space.models, study.task, runs=True)
     known = [space.suggest(optuna.trial.FixedTrial(params)) for params in space.known]
     refused = rehearsals([*known, recipe], task)
     try_metrics([m for m in study.measured() if m.metric in own], recipe.model, task)

@@ -109,7 +109,7 @@ def inference_table(inference: Inference, size_mb: float) -> Table:
         "conditions": f"batch {asked.batch}, {asked.threads} threads, {asked.device}, "
         f"{asked.runs} runs after {asked.warmup}",
         "machine": f"{machine.processor}, {machine.cores} cores, load {machine.load:.2f}",
-        "software": f"torch {machine.torch}, {machine.engine}, {machine.instructions}",
+        "software": f"torch {machine.torch}, {machine.engine}",
     }
     for name, value in rows.items():
         table.add_row(name, value)

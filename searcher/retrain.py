@@ -209,7 +209,7 @@ class _Seed:
 
     def _rehearse(self) -> None:
         """All stages and the export, on the untrained network."""
-        self._report("rehearse", 0, 1, float("nan"))
+        self.say(self.seed, "rehearse", 0, 1, math.nan)
         network = rehearse(self.file.recipe, self.task, self.run.device)
         with TemporaryDirectory() as folder:
             path, example = Path(folder) / "rehearsed.onnx", self.task.example()

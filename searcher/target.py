@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -70,7 +71,7 @@ class Target:
         noise = torch.randint(256, (IMAGES, *self.image), generator=generator, dtype=torch.uint8)
         split = Split(noise, torch.arange(IMAGES) % self.classes)
         mean = (0.5,) * self.image[0]
-        task = Classification("noise", self.classes, split, split, split, mean, mean, 255, 0, False)
+        task = _Noise("noise", self.classes, split, split, split, mean, mean, 255, 0, False)
         run = Run(task, 0, 0, torch.device("cpu"), lambda *_: None)
         try:
             return run_recipe(untrained(self.recipe), run)
@@ -135,6 +136,14 @@ def resolve(text: str, runs: Path, sizes: str | None, classes: int) -> Target:
     if text in MODELS and text not in catalog.files("studies"):
         return Target(text, Recipe(model=Model(name=text), stages=()), image or (3, 32, 32), classes)
     return _reference(text, image)
+
+
+class _Noise(Classification):
+    """Images without a task: a network may return of them what it likes."""
+
+    @classmethod
+    def misfit(cls, outputs: Any, count: int, classes: int) -> str:
+        return ""
 
 
 def untrained(recipe: Recipe) -> Recipe:

@@ -84,7 +84,7 @@ def execute(job: Job, channel: Channel) -> Done:
         compile=job.study.compile,
     )
     predicted = job.predicted or predict(job.recipe, task.image, task.classes)
-    diary.report("rehearse", 0, 1, float("nan"))
+    diary.say("rehearse")
     rehearse_once(job.recipe, run)
     network = run_recipe(job.recipe, run)
     diary.report("measure", 0, 1, float("nan"))
@@ -114,6 +114,11 @@ class _Diary:
     def seconds(self) -> float:
         """Since the trial's start."""
         return time.monotonic() - self._started
+
+    def say(self, stage: str) -> None:
+        """Say what the trial does that is no part of its training."""
+        print(f"{self.seconds:8.1f} s  {stage}", flush=True)
+        self._channel.send(Progress(stage, 0, 1, math.nan, cpu_seconds()))
 
     def report(self, stage: str, epoch: int, epochs: int, accuracy: float) -> None:
         """Say where the trial is; at a rung it waits until the driver lets it go on."""

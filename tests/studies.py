@@ -84,6 +84,10 @@ def _drawn(number: int) -> dict[str, Any]:
     }
 
 
+RECIPE = Recipe(model=Model(name="densenet", args={}), stages=(Train(),)).model_dump(mode="json")
+"""A recipe as a trial keeps it, where it does not matter which."""
+
+
 def _recipe(params: dict[str, Any]) -> Recipe:
     args = {"growth_rate": params["growth_rate"], "blocks": [1, 1, 1, 1]}
     stages = (Train(), Quantize()) if params["int8"] else (Train(),)

@@ -12,7 +12,7 @@ from searcher import storage
 from searcher.errors import SearcherError
 from searcher.html_report import write_report
 from tests.conftest import Searcher
-from tests.studies import TWO, fail, store, study
+from tests.studies import RECIPE, TWO, fail, store, study
 
 SPREAD = [(0.4 + 0.04 * i, 100 * 1.4**i) for i in range(12)]
 SCORE = {"metric": "micronet_score", "variant": "imt-2022", "goal": "minimize"}
@@ -146,6 +146,7 @@ def test_a_detectors_figures_by_size_and_by_class(tmp_path: Path):
     store(tmp_path, searched, [(0.2, 900.0)])
     found = {"map": 0.3, "ar_small": 0.25, "map:cat": 0.4, "map50:cat": 0.6, "map:dog": 0.2, "map50:dog": 0.3}
     told = {"metrics": {"map": 0.3, "macs": 100.0}, "measured": {"detections": found}}
+    told["recipe"] = RECIPE
     stored, _ = storage.load(tmp_path, searched.stored_name)
     stored.add_trial(create_trial(values=[0.3, 100.0], user_attrs=told))
     write_report(tmp_path, searched.stored_name, tmp_path / "report.html")

@@ -111,9 +111,10 @@ def test_a_choice_that_violates_the_constraints_is_said():
 def test_an_export_says_that_its_trial_is_not_feasible(here: Path, capsys: pytest.CaptureFixture[str]):
     rows = [(0.4, 900.0), (0.6, 1000.0)]
     studies.store(here / "runs", studies.study(), rows)
-    shipping.export("told", "0", here / "best.toml", here / "runs")
+    asked = {"output": here / "best.toml", "runs_dir": here / "runs"}
+    shipping.export("told", pick="0", **asked)
     assert "trial 0 does not satisfy the study's top1 >= 0.5: top1 0.4" in capsys.readouterr().out
-    shipping.export("told", "knee", here / "best.toml", here / "runs")
+    shipping.export("told", pick="knee", **asked, force=True)
     assert "does not satisfy" not in capsys.readouterr().out
     assert recipe_file.load(here / "best.toml").provenance.trial == 1
 

@@ -9,7 +9,7 @@ import optuna_dashboard
 
 from searcher import storage
 from searcher.publish import artifact_store, publish
-from tests.studies import fail, store, study
+from tests.studies import RECIPE, fail, store, study
 
 ROWS = [(0.6, 100.0), (0.4, 10.0), (0.8, 300.0), (0.7, 400.0)]
 
@@ -43,8 +43,9 @@ def test_the_front_is_the_feasible_one_and_is_replaced(tmp_path: Path):
     assert "densenet k=4" in figure["data"][-1]["hovertext"][0]
 
     stored, _ = storage.load(tmp_path, "told@digits")
+    told = {"metrics": {"top1": 0.9, "macs": 1.0}, "seconds": 1.0, "recipe": RECIPE}
     stored.add_trial(optuna.trial.create_trial(
-        values=[0.9, 1.0], constraints={}, user_attrs={"metrics": {"top1": 0.9, "macs": 1.0}, "seconds": 1.0}
+        values=[0.9, 1.0], constraints={}, user_attrs=told
     ))  # fmt: skip
     assert publish(tmp_path, "told@digits") == ""
     assert points(drawn(tmp_path))["front"] == [4]

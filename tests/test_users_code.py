@@ -7,7 +7,6 @@ import optuna
 import pytest
 import torch
 from optuna.trial import TrialState
-from searcher.messages import Progress
 from torch import nn
 
 from searcher import ask
@@ -17,6 +16,7 @@ from searcher.driver import Driver
 from searcher.errors import TrialError
 from searcher.launch import Local
 from searcher.measure import from_rows
+from searcher.messages import Progress
 from searcher.recipe import Model, PruneWeights, Recipe, Train
 from searcher.screen import Screen, Screened
 from searcher.study import Metric

@@ -96,7 +96,13 @@ def test_codes_that_need_fewer_bits_than_they_are_stored_in():
 
 @pytest.mark.filterwarnings("ignore:torch.quantize_per_tensor, torch.quantize_per_channel and other")
 def test_the_lowest_code_of_eight_bits_needs_eight():
-    for codes, width in (([-128.0, 3.0], 8), ([-127.0, 3.0], 8), ([-4.0, 3.0], 3), ([0.0, 0.0], 1)):
+    eight = ([-128.0, 3.0], [-127.0, 3.0], [-64.0, 3.0], [64.0, 3.0])
+    for codes, width in (
+        *((codes, 8) for codes in eight),
+        ([-63.0, 3.0], 7),
+        ([-4.0, 3.0], 3),
+        ([0.0, 0.0], 1),
+    ):
         assert code_width(torch.quantize_per_tensor(torch.tensor(codes), 1.0, 0, torch.qint8)) == width
 
 

@@ -21,7 +21,7 @@ from torch import Tensor
 IMAGE = "image"
 """The name under which the model's file carries the image."""
 
-_ENGINE = "onednn"
+ENGINE = "onednn"
 _DEPRECATED = "`torch.jit.load` is deprecated"
 
 
@@ -42,8 +42,8 @@ def main(conditions: Conditions, path: str, load: Load) -> dict[str, Any]:
     cuda = conditions["device"] == "cuda"
     torch.set_num_threads(conditions["threads"])
     # The engine counts when a quantized model is loaded, not only when it runs.
-    if _ENGINE in torch.backends.quantized.supported_engines:
-        torch.backends.quantized.engine = _ENGINE
+    if ENGINE in torch.backends.quantized.supported_engines:
+        torch.backends.quantized.engine = ENGINE
     before = _memory_mb("VmRSS")
     with torch.inference_mode():
         run = load(path, conditions)

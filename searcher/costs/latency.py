@@ -39,9 +39,8 @@ class Machine:
         processor: The processor's model name, or that of the GPU.
         cores: Cores that the process could use.
         torch: torch's version.
-        engine: Whose kernels run int8.
+        engine: Whose kernels run int8, and of torch's the processor's instruction set.
         load: Processes that wanted to run, on average over the minute before, this one included.
-        instructions: The processor's instruction set, as torch sees it.
     """
 
     processor: str
@@ -49,7 +48,6 @@ class Machine:
     torch: str
     engine: str
     load: float
-    instructions: str = ""
 
 
 @dataclass(frozen=True)
@@ -217,10 +215,10 @@ def _how_it_ended(process: subprocess.CompletedProcess[str]) -> str:
 
 def _machine(report: dict[str, Any], load: float) -> Machine:
     cores = len(os.sched_getaffinity(0))
-    instructions = torch.backends.cpu.get_cpu_capability()
-    return Machine(
-        report["gpu"] or processor(), cores, torch.__version__, report["engine"], load, instructions
-    )
+    engine = report["engine"]
+    if engine == inference.ENGINE:
+        engine = f"{engine}, {torch.backends.cpu.get_cpu_capability()}"
+    return Machine(report["gpu"] or processor(), cores, torch.__version__, engine, load)
 
 
 def processor() -> str:

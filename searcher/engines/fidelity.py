@@ -16,8 +16,12 @@ MAX_STEPS = 2
 """The most that an int8 operation's output may differ from the reference's, in steps of its scale, where both
 read the same: kernels round a sum once more or less, and half a step is what rounding is."""
 
-MIN_DB = 20.0
-"""The least ratio of signal to difference of what both networks return, in decibels."""
+MIN_DB = 10.0
+"""The least ratio of signal to difference of what both networks return, in decibels.
+
+What is rounded otherwise here and there (an average that lies between two steps) adds up in networks that are
+hardly trained: right ones had 17 dB and more.
+"""
 
 EXACT = 200.0
 """The decibels that are stored of what is equal."""

@@ -137,7 +137,7 @@ def verify(model: nn.Module, converted: nn.Module, example: Tensor, exclude: Map
 
 
 def _prepare(model: nn.Module, image: Tensor) -> torch.fx.GraphModule:
-    largest = kernels.LARGEST_WEIGHT
+    largest = kernels.use().largest_weight
     weight = PerChannelMinMaxObserver.with_args(
         dtype=torch.qint8, qscheme=torch.per_channel_symmetric, quant_min=-largest, quant_max=largest
     )

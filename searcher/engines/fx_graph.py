@@ -9,15 +9,17 @@ from typing import Any
 
 import torch
 from torch import Tensor, fx, nn
+from torch.ao.nn import quantized as nnq
 from torch.ao.quantization import MinMaxObserver
 from torch.nn import functional as F
 
-from searcher.costs.scope import CALL, INNER
+from searcher.costs.scope import CALL, INNER, repeated_call
 from searcher.engines.kept_out import KeptOut
 from searcher.errors import TrialError
 
 _CONVOLUTIONS = (nn.Conv1d, nn.Conv2d, nn.Conv3d)
 _FUNCTIONAL = (F.conv1d, F.conv2d, F.conv3d)
+_PACKED = "_packed_params"
 _PRODUCTS = (operator.mul, torch.mul, "mul", "mul_")
 _SCALED = (nn.ELU, nn.Hardswish, nn.LeakyReLU, nn.Softmax, nn.modules.instancenorm._InstanceNorm)
 _CONV_DEFAULTS = {"bias": None, "stride": 1, "padding": 0, "dilation": 1, "groups": 1}
@@ -208,9 +210,22 @@ def repair_converted(converted: fx.GraphModule, prepared: fx.GraphModule, images
         prepared: The observed graph that it was converted from.
         images: Calibration images.
     """
+    _share_weights(converted)
     with torch.no_grad():
         _Repairs(converted, _joined_scales(prepared)).run(images)
     converted.recompile()
+
+
+def _share_weights(converted: fx.GraphModule) -> None:
+    """Give the copies of a module that is called several times its weights, not copies of them."""
+    named = dict(converted.named_modules())
+    for name, module in named.items():
+        head, _, last = name.rpartition(".")
+        if repeated_call(last) and hasattr(module, _PACKED):
+            own: Any = named[f"{head}.{INNER}"]
+            linear = isinstance(module, nnq.Linear)
+            holder, source = (module._packed_params, own._packed_params) if linear else (module, own)
+            holder._packed_params = source._packed_params
 
 
 def _joined_scales(prepared: fx.GraphModule) -> dict[str, tuple[float, int]]:

@@ -9,6 +9,7 @@ from functools import lru_cache
 import torch
 from torch import Tensor
 
+from searcher.costs.tensors import NARROW
 from searcher.errors import TrialError
 
 _WARNINGS = {
@@ -23,15 +24,15 @@ ENGINE = "onednn"
 LARGEST_INPUT = 255
 """The largest code of an activation."""
 
-LARGEST_WEIGHT = 64
-"""The largest code of a weight: two products of it with the largest input fit 16 bits, 2 · 255 · 64 < 2^15.
-
-Larger codes would saturate where a processor adds pairs of products in 16 bits, as x86 does without VNNI, in
-torch as in ONNX Runtime; with these a network is computed alike on every processor.
-"""
-
 LARGEST_CODE = 127
-"""The largest code that 8 bits hold: what `sum_bits` is told by."""
+"""The largest code of a weight that 8 bits hold on both sides of zero."""
+
+LARGEST_NARROW_CODE = NARROW
+"""The largest of which two products with the largest input fit 16 bits: 2 · 255 · 64 < 2^15.
+
+Larger ones saturate where pairs of products are added in 16 bits, as on x86 without VNNI, in torch as in ONNX
+Runtime.
+"""
 
 
 @dataclass(frozen=True)
@@ -41,13 +42,17 @@ class Kernels:
     Attributes:
         engine: The library, in torch's words.
         instructions: The processor's instruction set, as torch sees it.
-        sum_bits: The width in which two products of codes are added, 16 or 32; 16 is exact up to
-            `LARGEST_WEIGHT`.
+        sum_bits: The width in which two products of codes are added, 16 or 32.
     """
 
     engine: str
     instructions: str
     sum_bits: int
+
+    @property
+    def largest_weight(self) -> int:
+        """The largest code of a weight with which these kernels are exact."""
+        return LARGEST_CODE if self.sum_bits == 32 else LARGEST_NARROW_CODE
 
     def __str__(self) -> str:
         return f"{self.engine}, {self.instructions}, {self.sum_bits}-bit sums"

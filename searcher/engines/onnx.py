@@ -141,7 +141,7 @@ class Runtime(nn.Module):
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = threads
         options.inter_op_num_threads = 1
-        if Graph(onnx.load(path)).largest_code > kernels.LARGEST_WEIGHT:
+        if Graph(onnx.load(path)).largest_code > kernels.LARGEST_NARROW_CODE:
             # Where products are added in 16 bits, this takes kernels that are exact, at half the speed.
             options.add_session_config_entry("session.x64quantprecision", "1")
         self._session = onnxruntime.InferenceSession(path, options, providers=_PROVIDERS)
