@@ -1,15 +1,19 @@
 """What a reader is told of a retrained model."""
 
+import contextlib
 import math
 import re
 from pathlib import Path
 from typing import Any
 
 import pytest
+import typer
 
-from searcher import tasks
+from searcher import deliver, tasks
 from searcher.card import model_card, model_page, use
+from searcher.commands import shipping
 from searcher.curve import Point
+from searcher.deliver import Delivery
 from searcher.engines.onnx import Agreement
 from searcher.recipe_file import Expected, RecipeFile
 from searcher.retrain import Result, Retrained, compare
@@ -64,6 +68,26 @@ def test_a_file_that_does_not_agree_and_a_short_budget_are_said_at_once(folder: 
     assert text.startswith("model.int8.onnx DISAGREES: 94.00% of its predictions are equal, top-1 0.8800")
     card = model_card(*retrained(0.9, epochs=1), files, folder, "")
     assert card.index("model.int8.onnx DISAGREES") < card.index("## Expected and retrained")
+
+
+@pytest.mark.parametrize(("share", "status"), [(0.94, 3), (0.96, 0)])
+def test_a_retraining_ends_with_3_where_a_file_does_not_compute_what_the_network_does(
+    share: float,
+    status: int,
+    folder: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+):
+    file, result = retrained(0.9)
+    file.save(folder / "told.toml")
+    delivery = Delivery(result, {"model.onnx": Agreement("top-1", 0.9, 0.9, share)}, {})
+    monkeypatch.setattr(deliver, "retrain_into", lambda *args, **options: delivery)
+    ended = contextlib.nullcontext() if not status else pytest.raises(typer.Exit)
+    with ended as raised:
+        shipping.retrain(folder / "told.toml", output=folder)
+    said = "model.onnx does not compute what the network does: 94.00% of its predictions are equal"
+    assert (said in capsys.readouterr().out) is bool(status)
+    assert not status or raised.value.exit_code == status
 
 
 def test_what_got_worse_is_marked_in_words(folder: Path):

@@ -344,6 +344,50 @@ def test_agreement_counts_what_both_predict():
     assert found.quality_onnx < 1
 
 
+@pytest.mark.parametrize("kind", ["float", "int8"])
+def test_a_file_of_other_weights_does_not_hold(kind: str, tmp_path: Path):
+    digits = tasks.entry("digits").load()
+    calibration = [digits.normalise(digits.train.images[:64])]
+    one, other = (warmed_on(calibration[0], seed) for seed in (0, 1))
+    prepared = [fx.prepare(net, calibration, {}) for net in (one, other)]
+    executed = one if kind == "float" else fx.convert(one, prepared[0])
+    held = []
+    for net, ready in zip((one, other), prepared, strict=True):
+        path = tmp_path / "model.onnx"
+        if kind == "float":
+            export_float(net, digits.example(), path)
+        else:
+            export_int8(ready, digits.example(), path)
+        held.append(agreement(executed, Runtime(path), digits, digits.test))
+    assert [found.holds for found in held] == [True, False]
+    assert held[0].equal_share > 0.95 > 0.5 > held[1].equal_share
+
+
+def test_outputs_that_are_far_apart_do_not_hold_whatever_they_predict():
+    digits = tasks.entry("digits").load()
+
+    class Threes(nn.Module):
+        def __init__(self, least: float) -> None:
+            super().__init__()
+            self.least = least
+
+        def forward(self, images: Tensor) -> Tensor:
+            return nn.functional.one_hot(torch.full((len(images),), 3), 10).float() + self.least
+
+    found = agreement(Threes(0.0), Threes(5.0), digits, digits.test)
+    assert found.equal_share == 1
+    assert not found.holds
+
+
+def warmed_on(images: Tensor, seed: int) -> nn.Module:
+    torch.manual_seed(seed)
+    net = build("densenet", {"growth_rate": 4, "blocks": [1, 1, 1, 1]}, in_channels=1, classes=10)
+    with torch.no_grad():
+        for _ in range(10):
+            net.train()(images)
+    return net.eval()
+
+
 def test_a_search_imports_none_of_it():
     program = "import sys, searcher.cli, searcher.search, searcher.worker; print(*sys.modules)"
     printed = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
