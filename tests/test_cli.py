@@ -223,4 +223,5 @@ def test_the_dashboard_serves_what_is_stored(searcher: Searcher, place: Path):
         assert served.wait(60) == 0
     finally:
         served.kill()
+        served.wait()
         served.stdout.close()

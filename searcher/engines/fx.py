@@ -1,4 +1,4 @@
-"""int8 post-training static quantization by PyTorch's FX graph mode: the only file that uses `torch.ao`."""
+"""int8 post-training static quantization by PyTorch's FX graph mode; only the `fx` files use `torch.ao`."""
 
 import copy
 from collections import defaultdict
