@@ -5,6 +5,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
+from multiprocessing import forkserver
 from pathlib import Path
 from typing import NamedTuple
 
@@ -73,17 +74,26 @@ def place(tmp_path: Path) -> Path:
     return make_place(tmp_path)
 
 
+@contextlib.contextmanager
+def modules_of(folder: Path) -> Iterator[None]:
+    """Imports that end with the block: the modules of the folder, and its place on the path."""
+    paths, modules = sys.path.copy(), set(sys.modules)
+    try:
+        yield
+    finally:
+        sys.path[:] = paths
+        for name in set(sys.modules) - modules:
+            if str(folder) in str(getattr(sys.modules[name], "__file__", "")):
+                del sys.modules[name]
+
+
 @pytest.fixture
 def here(place: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     """That folder as the current one, with the modules in it."""
     monkeypatch.chdir(place)
     monkeypatch.delenv("SEARCHER_PATH", raising=False)
-    paths, modules = sys.path.copy(), set(sys.modules)
-    yield place
-    sys.path[:] = paths
-    for name in set(sys.modules) - modules:
-        if str(place) in str(getattr(sys.modules[name], "__file__", "")):
-            del sys.modules[name]
+    with modules_of(place):
+        yield place
 
 
 Searcher = Callable[..., subprocess.CompletedProcess[str]]
@@ -113,6 +123,11 @@ class Ran(NamedTuple):
     out: str
     err: str
 
+    # The names of a process that has ended, for what is asserted of both.
+    returncode = property(lambda self: self.status)
+    stdout = property(lambda self: self.out)
+    stderr = property(lambda self: self.err)
+
 
 Run = Callable[..., Ran]
 
@@ -126,10 +141,12 @@ def run_command(place: Path, monkeypatch: pytest.MonkeyPatch) -> Run:
     monkeypatch.chdir(place)
     for key in [key for key in os.environ if key.startswith("SEARCHER")]:
         monkeypatch.delenv(key)
+    # A search starts the server of its trials ahead of them: what is refused would leave one behind.
+    monkeypatch.setattr(forkserver, "ensure_running", lambda: None)
 
     def call(*args: str | Path) -> Ran:
         out, err = io.StringIO(), io.StringIO()
-        with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
+        with modules_of(place), contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
             try:
                 main([str(arg) for arg in args])
                 status = 0

@@ -6,7 +6,7 @@ import pytest
 
 from searcher import backends
 from searcher.errors import SearcherError
-from tests.conftest import Searcher
+from tests.conftest import Run, Searcher
 
 
 def test_the_first_choice_stays(tmp_path: Path):
@@ -82,7 +82,7 @@ def test_a_journal_that_only_may_be_read_is_left_alone(tmp_path: Path):
     assert (tmp_path / "optuna.journal").read_bytes() == before
 
 
-def test_a_study_in_a_journal(place: Path, searcher: Searcher):
+def test_a_study_in_a_journal(place: Path, searcher: Searcher, run_command: Run):
     result = searcher("run", "--study", "tiny", "--storage", "journal", "--set", "budget.trials=2")
     assert result.returncode == 0, result.stdout + result.stderr
     with (place / "runs" / "optuna.journal").open("a") as file:
@@ -90,7 +90,7 @@ def test_a_study_in_a_journal(place: Path, searcher: Searcher):
     result = searcher("run", "--study", "tiny", "--set", "budget.trials=3")
     assert result.returncode == 0, result.stdout + result.stderr
     assert "3 complete" in result.stdout
-    assert "top1" in searcher("show", "tiny").stdout
+    assert "top1" in run_command("show", "tiny").stdout
 
 
 @pytest.mark.parametrize("kind", ["sqlite", "journal"])

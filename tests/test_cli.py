@@ -12,11 +12,11 @@ import pytest
 
 from searcher import backends
 from searcher.tasks import cifar10
-from tests.conftest import Searcher, command
+from tests.conftest import Ran, Run, Searcher, command
 from tests.studies import store, study
 
 
-def refused(result: subprocess.CompletedProcess[str]) -> str:
+def refused(result: subprocess.CompletedProcess[str] | Ran) -> str:
     assert result.returncode == 2, result.stdout + result.stderr
     assert "Traceback" not in result.stderr
     return result.stderr
@@ -47,7 +47,7 @@ print({"torch", "pandas", "plotly", "scipy", "nni", "submitit", "onnx"} & set(sy
     assert result.stdout.rstrip().endswith("set()")
 
 
-def test_a_study_from_run_to_csv(searcher: Searcher, place: Path):
+def test_a_study_from_run_to_csv(searcher: Searcher, run_command: Run, place: Path):
     result = searcher("run", "--study", "tiny", "--workers", "2")
     assert result.returncode == 0, result.stdout + result.stderr
     assert "4 complete: tiny@digits in runs" in result.stdout
@@ -56,7 +56,7 @@ def test_a_study_from_run_to_csv(searcher: Searcher, place: Path):
     left = {"recipe.toml", "metrics.json", "cost.json", "curve.csv", "log.txt"}
     assert {p.name for p in folder.iterdir()} == left
 
-    shown = searcher("show", "tiny", "--all", "--csv", "all.csv")
+    shown = run_command("show", "tiny", "--all", "--csv", "all.csv")
     assert shown.returncode == 0
     assert "densenet k=4" in shown.stdout
     table = pd.read_csv(place / "all.csv")
@@ -65,24 +65,24 @@ def test_a_study_from_run_to_csv(searcher: Searcher, place: Path):
     assert table["micronet_score:imt-2022"].between(0.0001, 0.1).all()
     assert table["front"].any()
 
-    trial = searcher("cost", "tiny#0")
+    trial = run_command("cost", "tiny#0")
     assert "counted on what the trial executed, for an input of 1×8×8" in trial.stdout
     counted = re.search(r"^ *imt-2022 +([\d.]+)", trial.stdout, re.M)
     assert counted is not None
     assert float(counted[1]) == pytest.approx(table["micronet_score:imt-2022"][0], rel=1e-4)
-    assert "no trial '9' in tiny@digits; known: 0 to 3" in refused(searcher("cost", "tiny#9"))
+    assert "no trial '9' in tiny@digits; known: 0 to 3" in refused(run_command("cost", "tiny#9"))
 
     assert "no study stored in runs named 'tinny'; did you mean tiny@digits?" in refused(
-        searcher("show", "tinny")
+        run_command("show", "tinny")
     )
-    assert "tiny@digits" in searcher("ls").stdout
+    assert "tiny@digits" in run_command("ls").stdout
     again = searcher("run", "--study", "tiny")
     assert again.returncode == 0
     assert "trial 4" not in again.stdout
 
 
-def test_check_says_what_a_study_is(searcher: Searcher):
-    result = searcher("check", "micronet", "--set", "task=digits")
+def test_check_says_what_a_study_is(run_command: Run):
+    result = run_command("check", "micronet", "--set", "task=digits")
     assert result.returncode == 0, result.stderr
     assert "study micronet@digits is fine" in result.stdout
     assert "8 known configurations" in result.stdout
@@ -119,10 +119,8 @@ def test_check_says_what_a_study_is(searcher: Searcher):
         (["data", "fetch", "cifar"], "did you mean cifar10?"),
     ],
 )
-def test_bad_input_is_one_message_and_status_2(
-    searcher: Searcher, place: Path, args: list[str], expected: str
-):
-    message = refused(searcher(*args))
+def test_bad_input_is_one_message_and_status_2(run_command: Run, place: Path, args: list[str], expected: str):
+    message = refused(run_command(*args))
     assert expected in message
     assert not (place / "runs" / "tiny@digits").exists()
 
@@ -139,44 +137,46 @@ def test_bad_input_is_one_message_and_status_2(
     ],
 )
 def test_broken_content_is_one_message_before_anything_runs(
-    searcher: Searcher, place: Path, file: str, old: str, new: str, expected: str
+    run_command: Run, place: Path, file: str, old: str, new: str, expected: str
 ):
     path = place / file
     path.parent.mkdir(exist_ok=True)
     path.write_text(path.read_text().replace(old, new) if path.exists() else new)
-    assert expected in refused(searcher("run", "--study", "tiny"))
+    assert expected in refused(run_command("run", "--study", "tiny"))
     assert not (place / "runs").exists()
 
 
-def test_a_damaged_storage_is_refused_and_kept(searcher: Searcher, place: Path):
+def test_a_damaged_storage_is_refused_and_kept(run_command: Run, place: Path):
     (place / "runs").mkdir()
     (place / "runs" / "optuna.db").write_bytes(b"not a database" * 1000)
     for args in (["run", "--study", "tiny"], ["show", "tiny"], ["ls"]):
-        assert "optuna.db cannot be used: file is not a database" in refused(searcher(*args))
+        assert "optuna.db cannot be used: file is not a database" in refused(run_command(*args))
     assert (place / "runs" / "optuna.db").read_bytes() == b"not a database" * 1000
 
 
-def test_a_study_that_was_cut_off_at_its_creation_is_begun_anew(searcher: Searcher, place: Path):
+def test_a_study_that_was_cut_off_at_its_creation_is_begun_anew(
+    searcher: Searcher, run_command: Run, place: Path
+):
     backends.make_runs(place / "runs")
     optuna.create_study(
         study_name="tiny@digits", storage=backends.open_storage(place / "runs"), directions=["minimize"]
     )
-    assert "nothing is stored in runs yet" in refused(searcher("show", "tiny"))
-    assert searcher("ls").returncode == 0
+    assert "nothing is stored in runs yet" in refused(run_command("show", "tiny"))
+    assert run_command("ls").returncode == 0
     assert searcher("run", "--study", "tiny", "--set", "budget.trials=1").returncode == 0
 
 
-def test_a_parameter_named_like_a_metric_does_not_hide_it(searcher: Searcher, place: Path):
+def test_a_parameter_named_like_a_metric_does_not_hide_it(searcher: Searcher, run_command: Run, place: Path):
     space = place / "spaces" / "tiny.py"
     space.write_text(space.read_text().replace('"growth_rate", 2, 6', '"top1", 2, 6') + "\nENQUEUE = []\n")
     assert searcher("run", "--study", "tiny", "--set", "budget.trials=1").returncode == 0
-    assert searcher("show", "tiny", "--csv", "front.csv").returncode == 0
+    assert run_command("show", "tiny", "--csv", "front.csv").returncode == 0
     (row,) = pd.read_csv(place / "front.csv").to_dict("records")
     assert 0 <= row["top1"] <= 1
     assert 2 <= row["param:top1"] <= 6
 
 
-def test_a_study_that_changed_is_refused_and_kept(searcher: Searcher, place: Path):
+def test_a_study_that_changed_is_refused_and_kept(searcher: Searcher, run_command: Run, place: Path):
     assert searcher("run", "--study", "tiny", "--set", "budget.trials=1").returncode == 0
     before = (place / "runs" / "optuna.db").read_bytes()
     for change, expected in [
@@ -186,21 +186,21 @@ def test_a_study_that_changed_is_refused_and_kept(searcher: Searcher, place: Pat
             "objectives: stored",
         ),
     ]:
-        message = refused(searcher("run", "--study", "tiny", "--set", change))
+        message = refused(run_command("run", "--study", "tiny", "--set", change))
         assert expected in message
     space = place / "spaces" / "tiny.py"
     space.write_text(space.read_text().replace("0.05", "0.06"))
-    assert "space code: stored" in refused(searcher("run", "--study", "tiny"))
+    assert "space code: stored" in refused(run_command("run", "--study", "tiny"))
     space.write_text("# said otherwise\n" + space.read_text().replace("0.06", "0.05"))
     assert (place / "runs" / "optuna.db").read_bytes() == before
     assert searcher("run", "--study", "tiny", "--set", "budget.trials=1").returncode == 0
 
 
-def test_damaged_data_is_refused_before_anything_is_stored(searcher: Searcher, place: Path):
+def test_damaged_data_is_refused_before_anything_is_stored(run_command: Run, place: Path):
     folder = place / "data" / cifar10.FOLDER
     folder.mkdir(parents=True)
     (folder / "data_batch_1.bin").write_bytes(b"\0" * 100)
-    message = refused(searcher("run", "--study", "tiny", "--set", "task=cifar10"))
+    message = refused(run_command("run", "--study", "tiny", "--set", "task=cifar10"))
     assert "data_batch_1.bin: 100 bytes, expected 30,730,000" in message
     assert not (place / "runs").exists()
 

@@ -14,7 +14,7 @@ from searcher.costs.record import record
 from searcher.costs.rules import score
 from searcher.recipe import PruneWeights, Quantize, Recipe, Train
 from searcher.target import resolve, untrained
-from tests.conftest import Searcher
+from tests.conftest import Run
 from tests.test_cli import refused
 
 RECIPE = """
@@ -62,8 +62,8 @@ def recipe(place: Path) -> Path:
     return place / "best.toml"
 
 
-def test_a_recipe_as_a_table_and_as_csv(searcher: Searcher, recipe: Path, place: Path):
-    result = searcher("cost", "best.toml", "--csv", "cost.csv")
+def test_a_recipe_as_a_table_and_as_csv(run_command: Run, recipe: Path, place: Path):
+    result = run_command("cost", "best.toml", "--csv", "cost.csv")
     assert result.returncode == 0, result.stderr
     assert "best.toml, predicted from shapes, for an input of 3×32×32" in result.stdout
     rows = pd.read_csv(place / "cost.csv")
@@ -76,12 +76,12 @@ def test_a_recipe_as_a_table_and_as_csv(searcher: Searcher, recipe: Path, place:
     ]  # fmt: skip
 
 
-def test_a_function_and_what_is_not_counted(searcher: Searcher, recipe: Path):
-    result = searcher("cost", "nets:plain", "--input", "1,3,8,8")
+def test_a_function_and_what_is_not_counted(run_command: Run, recipe: Path):
+    result = run_command("cost", "nets:plain", "--input", "1,3,8,8")
     assert result.returncode == 0, result.stderr
     assert "not counted: aten::hardshrink in the network, 1 times" in result.stdout
     assert "* at least: less what is not counted" in result.stdout
-    measured = searcher("measure", "nets:plain", "--input", "1,3,8,8", "--runs", "5", "--batch", "2")
+    measured = run_command("measure", "nets:plain", "--input", "1,3,8,8", "--runs", "5", "--batch", "2")
     assert measured.returncode == 0, measured.stderr
     for text in ("MB, weights as they are executed", "median", "images/s", "batch 2, 1 threads", "torch 2."):
         assert text in measured.stdout
@@ -112,7 +112,7 @@ def test_a_reference_has_the_score_it_is_the_reference_of(recipe: Path):
         (["cost", "best.toml", "--csv", "no/where.csv"], "no/where.csv cannot be written"),
     ],
 )
-def test_bad_input_is_one_message(searcher: Searcher, recipe: Path, args: list[str], expected: str):
+def test_bad_input_is_one_message(run_command: Run, recipe: Path, args: list[str], expected: str):
     if "cuda" in args:
         torch = pytest.importorskip("torch")
         if torch.cuda.is_available():
@@ -121,11 +121,11 @@ def test_bad_input_is_one_message(searcher: Searcher, recipe: Path, args: list[s
         '[recipe]\nmodel = {name = "nets:branching"}\nstages = [{kind = "quantize"}]\n'
     )
     (recipe.parent / "bad.toml").write_text('[recipe]\nmodel = {nam = "densenet"}\nstages = []\n')
-    assert expected in refused(searcher(*args))
+    assert expected in refused(run_command(*args))
 
 
-def test_a_network_that_is_no_image_model(searcher: Searcher, recipe: Path):
-    result = searcher("cost", "nets:mlp", "--input", "1,5")
+def test_a_network_that_is_no_image_model(run_command: Run, recipe: Path):
+    result = run_command("cost", "nets:mlp", "--input", "1,5")
     assert result.returncode == 0, result.stderr
     assert "15" in result.stdout
 

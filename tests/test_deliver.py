@@ -15,7 +15,7 @@ from safetensors.torch import load_file
 
 from searcher import storage, tasks
 from searcher.verify import Verified, judge
-from tests.conftest import Searcher, command
+from tests.conftest import Run, Searcher, command
 from tests.test_cli import refused
 from tests.test_pick import STUDY, trial
 
@@ -147,5 +147,5 @@ def test_luck_is_what_does_not_stay_on_the_front_of_the_means():
         (["verify", "--study", "tiny"], "nothing is stored in runs yet"),
     ],
 )
-def test_bad_input_is_one_message(searcher: Searcher, args: list[str], expected: str):
-    assert expected in refused(searcher(*args))
+def test_bad_input_is_one_message(run_command: Run, args: list[str], expected: str):
+    assert expected in refused(run_command(*args))

@@ -11,7 +11,7 @@ from optuna.trial import create_trial
 from searcher import storage
 from searcher.errors import SearcherError
 from searcher.html_report import write_report
-from tests.conftest import Searcher
+from tests.conftest import Run
 from tests.studies import RECIPE, TWO, fail, store, study
 
 SPREAD = [(0.4 + 0.04 * i, 100 * 1.4**i) for i in range(12)]
@@ -196,12 +196,12 @@ def test_written_in_one_step_where_it_can_be_written(tmp_path: Path):
     assert stat.S_IMODE((tmp_path / "report.html").stat().st_mode) & stat.S_IRUSR
 
 
-def test_the_command_says_where_the_page_is(searcher: Searcher, place: Path):
+def test_the_command_says_where_the_page_is(run_command: Run, place: Path):
     store(place / "runs", study(), SPREAD)
-    made = searcher("report", "told")
+    made = run_command("report", "told")
     assert made.returncode == 0, made.stderr
     assert made.stdout == "runs/told@digits/report.html\n"
     assert "Front: 9 trials" in read(place / made.stdout.strip()).text
-    refused = searcher("report", "told", "-o", "no/such/page.html")
+    refused = run_command("report", "told", "-o", "no/such/page.html")
     assert refused.returncode == 2
     assert "no/such/page.html cannot be written" in refused.stderr

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from searcher import storage
-from tests.conftest import Searcher
+from tests.conftest import Run, Searcher
 from tests.test_search import Driver, driver, trial_processes, trials, until  # noqa: F401
 
 SAVING = ["--set", "store=true", "--set", "screening=true", "--set", "early_stopping.enabled=true"]
@@ -108,21 +108,21 @@ def test_warm_start_from_another_front(place: Path, searcher: Searcher):
 
 
 @pytest.mark.parametrize("name", ["nothing", "tniy"])
-def test_warm_start_from_what_is_not_stored(place: Path, searcher: Searcher, name: str):
-    result = searcher("run", "--study", "tiny", "--set", f"warm_start.from='{name}'")
+def test_warm_start_from_what_is_not_stored(place: Path, run_command: Run, name: str):
+    result = run_command("run", "--study", "tiny", "--set", f"warm_start.from='{name}'")
     assert result.returncode == 2
     assert name in result.stderr
 
 
-def test_the_store_is_listed_and_collected(place: Path, searcher: Searcher):
+def test_the_store_is_listed_and_collected(place: Path, searcher: Searcher, run_command: Run):
     assert searcher(*ASKED, "--set", "budget.trials=2").returncode == 0
-    listed = searcher("store", "ls")
+    listed = run_command("store", "ls")
     assert listed.returncode == 0, listed.stderr
     assert "densenet k=" in listed.stdout
-    collected = searcher("store", "gc", "--max-size", "0B")
+    collected = run_command("store", "gc", "--max-size", "0B")
     assert collected.returncode == 0, collected.stderr
     assert "dropped " in collected.stdout
-    assert "nothing is stored" in searcher("store", "ls").stdout
-    wrong = searcher("store", "gc", "--max-size", "lots")
+    assert "nothing is stored" in run_command("store", "ls").stdout
+    wrong = run_command("store", "gc", "--max-size", "lots")
     assert wrong.returncode == 2
     assert "expected a number" in wrong.stderr

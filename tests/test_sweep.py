@@ -5,7 +5,7 @@ import pytest
 from searcher.errors import SearcherError
 from searcher.recipe import Model, PruneWeights, Quantize, Recipe, Train
 from searcher.sweep import parse, recipes
-from tests.conftest import Searcher
+from tests.conftest import Run, Searcher
 
 RECIPE = Recipe(model=Model(name="densenet"), stages=(Train(), Quantize()))
 
@@ -47,7 +47,7 @@ def test_a_value_that_the_stage_does_not_take():
         recipes(RECIPE, [parse("prune.sparsity=0.1,0.5"), parse("train.lr=0.1,0.2")])
 
 
-def test_a_sweep_makes_a_table_and_is_not_run_twice(place: Path, searcher: Searcher):
+def test_a_sweep_makes_a_table_and_is_not_run_twice(place: Path, searcher: Searcher, run_command: Run):
     asked = ["sweep", "tiny", "--stage", "prune.sparsity=0,0.3", "--csv", "rows.csv"]
     result = searcher(*asked)
     assert result.returncode == 0, result.stdout + result.stderr
@@ -55,7 +55,7 @@ def test_a_sweep_makes_a_table_and_is_not_run_twice(place: Path, searcher: Searc
     lines = (place / "rows.csv").read_text().splitlines()
     assert len(lines) == 3
     assert "30.0% sparse" in lines[2]
-    again = searcher(*asked)
+    again = run_command(*asked)
     assert again.returncode == 0
     assert again.stdout == result.stdout
     other = searcher(*asked, "--set", "budget.epochs=1")

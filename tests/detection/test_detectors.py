@@ -18,6 +18,7 @@ from searcher.recipe import Distill, Model, PruneChannels, PruneWeights, Quantiz
 from searcher.reconcile import reconcile
 from searcher.stages.train import Run
 from searcher.study import Metric
+from tests.conftest import Run as RunCommand
 from tests.conftest import Searcher
 
 SSD: tuple[str, dict[str, Any]] = ("ssd_mobilenet_v2", {"width": 0.25, "finest": 8, "extras": 1})
@@ -97,15 +98,15 @@ def test_files_that_deploy(family: tuple[str, dict[str, Any]], tmp_path: Path):
     assert found.quality_onnx == pytest.approx(found.quality, abs=0.02)
 
 
-def test_an_onnx_file_is_measured(place: Path, searcher: Searcher):
+def test_an_onnx_file_is_measured(place: Path, run_command: RunCommand):
     network = models.build(YOLO[0], YOLO[1], in_channels=1, classes=10).eval()
     onnx.export_float(network, torch.randn(1, 1, 64, 64), place / "net.onnx")
-    result = searcher("measure", "net.onnx", "--batch", "4", "--runs", "5")
+    result = run_command("measure", "net.onnx", "--batch", "4", "--runs", "5")
     assert result.returncode == 0, result.stderr
     assert "net.onnx, by ONNX Runtime" in result.stdout
     assert "batch 4" in result.stdout
     assert "onnxruntime" in result.stdout
-    missing = searcher("measure", "not.onnx")
+    missing = run_command("measure", "not.onnx")
     assert missing.returncode == 2
     assert "no file not.onnx" in missing.stderr
 
@@ -138,11 +139,11 @@ def test_scores_by_activations_are_those_behind_the_activation():
     assert torch.equal(again[0], again[1])
 
 
-def test_a_figure_that_the_task_has_not(place: Path, searcher: Searcher):
+def test_a_figure_that_the_task_has_not(place: Path, run_command: RunCommand):
     (place / "studies" / "boxes.toml").write_text(
         'extends = "tiny"\n[[constraints]]\nmetric = "map"\nat_least = 0.1\n'
     )
-    result = searcher("run", "--study", "boxes")
+    result = run_command("run", "--study", "boxes")
     assert result.returncode == 2
     assert "task digits has no metric map: it has top1" in result.stderr
 
