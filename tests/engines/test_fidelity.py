@@ -306,3 +306,11 @@ def test_the_file_of_a_convolution_with_another_norm_for_each_call_has_both_weig
     names = weights.deployed(converted)
     assert {"conv.weight", "conv.bias", "conv#2.weight", "conv#2.weight_scale", "conv#2.bias"} <= set(names)
     assert not torch.equal(names["conv.bias"], names["conv#2.bias"])
+
+
+@pytest.mark.parametrize("module", [nn.PReLU(), nn.ConvTranspose2d(8, 8, 2, 2)])
+def test_a_module_that_cannot_be_int8_is_named_and_may_be_excluded(module):
+    model = Then(module)
+    with pytest.raises(TrialError, match=rf"function \({type(module).__name__}\); exclude"):
+        int8(model)
+    close(model, int8(model, {"function": 32})[0], 20)
