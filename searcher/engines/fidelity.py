@@ -58,7 +58,7 @@ def check(executed: fx.GraphModule, reference: fx.GraphModule, images: Tensor) -
     found = compare(executed, reference, images)
     if found.steps > MAX_STEPS:
         raise TrialError(
-            f"int8: {found.worst} differs from exact arithmetic by {found.steps:.0f} steps of its scale, "
+            f"int8: {found.worst} differs from exact arithmetic by {_whole(found.steps)} steps of its scale, "
             f"at most {MAX_STEPS} are rounding"
         )
     if found.decibels < MIN_DB:
@@ -67,6 +67,11 @@ def check(executed: fx.GraphModule, reference: fx.GraphModule, images: Tensor) -
             f"{MIN_DB:.0f}; the most in {found.worst}"
         )
     return found
+
+
+def _whole(steps: float) -> str:
+    """Steps beyond the bound, rounded up: 2.3 is not 2."""
+    return str(math.ceil(steps)) if math.isfinite(steps) else "inf"
 
 
 @torch.no_grad()

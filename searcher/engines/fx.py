@@ -27,6 +27,7 @@ CHECKED = 8
 """Calibration images on which an int8 network is held against its reference."""
 
 _EXECUTION = "execution"
+_NEVER_INT8 = (nn.PReLU, nn.ConvTranspose1d, nn.ConvTranspose2d, nn.ConvTranspose3d)
 
 
 @dataclass(frozen=True)
@@ -71,6 +72,7 @@ def prepare(model: nn.Module, batches: Iterable[Tensor], exclude: Mapping[str, i
     with quiet(), refused("PyTorch FX", "quantize"):
         spell_out_padding(reference)
         reference = keep_out(reference, exclude)
+        _check_modules(reference)
         copy_repeated(reference, first[:1])
         graph = _prepare(reference, first[:1])
         _calibrate(graph, first, images)
@@ -134,6 +136,15 @@ def verify(model: nn.Module, converted: nn.Module, example: Tensor, exclude: Map
     found = [error for error in errors if error]
     if found:
         raise TrialError("not quantized as asked: " + "; ".join(found))
+
+
+def _check_modules(model: nn.Module) -> None:
+    """Name the modules that FX fails for, in words that name none."""
+    kept = {inner for m in model.modules() if isinstance(m, KeptOut) for inner in m.modules()}
+    found = [(n, m) for n, m in model.named_modules() if isinstance(m, _NEVER_INT8) and m not in kept]
+    if found:
+        listed = ", ".join(f"{name} ({type(module).__name__})" for name, module in found)
+        raise TrialError(f"quantize: PyTorch FX has no int8 for {listed}; exclude them, at 16 or 32 bits")
 
 
 def _prepare(model: nn.Module, image: Tensor) -> torch.fx.GraphModule:

@@ -22,25 +22,36 @@ _FUNCTIONAL = (F.conv1d, F.conv2d, F.conv3d)
 _PACKED = "_packed_params"
 _PRODUCTS = (operator.mul, torch.mul, "mul", "mul_")
 _SCALED = (nn.ELU, nn.Hardswish, nn.LeakyReLU, nn.Softmax, nn.modules.instancenorm._InstanceNorm)
+_SAME_SCALE = (
+    nn.MaxPool2d, nn.Upsample, nn.Hardtanh, nn.AvgPool1d, nn.AvgPool2d,
+    nn.AdaptiveAvgPool1d, nn.AdaptiveAvgPool2d,
+)  # fmt: skip
+_SAME_SCALE_FUNCTIONS = (
+    F.interpolate, F.max_pool2d, F.hardtanh, F.hardtanh_, F.relu6, F.avg_pool1d, F.avg_pool2d,
+    F.adaptive_avg_pool1d, F.adaptive_avg_pool2d, torch.clamp, torch.mean, "clamp", "mean",
+)  # fmt: skip
 _CONV_DEFAULTS = {"bias": None, "stride": 1, "padding": 0, "dilation": 1, "groups": 1}
 
 
 def spell_out_padding(model: nn.Module) -> None:
-    """Replace ``padding="same"`` of convolutions by numbers, in place: int8 layers take nothing else.
+    """Replace padding of convolutions by name with numbers, in place: int8 layers take nothing else.
 
-    An even kernel is padded by one more behind than before: it gets a first row and column of zeros.
-    Dilated even kernels are left as they are.
+    Where ``"same"`` is one more behind than before, the kernel gets a first row or column of zeros. With a
+    dilation that would not do: such a convolution is left as it is.
     """
     for module in model.modules():
         if isinstance(module, _CONVOLUTIONS) and module.padding == "same":
             _spell_out(module)
+        elif isinstance(module, _CONVOLUTIONS) and module.padding == "valid":
+            module.padding = (0,) * len(module.kernel_size)
 
 
 def _spell_out(conv: Any) -> None:
-    even = [size % 2 == 0 for size in conv.kernel_size]
-    if any(odd and step > 1 for odd, step in zip(even, conv.dilation, strict=True)):
+    sizes = zip(conv.kernel_size, conv.dilation, strict=True)
+    uneven = [step * (size - 1) % 2 == 1 for size, step in sizes]
+    if any(odd and step > 1 for odd, step in zip(uneven, conv.dilation, strict=True)):
         return
-    front = [side for longer in reversed(even) for side in (int(longer), 0)]
+    front = [side for longer in reversed(uneven) for side in (int(longer), 0)]
     with torch.no_grad():
         conv.weight = nn.Parameter(F.pad(conv.weight, front))
     conv.kernel_size = tuple(conv.weight.shape[2:])
@@ -121,13 +132,17 @@ def _name_arguments(graph: fx.GraphModule) -> None:
             sizes = {key: _each(named[key], dims) for key in ("stride", "padding", "dilation")}
             if sizes["padding"] == "same":
                 sizes["padding"] = _same(_parameter(graph, weight), sizes["dilation"])
+            elif sizes["padding"] == "valid":
+                sizes["padding"] = [0] * dims
             node.args = (inputs, weight, *(named | sizes).values())
             node.kwargs = {}
     graph.recompile()
 
 
 def _each(value: Any, dims: int) -> Any:
-    return [value] * dims if isinstance(value, int) else value
+    if isinstance(value, int):
+        return [value] * dims
+    return value if isinstance(value, str) or len(value) == dims else [*value] * dims
 
 
 def _parameter(graph: fx.GraphModule, node: fx.Node) -> Tensor:
@@ -145,19 +160,38 @@ def _same(weight: Tensor, dilation: Sequence[int]) -> list[int]:
     Raises:
         TrialError: There is none, of an even kernel.
     """
-    if any(size % 2 == 0 for size in weight.shape[2:]):
+    both = [step * (size - 1) for size, step in zip(weight.shape[2:], dilation, strict=True)]
+    if any(sides % 2 for sides in both):
         raise TrialError("quantize: a functional convolution has an even kernel and padding='same'")
-    return [step * (size - 1) // 2 for size, step in zip(weight.shape[2:], dilation, strict=True)]
+    return [sides // 2 for sides in both]
 
 
 def _part_scaled(graph: fx.GraphModule) -> None:
-    """An observer of its own for a tensor times a number: FX gives it that of the tensor."""
+    """An observer of its own for a tensor times a number, and for what keeps its scale from there on.
+
+    FX gives it that of the tensor before.
+    """
     named = dict(graph.named_modules(remove_duplicate=False))
+    parted: dict[fx.Node, tuple[Any, Any]] = {}
     for node in graph.graph.nodes:
-        if _is_scaling(node):
-            for user in node.users:
-                if _observes(user, named):
-                    graph.set_submodule(str(user.target), copy.deepcopy(named[str(user.target)]))
+        inputs = node.all_input_nodes
+        before = parted.get(inputs[0]) if len(inputs) == 1 else None
+        if _is_scaling(node) and (observer := _observer(node, named)):
+            parted[node] = (observer, copy.deepcopy(observer))
+        elif before and (_observes(node, named) or _observer(node, named) in (None, before[0])):
+            parted[node] = before
+        if node in parted and _observes(node, named) and named[str(node.target)] is parted[node][0]:
+            graph.set_submodule(str(node.target), parted[node][1])
+
+
+def _observer(node: fx.Node, named: Mapping[str, nn.Module]) -> Any:
+    """What observes a node, or the activation that it is fused with; None where nothing does."""
+    for user in node.users:
+        if _observes(user, named):
+            return named[str(user.target)]
+        if user.target in (F.relu, torch.relu, "relu") or isinstance(named.get(str(user.target)), nn.ReLU):
+            return _observer(user, named)
+    return None
 
 
 def _is_scaling(node: fx.Node) -> bool:
@@ -192,10 +226,10 @@ def _share_observers(graph: fx.GraphModule) -> None:
 
 
 def _keeps_scale(node: fx.Node, named: Mapping[str, nn.Module]) -> bool:
-    """Whether an int8 tensor leaves as it came, but for its height and width."""
+    """Whether an int8 tensor leaves in the scale in which it came."""
     if node.op == "call_module":
-        return isinstance(named[str(node.target)], nn.MaxPool2d | nn.Upsample)
-    return node.target in (F.interpolate, F.max_pool2d)
+        return isinstance(named[str(node.target)], _SAME_SCALE)
+    return node.target in _SAME_SCALE_FUNCTIONS
 
 
 def _observes(node: fx.Node, named: Mapping[str, nn.Module]) -> bool:
@@ -223,9 +257,22 @@ def _share_weights(converted: fx.GraphModule) -> None:
         head, _, last = name.rpartition(".")
         if repeated_call(last) and hasattr(module, _PACKED):
             own: Any = named[f"{head}.{INNER}"]
+            if not _same_weights(module, own):
+                continue  # joined with another norm than the first call
             linear = isinstance(module, nnq.Linear)
             holder, source = (module._packed_params, own._packed_params) if linear else (module, own)
             holder._packed_params = source._packed_params
+
+
+def _same_weights(module: Any, own: Any) -> bool:
+    """Whether two int8 modules have the same weights and biases."""
+    pairs = zip(_values(module), _values(own), strict=True)
+    return all(torch.equal(one, other) for one, other in pairs)
+
+
+def _values(module: Any) -> list[Tensor]:
+    weight, bias = module.weight(), module.bias()
+    return [weight.dequantize(), torch.empty(0) if bias is None else bias.detach()]
 
 
 def _joined_scales(prepared: fx.GraphModule) -> dict[str, tuple[float, int]]:

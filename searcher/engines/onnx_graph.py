@@ -68,7 +68,8 @@ class Graph:
         for i, node in enumerate(graph.node):
             if node.op_type not in _LAYERS:
                 # ONNX Runtime names by it what it makes of a node: an empty name will not do.
-                node.name = f"n{i}"
+                # No module has a colon in its path.
+                node.name = f":{i}"
 
     def _copies(self) -> dict[str, str]:
         """Scalars that are stored twice; only the first stays.

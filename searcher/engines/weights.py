@@ -1,6 +1,6 @@
 """What is deployed of a network, as one safetensors file: the only file that uses `safetensors`."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 import torch
@@ -9,7 +9,7 @@ from safetensors.torch import load_file
 from safetensors.torch import save as serialize
 from torch import Tensor, nn
 
-from searcher.costs.scope import repeated_call, without_wrappers
+from searcher.costs.scope import CALL, INNER, repeated_call, without_wrappers
 from searcher.files import in_one_step
 
 _PACKED = "_packed_params"
@@ -23,7 +23,7 @@ def save(model: nn.Module, path: Path) -> None:
     ``weight`` is stored as its int8 codes, with float32 ``weight_scale`` (one a channel, or one) and, where
     one of them is not zero, ``weight_zero_point``: (code − zero point) · scale is the weight. A module's
     ``scale`` and ``zero_point`` are those of the activations that it writes; of its second call they are
-    under ``path#2``.
+    under ``path#2``, and so are its weight and bias where they are joined with another norm.
 
     Args:
         model: The network that is executed: float, or converted by `searcher.engines.fx.quantize`.
@@ -59,8 +59,9 @@ def deployed(model: nn.Module) -> dict[str, Tensor]:
     state = model.state_dict()
     found: dict[str, Tensor] = {}
     places = set()
-    for name, tensor in _unpacked(state):
-        if name.endswith(_TRAINING_ALONE):
+    tensors = dict(_unpacked(state))
+    for name, tensor in tensors.items():
+        if name.endswith(_TRAINING_ALONE) or _stored_before(name, tensors):
             continue
         place = (tensor.data_ptr(), tensor.shape, tensor.stride())
         if place not in places or not tensor.numel():
@@ -81,12 +82,22 @@ def _unpacked(state: dict[str, object]) -> Iterator[tuple[str, Tensor]]:
                     yield f"{module}.{part}", tensor
 
 
+def _stored_before(path: str, tensors: Mapping[str, Tensor]) -> bool:
+    """Whether a tensor of a further call of a module is that of the first; scales of outputs never are."""
+    call, part = repeated_call(path), path.rpartition(".")[2]
+    first = tensors.get(path.replace(f"{CALL}{call}.", f"{INNER}.")) if call else None
+    if first is None or part in ("scale", "zero_point"):
+        return False
+    one, other = (x.dequantize() if x.is_quantized else x for x in (first, tensors[path]))
+    return torch.equal(one, other)
+
+
 def _stored(path: str, tensor: Tensor) -> dict[str, Tensor]:
-    """A tensor by its name in the file; of a further call of a module the scale and zero point alone."""
+    """A tensor by its name in the file; of a further call of a module under a name of the call."""
     name, call = without_wrappers(path), repeated_call(path)
     module, _, own = name.rpartition(".")
     if call:
-        return {f"{module}#{call}.{own}": tensor} if own in ("scale", "zero_point") else {}
+        name = f"{module}#{call}.{own}"
     if not tensor.is_quantized:
         return {name: tensor.contiguous()}
     scales, zeros = _scales(tensor)

@@ -70,10 +70,10 @@ class Copied(Repeated):
 
 
 class Padded(nn.Module):
-    def __init__(self, kernel, dilation=1):
+    def __init__(self, kernel, dilation=1, padding="same"):
         super().__init__()
         torch.manual_seed(0)
-        self.conv = nn.Conv2d(3, 8, kernel, padding="same", dilation=dilation)
+        self.conv = nn.Conv2d(3, 8, kernel, padding=padding, dilation=dilation)
         self.head = nn.Linear(8, 10)
 
     def forward(self, x):
@@ -114,6 +114,40 @@ class Scaled(nn.Module):
         return self.head(F.relu(self.conv(x)) * 20).mean((2, 3))
 
 
+class Then(nn.Module):
+    """A convolution, a function, and a linear layer."""
+
+    def __init__(self, function):
+        super().__init__()
+        torch.manual_seed(0)
+        self.conv, self.head, self.function = nn.Conv2d(3, 8, 3, padding=1), nn.Linear(8, 10), function
+
+    def forward(self, x):
+        return self.head(self.function(self.conv(x)).mean((2, 3)))
+
+
+class Normed(Repeated):
+    """One convolution with a norm of its own behind each call."""
+
+    def __init__(self, calls=2):
+        super().__init__(calls)
+        self.norms = nn.ModuleList(nn.BatchNorm2d(8) for _ in range(calls))
+        for norm in self.norms:
+            nn.init.normal_(norm.weight)
+            nn.init.normal_(norm.running_mean)
+
+    def forward(self, x):
+        x = self.stem(x)
+        for norm in self.norms:
+            x = F.relu(norm(self.conv(x)))
+        return self.head(x.mean((2, 3)))
+
+
+class Clamped(Joined):
+    def forward(self, x):
+        return self.head(torch.cat([self.narrow(x), F.hardtanh(self.wide(x))], 1)).mean((2, 3))
+
+
 THROUGH = {
     "dropout": nn.Dropout(0.1),
     "sigmoid": nn.Sigmoid(),
@@ -138,6 +172,16 @@ NETS = {
     "mean of one pixel, kept": lambda: OnePixel(lambda x: x.mean((2, 3), keepdim=True).flatten(1)),
     "mean of one pixel, a function": lambda: OnePixel(lambda x: torch.mean(x, dim=[-1, -2])),
     "times a number": Scaled,
+    "times a number, then a mean": lambda: Then(lambda x: x * 0.1),
+    "times a number, then ReLU": lambda: Then(lambda x: F.relu(x * -0.5)),
+    "times a number, then ReLU6": lambda: Then(lambda x: F.relu6(x * 6)),
+    "joined behind a bound": lambda: Clamped(nn.Identity()),
+    "called with another norm each": Normed,
+    "same padding, even and dilated": lambda: Padded((4, 3), dilation=2),
+    "a function, even and dilated": lambda: Functional(padding="same", dilation=(2, 1)),
+    "a function, one padding for both": lambda: Functional(padding=(1,)),
+    "no padding, by name": lambda: Padded(3, padding="valid"),
+    "a function without padding, by name": lambda: Functional(padding="valid"),
     "densenet": lambda: densenet(growth_rate=4, blocks=(1, 1, 1, 1)),
     "resnet20": resnet20,
 }
@@ -255,3 +299,18 @@ def test_the_file_of_a_module_that_is_called_twice_has_its_weights_once():
         "conv.weight_scale",
         "conv.zero_point",
     ]
+
+
+def test_the_file_of_a_convolution_with_another_norm_for_each_call_has_both_weights():
+    converted, _ = int8(Normed())
+    names = weights.deployed(converted)
+    assert {"conv.weight", "conv.bias", "conv#2.weight", "conv#2.weight_scale", "conv#2.bias"} <= set(names)
+    assert not torch.equal(names["conv.bias"], names["conv#2.bias"])
+
+
+@pytest.mark.parametrize("module", [nn.PReLU(), nn.ConvTranspose2d(8, 8, 2, 2)])
+def test_a_module_that_cannot_be_int8_is_named_and_may_be_excluded(module):
+    model = Then(module)
+    with pytest.raises(TrialError, match=rf"function \({type(module).__name__}\); exclude"):
+        int8(model)
+    close(model, int8(model, {"function": 32})[0], 20)

@@ -427,3 +427,13 @@ def test_the_published_resnet20_keeps_its_accuracy(real_data: Path, tmp_path: Pa
     print(found)
     assert found.equal_share >= 0.99
     assert found.quality_onnx == pytest.approx(0.9173, abs=0.005)
+
+
+def test_modules_may_be_called_as_short_names_are(tmp_path):
+    """Files name what is no layer by a number."""
+    model = nn.Sequential()
+    for i in range(8):
+        model.add_module(f"n{i}", nn.Conv2d(3, 3, 3, padding=1) if i % 2 else nn.ReLU())
+        model.add_module(f"t{i}", nn.Conv2d(3, 3, 1))
+    export_int8(fx.prepare(model.eval(), [IMAGES[:8]], {}), IMAGES, tmp_path / "named.onnx")
+    assert Runtime(tmp_path / "named.onnx")(IMAGES[:2]).shape == (2, 3, 16, 16)
