@@ -16,8 +16,9 @@ from searcher.costs.op import Op
 from searcher.costs.record import record
 from searcher.engines import fidelity, kernels
 from searcher.engines.fidelity import Fidelity
-from searcher.engines.fx_graph import copy_repeated, repair_converted, repair_prepared, spell_out_padding
+from searcher.engines.fx_graph import repair_converted, repair_prepared, spell_out_padding
 from searcher.engines.fx_reference import Prepared, decomposed
+from searcher.engines.fx_repeats import copy_repeated
 from searcher.engines.kept_out import KeptOut, check_exclusions, excluded, keep_out
 from searcher.engines.kernels import Kernels, quiet
 from searcher.engines.refusals import refused
@@ -184,7 +185,8 @@ def _leak(op: Op, exclude: Mapping[str, int]) -> str | None:
 def _not_int8(name: str, calls: Sequence[Op], exclude: Mapping[str, int]) -> str | None:
     if not calls:
         return f"{name} is not executed"
-    wider = [op for op in calls if not op.weight_bits == op.activation_bits == 8]
+    layers = [op for op in calls if op.weight_bits is not None] or calls
+    wider = [op for op in layers if not op.weight_bits == op.activation_bits == 8]
     if excluded(name, exclude) or not wider:
         return None
     return f"{name} ({wider[0].operation}) runs in {wider[0].weight_bits} bits, not 8"

@@ -1,27 +1,21 @@
 """Rewrites of FX graphs where an int8 conversion fails, or executes something else than was calibrated."""
 
 import copy
-import itertools
 import operator
-from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
 from torch import Tensor, fx, nn
-from torch.ao.nn import quantized as nnq
 from torch.ao.quantization import MinMaxObserver
 from torch.nn import functional as F
 
-from searcher.costs.scope import CALL, INNER, repeated_call
-from searcher.engines.kept_out import KeptOut
+from searcher.engines.fx_repeats import share_weights
 from searcher.errors import TrialError
 
 _CONVOLUTIONS = (nn.Conv1d, nn.Conv2d, nn.Conv3d)
 _FUNCTIONAL = (F.conv1d, F.conv2d, F.conv3d)
-_PACKED = "_packed_params"
 _PRODUCTS = (operator.mul, torch.mul, "mul", "mul_")
-_SCALED = (nn.ELU, nn.Hardswish, nn.LeakyReLU, nn.Softmax, nn.modules.instancenorm._InstanceNorm)
 _SAME_SCALE = (
     nn.MaxPool2d, nn.Upsample, nn.Hardtanh, nn.AvgPool1d, nn.AvgPool2d,
     nn.AdaptiveAvgPool1d, nn.AdaptiveAvgPool2d,
@@ -58,61 +52,6 @@ def _spell_out(conv: Any) -> None:
     steps = zip(conv.kernel_size, conv.dilation, strict=True)
     conv.padding = tuple(step * (size - 1) // 2 for size, step in steps)
     conv._reversed_padding_repeated_twice = [side for side in reversed(conv.padding) for _ in range(2)]
-
-
-class PerCall(nn.Module):
-    """A module that is called several times, with a copy for each further call.
-
-    An int8 module has one scale for what it writes, and PyTorch joins a module with what follows its first
-    call, for all its calls. The copies have the module's own parameters.
-    """
-
-    def __init__(self, module: nn.Module, calls: int) -> None:
-        super().__init__()
-        self.add_module(INNER, module)
-        for number in range(2, calls + 1):
-            self.add_module(f"{CALL}{number}", _sharing_copy(module))
-        self._next = itertools.cycle(self._modules.values())
-
-    def forward(self, *args: Any, **kwargs: Any) -> Any:
-        """The next copy's outputs."""
-        called = next(self._next)
-        assert called is not None
-        return called(*args, **kwargs)
-
-
-def copy_repeated(model: nn.Module, images: Tensor) -> None:
-    """Give every further call of a module with a scale of its own a copy, in place.
-
-    Args:
-        model: The network, whose forward is run once.
-        images: Images (N, C, H, W).
-    """
-    calls: Counter[nn.Module] = Counter()
-    kept = {inner for m in model.modules() if isinstance(m, KeptOut) for inner in m.modules()}
-    leaves = [m for m in model.modules() if m not in kept and _has_scale(m)]
-    hooks = [m.register_forward_hook(lambda module, *_: calls.update([module])) for m in leaves]
-    try:
-        with torch.no_grad():
-            model(images)
-    finally:
-        for hook in hooks:
-            hook.remove()
-    wrappers = {module: PerCall(module, count) for module, count in calls.items() if count > 1}
-    for name, module in list(model.named_modules(remove_duplicate=False)):
-        if module in wrappers:
-            model.set_submodule(name, wrappers[module])
-
-
-def _has_scale(module: nn.Module) -> bool:
-    alone = not any(True for _ in module.children()) and type(module).__module__.startswith("torch.nn.")
-    return alone and (bool([*module.parameters(), *module.buffers()]) or isinstance(module, _SCALED))
-
-
-def _sharing_copy(module: nn.Module) -> nn.Module:
-    """A copy with the same parameters and buffers."""
-    shared = [*module.parameters(), *module.buffers()]
-    return copy.deepcopy(module, {id(tensor): tensor for tensor in shared})
 
 
 def repair_prepared(graph: fx.GraphModule) -> None:
@@ -213,7 +152,7 @@ def _share_observers(graph: fx.GraphModule) -> None:
         return observer
 
     for node in graph.graph.nodes:
-        inputs = node.args[0] if node.target is torch.cat else node.all_input_nodes
+        inputs = node.all_input_nodes
         if node.target is torch.cat or _keeps_scale(node, named):
             found = [n for n in (*inputs, *node.users) if _observes(n, named)]
             for other in found[1:]:
@@ -244,35 +183,10 @@ def repair_converted(converted: fx.GraphModule, prepared: fx.GraphModule, images
         prepared: The observed graph that it was converted from.
         images: Calibration images.
     """
-    _share_weights(converted)
+    share_weights(converted)
     with torch.no_grad():
         _Repairs(converted, _joined_scales(prepared)).run(images)
     converted.recompile()
-
-
-def _share_weights(converted: fx.GraphModule) -> None:
-    """Give the copies of a module that is called several times its weights, not copies of them."""
-    named = dict(converted.named_modules())
-    for name, module in named.items():
-        head, _, last = name.rpartition(".")
-        if repeated_call(last) and hasattr(module, _PACKED):
-            own: Any = named[f"{head}.{INNER}"]
-            if not _same_weights(module, own):
-                continue  # joined with another norm than the first call
-            linear = isinstance(module, nnq.Linear)
-            holder, source = (module._packed_params, own._packed_params) if linear else (module, own)
-            holder._packed_params = source._packed_params
-
-
-def _same_weights(module: Any, own: Any) -> bool:
-    """Whether two int8 modules have the same weights and biases."""
-    pairs = zip(_values(module), _values(own), strict=True)
-    return all(torch.equal(one, other) for one, other in pairs)
-
-
-def _values(module: Any) -> list[Tensor]:
-    weight, bias = module.weight(), module.bias()
-    return [weight.dequantize(), torch.empty(0) if bias is None else bias.detach()]
 
 
 def _joined_scales(prepared: fx.GraphModule) -> dict[str, tuple[float, int]]:
@@ -298,18 +212,19 @@ class _Repairs(fx.Interpreter):
     def run_node(self, n: fx.Node) -> Any:
         inputs: Any = self.map_nodes_to_values(n.args, n)
         if n.target is torch.cat and n.name in self.joined:
-            self._join(n, inputs)
+            self._join(n, self.env[n.all_input_nodes[0]])
         elif _is_mean(n) and inputs and _is_one_pixel(inputs[0]):
             self._lay_out(n)
         return super().run_node(n)
 
-    def _join(self, node: fx.Node, inputs: Any) -> None:
+    def _join(self, node: fx.Node, first: Tensor) -> None:
         """Have a concatenation use the scale of its own, where that of its first input is another."""
-        first, scale = inputs[0][0], self.joined[node.name]
+        scale = self.joined[node.name]
         if first.is_quantized and not _equal(first, scale):
-            dim = node.kwargs.get("dim", node.args[1] if len(node.args) > 1 else 0)
+            tensors = node.args[0] if node.args else node.kwargs["tensors"]
+            dim = node.args[1] if len(node.args) > 1 else node.kwargs.get("dim", node.kwargs.get("axis", 0))
             node.target = torch.ops.quantized.cat
-            node.args = (node.args[0], dim, *scale)
+            node.args = (tensors, dim, *scale)
             node.kwargs = {}
 
     def _lay_out(self, node: fx.Node) -> None:

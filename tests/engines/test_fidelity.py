@@ -148,6 +148,21 @@ class Clamped(Joined):
         return self.head(torch.cat([self.narrow(x), F.hardtanh(self.wide(x))], 1)).mean((2, 3))
 
 
+class HalfUsed(Repeated):
+    """The first call's output is not used."""
+
+    def forward(self, x):
+        x = self.stem(x)
+        _, second = self.conv(x), self.conv(2 * x)
+        return self.head(second.mean((2, 3)))
+
+
+class Reflected(Then):
+    def __init__(self):
+        super().__init__(F.relu)
+        self.conv = nn.Conv2d(3, 8, 3, padding=1, padding_mode="reflect")
+
+
 THROUGH = {
     "dropout": nn.Dropout(0.1),
     "sigmoid": nn.Sigmoid(),
@@ -177,6 +192,7 @@ NETS = {
     "times a number, then ReLU6": lambda: Then(lambda x: F.relu6(x * 6)),
     "joined behind a bound": lambda: Clamped(nn.Identity()),
     "called with another norm each": Normed,
+    "called twice, used once": HalfUsed,
     "same padding, even and dilated": lambda: Padded((4, 3), dilation=2),
     "a function, even and dilated": lambda: Functional(padding="same", dilation=(2, 1)),
     "a function, one padding for both": lambda: Functional(padding=(1,)),
@@ -269,6 +285,12 @@ def test_a_concatenation_by_the_scale_of_its_first_input_is_named():
     converted.recompile()
     with pytest.raises(TrialError, match="int8: cat differs"):
         fidelity.check(converted, decomposed(prepared), IMAGES)
+
+
+def test_padding_that_an_int8_layer_adds_twice_is_named():
+    """torch reflects the borders and then pads with zeros as well."""
+    with pytest.raises(TrialError, match=r"int8: conv differs from exact arithmetic by \d+ steps"):
+        int8(Reflected())
 
 
 def test_other_networks_that_agree_step_by_step_still_differ_as_a_whole(monkeypatch):
