@@ -26,6 +26,10 @@ hardly trained: right ones had 17 dB and more.
 EXACT = 200.0
 """The decibels that are stored of what is equal."""
 
+# By name: the operators are there only once `torch.ao` is imported.
+_QUANTIZE = "quantized_decomposed.quantize_per_tensor.default"
+_DEQUANTIZE = "quantized_decomposed.dequantize_per_tensor.default"
+
 
 @dataclass(frozen=True)
 class Fidelity:
@@ -121,6 +125,7 @@ class _Forced(fx.Interpreter):
     """Runs a reference graph whose every operation reads what the int8 network's has read.
 
     Attributes:
+        read: The int8 network's own values, by the node that would quantize the reference's.
         steps: The largest difference of an operation's output, by the node's name.
         paths: The module that a node runs, or that it came from.
     """
@@ -128,26 +133,24 @@ class _Forced(fx.Interpreter):
     def __init__(self, module: fx.GraphModule, executed: Mapping[str, Tensor]) -> None:
         super().__init__(module)
         self.executed = executed
+        self.read: dict[str, Tensor] = {}
         self.steps: dict[str, float] = {}
         self.paths: dict[str, str] = {}
 
     def run_node(self, n: fx.Node) -> Any:
-        codes = super().run_node(n)
         source = n.args[0] if n.args else None
-        if not isinstance(source, fx.Node) or not _quantizes(n) or source.name not in self.executed:
-            return codes
-        twin = self.executed[source.name]
-        scale, zero_point = float(n.args[1]), int(n.args[2])  # type: ignore[arg-type]
-        self.steps[source.name] = _steps(codes, scale, zero_point, twin)
-        self.paths[source.name] = _path(source)
-        # What follows reads what the int8 network has read, in the codes of the reference's scale.
-        return torch.ops.quantized_decomposed.quantize_per_tensor(
-            twin, scale, zero_point, n.args[3], n.args[4], codes.dtype
-        )
-
-
-def _quantizes(node: fx.Node) -> bool:
-    return node.target is torch.ops.quantized_decomposed.quantize_per_tensor.default
+        if not isinstance(source, fx.Node):
+            return super().run_node(n)
+        if str(n.target) == _DEQUANTIZE and source.name in self.read:
+            # What follows reads what the int8 network has read.
+            return self.read[source.name]
+        value = super().run_node(n)
+        if str(n.target) == _QUANTIZE and source.name in self.executed:
+            twin = self.read[n.name] = self.executed[source.name]
+            scale, zero_point = float(n.args[1]), int(n.args[2])  # type: ignore[arg-type]
+            self.steps[source.name] = _steps(value, scale, zero_point, twin)
+            self.paths[source.name] = _path(source)
+        return value
 
 
 def _steps(codes: Tensor, scale: float, zero_point: int, twin: Tensor) -> float:
