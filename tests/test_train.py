@@ -154,3 +154,17 @@ def test_distill_trains_the_teacher_first():
     )
     distill(tiny(), Distill(teacher=Model(name="densenet", args=TINY)), reporting)
     assert seen == ["teacher", "distill"]
+
+
+@pytest.mark.parametrize(("train", "watched"), [(20, 50), (80, 80), (200, 100)])
+def test_an_epoch_looks_at_no_more_validation_images_than_it_trains_on(train, watched, monkeypatch):
+    monkeypatch.setattr("searcher.stages.train.MIN_WATCHED", 50)
+    digits = tasks.entry("digits").load()
+    task = replace(digits, train=digits.train.first(train), validation=digits.validation.first(100))
+    seen = []
+    real = type(task).quality
+    monkeypatch.setattr(
+        type(task), "quality", lambda self, m, split: seen.append(len(split)) or real(self, m, split)
+    )
+    fit(tiny(), Run(task, 1, 0, CPU, lambda *point: None), Train(), "train")
+    assert seen == [watched]

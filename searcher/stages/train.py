@@ -23,6 +23,9 @@ Loss = Callable[[Any, Batch], Tensor]
 Report = Callable[[str, int, int, float], None]
 WARM_UP = 0.1
 
+MIN_WATCHED = 1_000
+"""Validation images that an epoch's figure is read on at least; a training on more, on as many as it has."""
+
 
 @dataclass(frozen=True)
 class Run:
@@ -90,6 +93,8 @@ def fit(
     with laid_out(model, device) as layout:
         data = task.train.to(device)
         steps = math.ceil(len(data) / training.batch_size)
+        # A smoke run on a few images does not spend its time on a whole validation split.
+        watched = task.validation.first(max(len(data), MIN_WATCHED))
         optimizer = _optimizer(model, training)
         schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, _schedule(epochs * steps))
         # Another order and other augmentations in every stage.
@@ -123,7 +128,7 @@ def fit(
             if not torch.isfinite(total):
                 raise TrialError(f"{stage}: the loss is {float(total)} in epoch {epoch + 1}; try a lower lr")
             with autocast(device):
-                accuracies.append(task.quality(model, task.validation))
+                accuracies.append(task.quality(model, watched))
             states = {name: part.state_dict() for name, part in parts.items()}
             checkpoint.save(states | {"generator": generator.get_state(), "accuracies": accuracies})
             run.report(stage, epoch + 1, epochs, accuracies[-1])
