@@ -10,11 +10,13 @@ from torch import Tensor, fx, nn
 from torch.ao.quantization import MinMaxObserver
 from torch.nn import functional as F
 
+from searcher.costs.scope import without_wrappers
 from searcher.engines.fx_repeats import share_weights
 from searcher.errors import TrialError
 
 _CONVOLUTIONS = (nn.Conv1d, nn.Conv2d, nn.Conv3d)
 _FUNCTIONAL = (F.conv1d, F.conv2d, F.conv3d)
+_PER_CHANNEL = (torch.per_channel_affine, torch.per_channel_symmetric)
 _PRODUCTS = (operator.mul, torch.mul, "mul", "mul_")
 _SAME_SCALE = (
     nn.MaxPool2d, nn.Upsample, nn.Hardtanh, nn.AvgPool1d, nn.AvgPool2d,
@@ -215,6 +217,8 @@ class _Repairs(fx.Interpreter):
             self._join(n, self.env[n.all_input_nodes[0]])
         elif _is_mean(n) and inputs and _is_one_pixel(inputs[0]):
             self._lay_out(n)
+        elif n.op == "call_module" and without_wrappers(str(n.target)) == n.target:  # else calls share it
+            _round_bias(self.fetch_attr(str(n.target)), inputs)
         return super().run_node(n)
 
     def _join(self, node: fx.Node, first: Tensor) -> None:
@@ -235,6 +239,16 @@ class _Repairs(fx.Interpreter):
             plain.meta = dict(first.meta)  # type: ignore[union-attr]
             node.replace_input_with(first, plain)  # type: ignore[arg-type]
         self.env[plain] = super().run_node(plain)
+
+
+def _round_bias(module: Any, inputs: Any) -> None:
+    """Round a layer's bias to products of its input's and its weights' steps, as an ONNX file stores it."""
+    if not callable(getattr(module, "set_weight_bias", None)) or module.bias() is None:
+        return
+    weight, bias = module.weight(), module.bias().detach().double()
+    if inputs[0].is_quantized and weight.qscheme() in _PER_CHANNEL:
+        step = inputs[0].q_scale() * weight.q_per_channel_scales().double()
+        module.set_weight_bias(weight, ((bias / step).round() * step).float())
 
 
 def _equal(tensor: Tensor, scale: tuple[float, int]) -> bool:

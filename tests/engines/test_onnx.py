@@ -437,3 +437,18 @@ def test_modules_may_be_called_as_short_names_are(tmp_path):
         model.add_module(f"t{i}", nn.Conv2d(3, 3, 1))
     export_int8(fx.prepare(model.eval(), [IMAGES[:8]], {}), IMAGES, tmp_path / "named.onnx")
     assert Runtime(tmp_path / "named.onnx")(IMAGES[:2]).shape == (2, 3, 16, 16)
+
+
+def test_a_file_has_the_biases_that_are_executed(tmp_path: Path):
+    torch.manual_seed(0)
+    layers = (
+        nn.Conv2d(3, 16, 3),
+        nn.ReLU(),
+        nn.Conv2d(16, 16, 3),
+        nn.ReLU(),
+        nn.Flatten(),
+        nn.Linear(2304, 10),
+    )
+    found = exported(nn.Sequential(*layers).eval(), {}, tmp_path / "biased.onnx")
+    with torch.no_grad():
+        assert torch.equal(Runtime(found.path)(IMAGES), found.executed(IMAGES))
