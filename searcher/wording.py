@@ -8,6 +8,9 @@ _RECALL = ("ar1", "ar10", "ar100", "ar_small", "ar_medium", "ar_large")
 SHARES = frozenset((*_QUALITY, *_RECALL, "sparsity"))
 """The metrics between 0 and 1, whose differences are said in points."""
 
+EXACT = 200.0
+"""The decibels that are stored of what is equal."""
+
 
 def several(count: int, name: str) -> str:
     """A count with its noun: ``1 trial``, ``3 trials``, ``2 studies``."""
@@ -60,7 +63,7 @@ def kernels(ran: Mapping[str, Any]) -> str:
 
 def fidelity(ran: Mapping[str, Any]) -> str:
     """How far an int8 network's outputs are from exact arithmetic on its own codes."""
-    return f"{ran['decibels']:.1f} dB" if ran["decibels"] < 200 else "exact"
+    return f"{ran['decibels']:.1f} dB" if ran["decibels"] < EXACT else "exact"
 
 
 def duration(seconds: float | None) -> str:

@@ -23,9 +23,6 @@ What is rounded otherwise here and there (an average that lies between two steps
 hardly trained: right ones had 17 dB and more.
 """
 
-EXACT = 200.0
-"""The decibels that are stored of what is equal."""
-
 # By name: the operators are there only once `torch.ao` is imported.
 _QUANTIZE = "quantized_decomposed.quantize_per_tensor.default"
 _DEQUANTIZE = "quantized_decomposed.dequantize_per_tensor.default"

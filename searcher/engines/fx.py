@@ -23,6 +23,7 @@ from searcher.engines.kept_out import KeptOut, check_exclusions, excluded, keep_
 from searcher.engines.kernels import Kernels, quiet
 from searcher.engines.refusals import refused
 from searcher.errors import SearcherError, TrialError
+from searcher.wording import EXACT
 
 CHECKED = 8
 """Calibration images on which an int8 network is held against its reference."""
@@ -41,7 +42,7 @@ class Execution:
     @property
     def figures(self) -> dict[str, Any]:
         """All of it, as it is stored with a trial."""
-        decibels = min(self.fidelity.decibels, fidelity.EXACT)
+        decibels = min(self.fidelity.decibels, EXACT)
         return {**asdict(self.kernels), "decibels": decibels, "steps": self.fidelity.steps}
 
 

@@ -3,12 +3,13 @@
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from functools import lru_cache
 
 import torch
 from torch import Tensor
 
+from searcher import wording
 from searcher.costs.tensors import NARROW
 from searcher.errors import TrialError
 
@@ -55,7 +56,7 @@ class Kernels:
         return LARGEST_CODE if self.sum_bits == 32 else LARGEST_NARROW_CODE
 
     def __str__(self) -> str:
-        return f"{self.engine}, {self.instructions}, {self.sum_bits}-bit sums"
+        return wording.kernels(asdict(self))
 
 
 @contextmanager

@@ -20,13 +20,14 @@ from torch import Tensor, nn
 
 from searcher.costs.tensors import tensors_in
 from searcher.engines import kernels
-from searcher.engines.fidelity import EXACT, decibels
+from searcher.engines.fidelity import decibels
 from searcher.engines.fx_reference import Prepared, reference
 from searcher.engines.kept_out import excluded
 from searcher.engines.onnx_graph import Graph
 from searcher.errors import TrialError
 from searcher.files import in_one_step
 from searcher.tasks.task import Split, Task
+from searcher.wording import EXACT
 
 OPSET = 20
 """The version of the ONNX operators in the files."""
