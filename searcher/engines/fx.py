@@ -8,7 +8,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.ao.quantization import MinMaxObserver, PerChannelMinMaxObserver, QConfig, QConfigMapping
+from torch.ao.quantization import PerChannelMinMaxObserver, QConfig, QConfigMapping
 from torch.ao.quantization.fx.custom_config import PrepareCustomConfig
 from torch.ao.quantization.quantize_fx import convert_fx, prepare_fx
 
@@ -17,6 +17,7 @@ from searcher.costs.record import record
 from searcher.engines import fidelity, kernels
 from searcher.engines.fidelity import Fidelity
 from searcher.engines.fx_graph import repair_converted, repair_prepared, spell_out_padding
+from searcher.engines.fx_observers import ActivationObserver
 from searcher.engines.fx_reference import Prepared, decomposed
 from searcher.engines.fx_repeats import copy_repeated
 from searcher.engines.kept_out import KeptOut, check_exclusions, excluded, keep_out
@@ -154,7 +155,7 @@ def _prepare(model: nn.Module, image: Tensor) -> torch.fx.GraphModule:
     weight = PerChannelMinMaxObserver.with_args(
         dtype=torch.qint8, qscheme=torch.per_channel_symmetric, quant_min=-largest, quant_max=largest
     )
-    qconfig = QConfig(activation=MinMaxObserver.with_args(dtype=torch.quint8), weight=weight)  # type: ignore[no-untyped-call]
+    qconfig = QConfig(activation=ActivationObserver.with_args(dtype=torch.quint8), weight=weight)  # type: ignore[no-untyped-call]
     mapping = QConfigMapping().set_global(qconfig).set_object_type(KeptOut, None)
     custom = PrepareCustomConfig().set_non_traceable_module_classes([KeptOut])
     try:

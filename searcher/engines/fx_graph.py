@@ -7,10 +7,10 @@ from typing import Any
 
 import torch
 from torch import Tensor, fx, nn
-from torch.ao.quantization import MinMaxObserver
 from torch.nn import functional as F
 
 from searcher.costs.scope import without_wrappers
+from searcher.engines.fx_observers import ActivationObserver
 from searcher.engines.fx_repeats import share_weights
 from searcher.errors import TrialError
 
@@ -174,7 +174,7 @@ def _keeps_scale(node: fx.Node, named: Mapping[str, nn.Module]) -> bool:
 
 
 def _observes(node: fx.Node, named: Mapping[str, nn.Module]) -> bool:
-    return node.op == "call_module" and isinstance(named[str(node.target)], MinMaxObserver)
+    return node.op == "call_module" and isinstance(named[str(node.target)], ActivationObserver)
 
 
 def repair_converted(converted: fx.GraphModule, prepared: fx.GraphModule, images: Tensor) -> None:

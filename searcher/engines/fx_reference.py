@@ -79,7 +79,7 @@ def reference(prepared: Prepared) -> Reference:
         if isinstance(module, KeptOut):
             inside = {paths[f"{name}.{inner}"] for inner, _ in module.named_modules() if inner}
             halves |= inside if module.dtype == torch.bfloat16 else set()
-            module.float().dtype = torch.float32
+            module.compute_in_float32()
     return Reference(model, paths, frozenset(halves))
 
 

@@ -5,6 +5,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.overrides import TorchFunctionMode
 
 from searcher.costs.scope import INNER
 from searcher.errors import SearcherError, unknown
@@ -18,21 +19,42 @@ class KeptOut(nn.Module):
     def __init__(self, module: nn.Module, dtype: torch.dtype) -> None:
         super().__init__()
         self.dtype = dtype
+        self.rounds = False
         self.add_module(INNER, module.to(dtype))
 
     def forward(self, *args: Any, **kwargs: Any) -> Any:
         """The module's own inputs and outputs, in float32."""
         inner = self.get_submodule(INNER)
-        return _cast(inner(*_cast(args, self.dtype), **_cast(kwargs, self.dtype)), torch.float32)
+        if not self.rounds:
+            return cast(inner(*cast(args, self.dtype), **cast(kwargs, self.dtype)), torch.float32)
+        with _RoundedToBfloat16():
+            return inner(*_rounded(args), **_rounded(kwargs))
+
+    def compute_in_float32(self) -> None:
+        """Leave bfloat16 arithmetic, in place, but round to bfloat16 what it would round."""
+        self.rounds = self.dtype == torch.bfloat16
+        self.float().dtype = torch.float32
 
 
-def _cast(value: Any, dtype: torch.dtype) -> Any:
+class _RoundedToBfloat16(TorchFunctionMode):
+    """Has every function return bfloat16 numbers, in float32."""
+
+    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        return _rounded(func(*args, **(kwargs or {})))
+
+
+def _rounded(value: Any) -> Any:
+    return cast(cast(value, torch.bfloat16), torch.float32)
+
+
+def cast(value: Any, dtype: torch.dtype) -> Any:
+    """The same tensors, also those in a container, where they are floating point in another type."""
     if isinstance(value, Tensor):
         return value.to(dtype) if value.is_floating_point() else value
     if isinstance(value, dict):
-        return {key: _cast(item, dtype) for key, item in value.items()}
+        return {key: cast(item, dtype) for key, item in value.items()}
     if isinstance(value, list | tuple):
-        return type(value)(_cast(item, dtype) for item in value)
+        return type(value)(cast(item, dtype) for item in value)
     return value
 
 

@@ -76,8 +76,8 @@ def export_int8(
     """Write the network that `searcher.engines.fx.convert` executes as one file, in one step.
 
     Weights are stored as int8 codes; scales, zero points and exclusions are those of the executed network.
-    Modules kept out at 16 bits run in float32 here, for ONNX Runtime has no bfloat16 arithmetic on a CPU:
-    their layers' weights are stored in bfloat16 and cast when the file is loaded.
+    ONNX Runtime has no bfloat16 arithmetic on a CPU: modules kept out at 16 bits compute in float32, with
+    weights stored in bfloat16, and what their layers take and return is rounded to bfloat16.
 
     Args:
         prepared: The calibrated network; it is not changed.

@@ -7,6 +7,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+import hypothesis
+import hypothesis.strategies as st
 import numpy as np
 import onnx
 import onnxruntime
@@ -16,7 +18,8 @@ from onnx import NodeProto, numpy_helper
 from torch import Tensor, nn
 
 from searcher import tasks
-from searcher.engines import fx
+from searcher.engines import fidelity, fx
+from searcher.engines.fx_observers import ActivationObserver
 from searcher.engines.fx_reference import Prepared
 from searcher.engines.onnx import (
     Agreement,
@@ -452,3 +455,44 @@ def test_a_file_has_the_biases_that_are_executed(tmp_path: Path):
     found = exported(nn.Sequential(*layers).eval(), {}, tmp_path / "biased.onnx")
     with torch.no_grad():
         assert torch.equal(Runtime(found.path)(IMAGES), found.executed(IMAGES))
+
+
+@pytest.mark.parametrize("channels", [4, 16])
+@pytest.mark.parametrize("seed", range(3))
+def test_means_of_four_codes_are_rounded_alike_in_a_file(channels: int, seed: int, tmp_path: Path):
+    torch.manual_seed(seed)
+    layers = nn.Conv2d(3, channels, 15), nn.AvgPool2d(2), nn.Flatten(), nn.Linear(channels, 10)
+    model = nn.Sequential(*layers).eval()
+    found = exported(model, {}, tmp_path / "means.onnx")
+    with torch.no_grad():
+        assert torch.equal(Runtime(found.path)(IMAGES), found.executed(IMAGES))
+
+
+@hypothesis.given(low=st.floats(-100, 0), high=st.floats(0, 100))
+def test_a_zero_point_is_even_and_the_range_keeps_its_ends(low: float, high: float):
+    observer = ActivationObserver(dtype=torch.quint8)
+    observer(torch.tensor([low, high]))
+    scale, zero_point = (float(one) for one in observer.calculate_qparams())
+    assert zero_point % 2 == 0
+    assert 0 <= zero_point <= 255
+    ends = torch.quantize_per_tensor(torch.tensor([low, high]), scale, int(zero_point), torch.quint8)
+    assert (ends.dequantize() - torch.tensor([low, high])).abs().max() <= 0.5001 * scale + 1e-6
+
+
+class Sum(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.conv, self.norm = nn.Conv2d(8, 8, 3, padding=1), nn.BatchNorm2d(8)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return torch.relu(self.norm(self.conv(x)) + x / 3)
+
+
+def test_a_file_rounds_to_bfloat16_where_the_network_does(tmp_path: Path):
+    torch.manual_seed(0)
+    body = nn.Sequential(Sum(), Sum(), Sum(), nn.Flatten(), nn.Linear(2048, 10))
+    model = warmed(nn.Sequential(nn.Conv2d(3, 8, 1), body))
+    found = exported(model, {"1": 16}, tmp_path / "rounded.onnx")
+    with torch.no_grad():
+        network, file = found.executed(IMAGES), Runtime(found.path)(IMAGES)
+    assert fidelity.decibels(network, file) >= 60
