@@ -1,6 +1,6 @@
 """What a reader is told of a retrained model: a card in Markdown, and a page."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from math import isnan
 from pathlib import Path
@@ -10,14 +10,14 @@ from markupsafe import Markup
 from searcher import page
 from searcher.changes import BETTER, WORSE, Goal
 from searcher.curve import Point
+from searcher.deliver import Described
+from searcher.engines import onnx
 from searcher.engines.onnx import Agreement
 from searcher.plots import curve_figure
 from searcher.recipe_file import RecipeFile
 from searcher.retrain import Line, Result
 from searcher.retrain_table import Rows, expected, markdown, retrained, sections
-from searcher.tasks.classification import Classification
-from searcher.tasks.detection import Detection
-from searcher.tasks.task import Task
+from searcher.tasks.task import Gallery, Task
 from searcher.wording import off, several
 
 
@@ -62,32 +62,23 @@ def use(task: Task, outputs: Mapping[str, tuple[int, ...]]) -> str:
         task: The task that the model is for.
         outputs: By name the sizes of what is given of an image.
     """
+    meaning = task.outputs(list(outputs.values()))
     given = ", ".join(f"`{name}` ({', '.join(map(str, ('N', *sizes)))})" for name, sizes in outputs.items())
     return (
         f"Inputs are `images` ({', '.join(map(str, ('N', *task.image)))}) in float32, "
         "(image / scale - mean) / std with the figures that the ONNX files hold as metadata. "
-        f"Outputs are {given}{_meaning(task, list(outputs.values()))}. `model.safetensors` holds the weights "
+        f"Outputs are {given}{f', {meaning}' if meaning else ''}. `model.safetensors` holds the weights "
         "that are executed: int8 codes with their scales where a layer is quantized."
     )
 
 
-def _meaning(task: Task, sizes: Sequence[tuple[int, ...]]) -> str:
-    if isinstance(task, Classification):
-        return ", a logit for each class"
-    if not isinstance(task, Detection):
-        return ""
-    count = sizes[0][0] // (5 + task.classes)
-    # With several boxes a cell a network is read as SSD does, with one as the anchor-free YOLOs.
-    boxes, fifth = (
-        (f"{count} boxes", "a logit of the background")
-        if count > 1
-        else ("1 box", "a logit of whether there is an object")
-    )
-    return (
-        f", maps of a grid, finest first, with {boxes} a cell: 4 numbers of its place, {fifth}, and "
-        f"{several(task.classes, 'logit')} of classes; `searcher.tasks.heads.decode` makes boxes and scores "
-        "of them"
-    )
+def describe(of: Described) -> None:
+    """Write a delivery's card and its page."""
+    used = use(of.task, onnx.outputs(of.folder / "model.onnx"))
+    told = (of.file, of.delivery.result, of.delivery.onnx, of.folder, used)
+    (of.folder / "README.md").write_text(model_card(*told), encoding="utf-8")
+    gallery = of.task.gallery(of.delivery.result.seeds[0].detected)
+    page.write(of.folder / "report.html", model_page(*told, of.curves, gallery))
 
 
 def title(file: RecipeFile) -> str:
@@ -132,7 +123,7 @@ def model_page(
     folder: Path,
     used: str,
     curves: Mapping[str, list[Point]],
-    pictures: Sequence[Markup] = (),
+    gallery: Gallery | None = None,
 ) -> str:
     """The page, self-contained; `used` is how the files are fed."""
     told = [page.Told(one.text, one.good) for one in verdicts(file, result, files)]
@@ -143,9 +134,9 @@ def model_page(
     ]
     about = [_table(_sizes(folder)), page.paragraph(used.replace("`", ""), "note")]
     parts.append(page.Section("Files", about, half=True))
-    if pictures:
-        note = "The first images of the test split; what is annotated is dashed."
-        parts.append(page.Section("Detections before and after", pictures, note))
+    if gallery:
+        rows = [page.gallery(name, [*map(Markup, drawn)]) for name, drawn in gallery.rows.items()]
+        parts.append(page.Section(gallery.heading, rows, gallery.note))
     drawn = {name: points for name, points in curves.items() if any(not isnan(p.accuracy) for p in points)}
     if drawn:
         parts.append(

@@ -4,54 +4,36 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal
 
+from searcher import tasks
+from searcher.tasks.task import Figure
 from searcher.wording import number
 
 Goal = Literal["maximize", "minimize"]
 BETTER, WORSE = "+\u00a0better", "−\u00a0worse"
 """Sign and word, which no line break parts, so that no reader needs the colour."""
 
-CLASSWISE = ("map", "map50")
-"""Figures that a detector has of each class as well, ``map:person``."""
-
-
-@dataclass(frozen=True)
-class _Figure:
-    label: str
-    goal: Goal | None
-    unit: str = ""
-    change: Literal["points", "factor", ""] = "factor"
-
-
-def _share(label: str) -> _Figure:
-    return _Figure(label, "maximize", "%", "points")
-
-
-_FIGURES = {
-    "top1": _share("top-1 accuracy"),
-    "map": _share("average precision"),
-    "map50": _share("average precision at IoU 0.5"),
-    "map75": _share("average precision at IoU 0.75"),
-    "map_small": _share("average precision, objects below 32² pixels"),
-    "map_medium": _share("average precision, objects of 32² to 96² pixels"),
-    "map_large": _share("average precision, objects above 96² pixels"),
-    "ar1": _share("average recall, 1 detection an image"),
-    "ar10": _share("average recall, 10 detections an image"),
-    "ar100": _share("average recall, 100 detections an image"),
-    "ar_small": _share("average recall, objects below 32² pixels"),
-    "ar_medium": _share("average recall, objects of 32² to 96² pixels"),
-    "ar_large": _share("average recall, objects above 96² pixels"),
-    "size_mb": _Figure("size of the file", "minimize", "MB"),
-    "fps": _Figure("images a second", "maximize"),
-    "latency_ms": _Figure("latency, mean", "minimize", "ms"),
-    "latency_median_ms": _Figure("latency, median", "minimize", "ms"),
-    "inference_memory_mb": _Figure("memory of the model", "minimize", "MB"),
-    "peak_memory_mb": _Figure("memory of the whole process", "minimize", "MB"),
-    "sparsity": _Figure("weights that are zero", None, "%", ""),
-    "params": _Figure("parameters", "minimize"),
-    "macs": _Figure("multiply-accumulates", "minimize"),
-    "micronet_score": _Figure("score", "minimize"),
+_COSTS = {
+    "size_mb": Figure("size of the file", "minimize", "MB"),
+    "fps": Figure("images a second", "maximize"),
+    "latency_ms": Figure("latency, mean", "minimize", "ms"),
+    "latency_median_ms": Figure("latency, median", "minimize", "ms"),
+    "inference_memory_mb": Figure("memory of the model", "minimize", "MB"),
+    "peak_memory_mb": Figure("memory of the whole process", "minimize", "MB"),
+    "sparsity": Figure("weights that are zero", None, "%", ""),
+    "params": Figure("parameters", "minimize"),
+    "macs": Figure("multiply-accumulates", "minimize"),
+    "micronet_score": Figure("score", "minimize"),
 }
-"""The figures in the order of the rows; a metric that is not here comes last."""
+"""Figures of cost, in the order of the rows."""
+
+
+def labels() -> dict[str, Figure]:
+    """The figures in the order of the rows; a metric that is not here comes last."""
+    return {name: one for kind in tasks.kinds() for name, one in kind.labels.items()} | _COSTS
+
+
+def _by_class() -> list[str]:
+    return list(dict.fromkeys(name for kind in tasks.kinds() for name in kind.by_class))
 
 
 @dataclass(frozen=True)
@@ -84,7 +66,7 @@ _NONE = Change("", "", "", "")
 
 def goal_of(key: str) -> Goal | None:
     """Which way a metric is better, by its key; None where it is not known, or neither is."""
-    figure = _FIGURES.get(_name(key))
+    figure = labels().get(_name(key))
     return figure.goal if figure else None
 
 
@@ -98,16 +80,16 @@ def changes(
         after: Those of the network that it became.
         goals: Of metrics that are not known here.
     """
-    names = list(_FIGURES)
+    names = list(labels())
     kept = [key for key in after if not is_of_a_class(key)]
-    order = sorted(kept, key=lambda key: names.index(_name(key)) if _name(key) in _FIGURES else len(names))
+    order = sorted(kept, key=lambda key: names.index(_name(key)) if _name(key) in names else len(names))
     return [_change(key, before.get(key), after[key], (goals or {}).get(key)) for key in order]
 
 
 def class_changes(before: Mapping[str, float], after: Mapping[str, float]) -> list[tuple[str, list[Change]]]:
-    """Of a detector with several classes, by class: all of `CLASSWISE`, empty where not known."""
+    """By class, the figures that there are of each; empty where not known."""
     classes = list(dict.fromkeys(key.partition(":")[2] for key in after if is_of_a_class(key)))
-    keys = {name: [f"{figure}:{name}" for figure in CLASSWISE] for name in classes}
+    keys = {name: [f"{figure}:{name}" for figure in _by_class()] for name in classes}
     return [
         (name, [_change(k, before.get(k), after[k], None) if k in after else _NONE for k in every])
         for name, every in keys.items()
@@ -115,12 +97,12 @@ def class_changes(before: Mapping[str, float], after: Mapping[str, float]) -> li
 
 
 def is_of_a_class(key: str) -> bool:
-    """Whether a figure is of one class of a detector's."""
-    return ":" in key and _name(key) in CLASSWISE
+    """Whether a figure is of one class."""
+    return ":" in key and _name(key) in _by_class()
 
 
 def _change(key: str, before: float | None, after: float, goal: Goal | None) -> Change:
-    figure = _FIGURES.get(_name(key), _Figure(key, goal, change="factor" if goal else ""))
+    figure = labels().get(_name(key), Figure(key, goal, change="factor" if goal else ""))
     variant = key.partition(":")[2]
     label = f"{figure.label} {variant}" if variant and figure.label != key else figure.label
     shown = "" if before is None else _shown(figure, before)
@@ -132,14 +114,14 @@ def _name(key: str) -> str:
     return key.partition(":")[0]
 
 
-def _shown(figure: _Figure, value: float) -> str:
+def _shown(figure: Figure, value: float) -> str:
     if figure.unit == "%":
         return f"{value:.2%}"
     shown = f"{value:,.0f}" if value >= 100 else f"{value:.2f}" if value >= 10 else number(value)
     return f"{shown} {figure.unit}".strip()
 
 
-def _stated(figure: _Figure, before: float | None, after: float) -> str:
+def _stated(figure: Figure, before: float | None, after: float) -> str:
     if before is None or not figure.change:
         return ""
     if before == after:
@@ -154,7 +136,7 @@ def _stated(figure: _Figure, before: float | None, after: float) -> str:
     return "below 1 %" if larger < 1.005 else f"{'÷' if abs(before) > abs(after) else '×'} {larger:,.2f}"
 
 
-def _verdict(figure: _Figure, before: float | None, after: float, stated: str) -> str:
+def _verdict(figure: Figure, before: float | None, after: float, stated: str) -> str:
     if before is None or figure.goal is None or stated.startswith(("unchanged", "below")):
         return ""
     return BETTER if (after > before) == (figure.goal == "maximize") else WORSE

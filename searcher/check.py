@@ -1,7 +1,5 @@
 """Before a search: every part of a study exists, and what must not change while it is stored."""
 
-import hashlib
-import inspect
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -14,7 +12,7 @@ from searcher.costs.latency import check_device
 from searcher.costs.op import not_counted
 from searcher.errors import SearcherError, TrialError
 from searcher.goals import check_goals
-from searcher.measure import check_metrics, check_quality, metric_functions, own_metrics, timed
+from searcher.measure import check_metrics, check_quality, code_digest, metric_code, own_metrics, timed
 from searcher.models import build
 from searcher.predict import predict
 from searcher.recipe import Distill, Model, Recipe
@@ -161,29 +159,21 @@ def identify(study: Study) -> dict[str, Any]:
     Raises:
         SearcherError: The task's data is absent or damaged.
     """
-    functions = metric_functions()
     conditions = {"deployment": study.deployment.model_dump()} if timed(study.measured()) else {}
     return {
         "task": study.task,
         "data fingerprint": tasks.entry(study.task).load().fingerprint,
         "space": study.space,
-        "space code": _digest(catalog.find("spaces", study.space).read_text(encoding="utf-8")),
+        "space code": code_digest(catalog.find("spaces", study.space).read_text(encoding="utf-8")),
         "objectives": [o.model_dump(exclude_none=True) for o in study.objectives],
         "constraints": [str(c) for c in study.constraints],
         "metrics": [m.key for m in study.metrics],
-        "metrics code": {m.metric: _digest(inspect.getsource(functions[m.metric])) for m in study.measured()},
+        "metrics code": {m.metric: metric_code(m.metric) for m in study.measured()},
         "seed": study.seed,
         "epochs": study.budget.epochs,
         **({"train images": study.budget.train_images} if study.budget.train_images else {}),
         **conditions,
     }
-
-
-def _digest(code: str) -> str:
-    """A digest of Python code that its comment lines and blank lines do not change."""
-    lines = [line.rstrip() for line in code.splitlines()]
-    kept = [line for line in lines if line and not line.lstrip().startswith("#")]
-    return hashlib.sha256("\n".join(kept).encode()).hexdigest()[:16]
 
 
 def _predicted(recipe: Recipe, task: Task) -> list[str]:

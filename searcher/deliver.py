@@ -1,26 +1,24 @@
 """The folder that a retraining leaves: weights, ONNX, figures, report, recipe and model card."""
 
 import shutil
+from collections.abc import Callable
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 from pydantic import TypeAdapter, ValidationError
-from rich.console import Console
 
-from searcher import card, page
 from searcher.curve import CURVE, Point
 from searcher.curve import read as read_curve
-from searcher.delivery_folder import CHECKPOINTS, METRICS, made, refuse_foreign
+from searcher.delivery_folder import CHECKPOINTS, METRICS, made
 from searcher.engines import onnx, weights
 from searcher.engines.onnx import Agreement
 from searcher.errors import SearcherError, TrialError
 from searcher.files import in_one_step
 from searcher.pipeline import Network
 from searcher.recipe_file import RecipeFile
-from searcher.retrain import Result, compare, retrain, states
-from searcher.scenes import pictures
+from searcher.retrain import Report, Result, compare, retrain, states
 from searcher.tasks.task import Task
-from searcher.training_view import TrainingView
 
 
 @dataclass(frozen=True)
@@ -46,46 +44,27 @@ class Delivery:
 _DELIVERY = TypeAdapter(Delivery)
 
 
-def retrain_into(
-    file: RecipeFile,
-    folder: Path,
-    seeds: int,
-    epochs: int | None,
-    console: Console,
-    *,
-    force: bool = False,
-) -> Delivery:
-    """Train a recipe again, and write what deploys into a folder.
+@dataclass(frozen=True)
+class Described:
+    """All that a description of a delivery is made of.
 
-    A folder that holds this retraining already is left as it is; with `force` any other is written into.
-
-    Raises:
-        SearcherError: The recipe cannot be retrained, the folder cannot be written or has other files, or an
-            ONNX file is not quantized as the recipe says.
+    Attributes:
+        file: The recipe file.
+        delivery: What came out.
+        folder: Where it is.
+        task: What it is for.
+        curves: The points of each seed's training.
     """
-    found = _finished(folder, file, seeds, epochs)
-    if found:
-        console.print(f"{folder} holds this retraining already", highlight=False)
-        return found
-    if not force:
-        refuse_foreign(folder)
-    with made(folder):
-        file.save(folder / "recipe.toml")
-        with TrainingView(console) as view:
-            result, network, task = retrain(file, folder / CHECKPOINTS, seeds, epochs, view.report)
-    console.print("writing the model's files, and checking the ONNX ones on the test split …")
-    try:
-        delivery = Delivery(result, _write_models(folder, network, task), _sizes(folder))
-    except TrialError as error:
-        raise SearcherError(f"the model cannot be exported: {error}") from error
-    _describe(file, delivery, folder, task)
-    with in_one_step(folder / METRICS) as part:
-        part.write_bytes(_DELIVERY.dump_json(delivery, indent=1))
-    shutil.rmtree(folder / CHECKPOINTS)
-    return delivery
+
+    file: RecipeFile
+    delivery: Delivery
+    folder: Path
+    task: Task
+    curves: dict[str, list[Point]]
 
 
-def _finished(folder: Path, file: RecipeFile, seeds: int, epochs: int | None) -> Delivery | None:
+def finished(file: RecipeFile, folder: Path, seeds: int, epochs: int | None) -> Delivery | None:
+    """The retraining that a folder holds, where it is this one."""
     try:
         stored = _DELIVERY.validate_json((folder / METRICS).read_bytes())
     except (OSError, ValidationError):
@@ -97,6 +76,46 @@ def _finished(folder: Path, file: RecipeFile, seeds: int, epochs: int | None) ->
         return None
     # What is expected may have been edited since.
     return replace(stored, result=replace(result, lines=compare(file, result.seeds)))
+
+
+def retrain_into(
+    file: RecipeFile,
+    folder: Path,
+    seeds: int,
+    epochs: int | None,
+    reporting: AbstractContextManager[Report],
+    exporting: Callable[[], None],
+    describe: Callable[[Described], None],
+) -> Delivery:
+    """Train a recipe again, and write what deploys into a folder.
+
+    Args:
+        file: The recipe file.
+        folder: The folder to write into; `METRICS` is written last.
+        seeds: Trainings; the first seed is the file's.
+        epochs: Instead of the file's budget.
+        reporting: Entered for the training; gives the function that is called as it goes on.
+        exporting: Called when the training is done.
+        describe: Writes the files that are for readers.
+
+    Raises:
+        SearcherError: The recipe cannot be retrained, the folder cannot be written, or an ONNX file is not
+            quantized as the recipe says.
+    """
+    with made(folder):
+        file.save(folder / "recipe.toml")
+        with reporting as report:
+            result, network, task = retrain(file, folder / CHECKPOINTS, seeds, epochs, report)
+    exporting()
+    try:
+        delivery = Delivery(result, _write_models(folder, network, task), _sizes(folder))
+    except TrialError as error:
+        raise SearcherError(f"the model cannot be exported: {error}") from error
+    describe(Described(file, delivery, folder, task, _curves(result, folder / CHECKPOINTS)))
+    with in_one_step(folder / METRICS) as part:
+        part.write_bytes(_DELIVERY.dump_json(delivery, indent=1))
+    shutil.rmtree(folder / CHECKPOINTS)
+    return delivery
 
 
 def _write_models(folder: Path, network: Network, task: Task) -> dict[str, Agreement]:
@@ -118,15 +137,6 @@ def _write_models(folder: Path, network: Network, task: Task) -> dict[str, Agree
 
 def _sizes(folder: Path) -> dict[str, int]:
     return {path.name: path.stat().st_size for path in sorted(folder.glob("model*"))}
-
-
-def _describe(file: RecipeFile, delivery: Delivery, folder: Path, task: Task) -> None:
-    used = card.use(task, onnx.outputs(folder / "model.onnx"))
-    told = (file, delivery.result, delivery.onnx, folder, used)
-    (folder / "README.md").write_text(card.model_card(*told), encoding="utf-8")
-    curves = _curves(delivery.result, folder / CHECKPOINTS)
-    shown = pictures(task, delivery.result.seeds[0].detected)
-    page.write(folder / "report.html", card.model_page(*told, curves, shown))
 
 
 def _curves(result: Result, checkpoints: Path) -> dict[str, list[Point]]:

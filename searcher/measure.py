@@ -1,5 +1,7 @@
 """Quality and cost of a finished model, by metrics found by name in `objectives/`."""
 
+import functools
+import hashlib
 import inspect
 import math
 from collections.abc import Callable, Sequence
@@ -8,7 +10,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from searcher import catalog
+from searcher import catalog, tasks
 from searcher.costs.graph import walk
 from searcher.costs.latency import Inference, run_inference
 from searcher.costs.op import Op
@@ -17,12 +19,9 @@ from searcher.deployment import Deployment
 from searcher.engines import weights
 from searcher.engines.fx import execution
 from searcher.errors import SearcherError, TrialError, unknown
-from searcher.layout import INT8
+from searcher.layout import FIGURES, INT8
 from searcher.pipeline import Network
 from searcher.study import Metric
-from searcher.tasks.average_precision import Evaluation
-from searcher.tasks.classification import Classification
-from searcher.tasks.detection import Detection
 from searcher.tasks.task import Split, Task
 
 
@@ -48,23 +47,29 @@ class Measurement:
         return run_inference(self.network.executed, self.task.example(), self.deployment)
 
     @cached_property
-    def detections(self) -> Evaluation:
-        """COCO's figures of the executed model on the split; it is run once for all the metrics.
+    def figures(self) -> dict[str, float]:
+        """The task's figures of quality on the split; the model is run once for all of them."""
+        return self.task.figures(self.network.executed, self.split)
+
+    def figure(self, name: str) -> float:
+        """One of the task's figures of quality; NaN where the split has nothing that it is of.
 
         Raises:
-            TrialError: The task has no boxes.
+            TrialError: Tasks of this kind have no such figure.
         """
-        if not isinstance(self.task, Detection):
-            raise TrialError(f"average precision is a figure of boxes, which task {self.task.name} has not")
-        return self.task.evaluate(self.network.executed, self.split)
+        if name not in self.task.labels:
+            raise TrialError(
+                f"task {self.task.name} has no figure {name}: it has {', '.join(self.task.labels)}"
+            )
+        return self.figures.get(name, math.nan)
 
     @property
     def circumstances(self) -> dict[str, Any]:
-        """The conditions and the machine of the inference and all of COCO's figures, where asked for; the
+        """The conditions and the machine of the inference and the task's figures, where asked for; the
         kernels of an int8 network.
         """
         timed = self.inference.circumstances if "inference" in vars(self) else {}
-        found = {DETECTIONS: self.detections.figures} if "detections" in vars(self) else {}
+        found = {FIGURES: self.figures} if "figures" in vars(self) else {}
         ran = execution(self.network.executed)
         return {**timed, **found, **({INT8: ran.figures} if ran else {})}
 
@@ -74,11 +79,10 @@ class Measurement:
         return weights.size_mb(self.network.executed)
 
 
-DETECTIONS = "detections"
-"""Under which COCO's figures are kept with a trial."""
+def built_in() -> set[str]:
+    """Figures of quality that belong to kinds of tasks; a user's own may belong to all."""
+    return {name for kind in tasks.kinds() for name in kind.metrics}
 
-BUILT_IN = (*Classification.metrics, *Detection.metrics)
-"""Figures of quality that belong to one kind of task; a user's own may belong to all."""
 
 MetricFunction = Callable[..., float]
 
@@ -88,18 +92,52 @@ Range = tuple[float, float]
 
 
 def metric_functions() -> dict[str, MetricFunction]:
-    """Every metric by name, from the `METRICS` of all the files in `objectives/`.
+    """Every metric by name: tasks' figures, and the `METRICS` of all the files in `objectives/`.
 
     Raises:
         SearcherError: A file does not run, has no `METRICS`, or has a metric of a name that is another one's.
     """
-    return {name: function for name, (function, _) in _defined().items()}
+    return _of_tasks() | {name: function for name, (function, _) in _defined().items()}
+
+
+def metric_code(name: str) -> str:
+    """A digest of a metric's code, comments and blank lines aside.
+
+    A file in `objectives/` whose code was written otherwise and computes what it did keeps the digest of
+    before, in its `CODE`: studies that are stored with it go on.
+    """
+    for path in catalog.files("objectives").values():
+        module = catalog.load(path)
+        if name in getattr(module, "METRICS", {}) and name in getattr(module, "CODE", {}):
+            return str(module.CODE[name])
+    return code_digest(inspect.getsource(metric_functions()[name]))
+
+
+def code_digest(code: str) -> str:
+    """A digest of Python code that its comment lines and blank lines do not change, 16 hex digits."""
+    lines = [line.rstrip() for line in code.splitlines()]
+    kept = [line for line in lines if line and not line.lstrip().startswith("#")]
+    return hashlib.sha256("\n".join(kept).encode()).hexdigest()[:16]
+
+
+def _of_tasks() -> dict[str, MetricFunction]:
+    """The figures of quality of every kind of task, by name."""
+    return {name: _figure_of(kind, name) for kind in tasks.kinds() for name in kind.metrics}
+
+
+def _figure_of(kind: type[Task], name: str) -> MetricFunction:
+    @functools.wraps(kind.figures)  # whose code says what the figure is
+    def read(measurement: Measurement) -> float:
+        return measurement.figure(name)
+
+    return read
 
 
 def own_metrics(metrics: Sequence[Metric]) -> dict[str, Path]:
     """The files of those of the metrics that do not come with searcher, by the metrics' names."""
     shipped = set(catalog.shipped("objectives").values())
-    files = {m.metric: _defined()[m.metric][1] for m in metrics}
+    defined = _defined()
+    files = {m.metric: defined[m.metric][1] for m in metrics if m.metric in defined}
     return {name: path for name, path in files.items() if path not in shipped}
 
 
@@ -127,12 +165,13 @@ def _named_twice(name: str, path: Path, other: Path) -> SearcherError:
 
 
 def ranges() -> dict[str, Range]:
-    """What values metrics can have, by name: files in `objectives/` say it in `RANGES`, where they do.
+    """Values that metrics can have, by name: files in `objectives/` say it in `RANGES`, where they do.
 
     Raises:
         SearcherError: A file's `RANGES` are not pairs of numbers.
     """
-    found: dict[str, Range] = {}
+    labels = {name: one for kind in tasks.kinds() for name, one in kind.labels.items()}
+    found: dict[str, Range] = {n: (0, 1) for n in _of_tasks() if labels[n].unit == "%"}
     for path in catalog.files("objectives").values():
         given = getattr(catalog.load(path), "RANGES", {})
         if not isinstance(given, dict) or not all(map(_is_range, given.values())):
@@ -155,8 +194,9 @@ def timed(metrics: Sequence[Metric]) -> bool:
 
 
 def on_split(metrics: Sequence[Metric]) -> list[Metric]:
-    """Those of the metrics that are read on a split: files in `objectives/` list them in `QUALITY`."""
-    return _listed(metrics, "QUALITY")
+    """Those of the metrics that are read on a split: tasks' figures, `QUALITY` of files in `objectives/`."""
+    listed = [*_listed(metrics, "QUALITY"), *(m for m in metrics if m.metric in built_in())]
+    return [m for m in metrics if m in listed]
 
 
 def _listed(metrics: Sequence[Metric], attribute: str) -> list[Metric]:
@@ -206,7 +246,7 @@ def check_quality(metrics: Sequence[Metric], task: str, known: Sequence[str]) ->
         SearcherError: Names the metric and what the task has.
     """
     for metric in on_split(metrics):
-        if metric.metric not in known and metric.metric in BUILT_IN:
+        if metric.metric not in known and metric.metric in built_in():
             raise SearcherError(f"task {task} has no metric {metric.metric}: it has {', '.join(known)}")
 
 

@@ -13,7 +13,7 @@ from optuna.trial import FrozenTrial
 from searcher.curve import Point
 from searcher.front import front, violation
 from searcher.indicators import Importances
-from searcher.measure import BUILT_IN
+from searcher.measure import built_in
 from searcher.report import words
 from searcher.stages.distill import TEACHER
 from searcher.study import Constraint, Metric, Objective, Study
@@ -262,7 +262,7 @@ def _title(text: str) -> dict[str, object]:
 
 def title_of(metric: Metric) -> str:
     """A metric as a reader knows it: what quality is read on, and a score's variant."""
-    return f"{metric.key} (validation)" if metric.metric in BUILT_IN else metric.key
+    return f"{metric.key} (validation)" if metric.metric in built_in() else metric.key
 
 
 def _bound(chart: go.Figure, constraint: Constraint, axis: str) -> None:

@@ -20,19 +20,17 @@ from searcher.curve import read as read_curve
 from searcher.engines import onnx
 from searcher.errors import SearcherError, TrialError
 from searcher.files import in_one_step
-from searcher.layout import INT8
-from searcher.measure import DETECTIONS, Measurement, check_metrics, measure, on_split
+from searcher.layout import INT8, figures_of
+from searcher.measure import Measurement, check_metrics, measure, on_split
 from searcher.pipeline import Network, run_recipe
 from searcher.predict import predict
 from searcher.recipe_file import RecipeFile
 from searcher.reconcile import reconcile
 from searcher.rehearsal import rehearse
-from searcher.scenes import detected
 from searcher.seen import beyond_test
 from searcher.stages.checkpoint import Checkpoints
 from searcher.stages.train import Run
 from searcher.study import Metric
-from searcher.tasks.detection import Detection
 from searcher.tasks.task import Task
 
 Report = Callable[[int, str, int, int, float], None]
@@ -52,7 +50,7 @@ class Retrained:
         test: The metrics of quality on the test split, which nothing else has seen.
         before: Figures of the model before it was pruned and quantized; empty where it is neither.
         after: The same of the finished model.
-        detected: Of a detector, what both models find in a few images of the test split.
+        detected: What both models make of a few images of the test split, where the task draws it.
         int8: The kernels of an int8 model, and how far it is from exact arithmetic.
     """
 
@@ -61,7 +59,7 @@ class Retrained:
     test: dict[str, float]
     before: dict[str, float]
     after: dict[str, float]
-    detected: dict[str, list[list[Any]]] = field(default_factory=dict)
+    detected: dict[str, list[Any]] = field(default_factory=dict)
     int8: dict[str, Any] = field(default_factory=dict)
 
 
@@ -179,7 +177,7 @@ class _Seed:
         self.say = report
         self.curve, self.started = self._going_on()
         self.before: dict[str, float] = {}
-        self.detected: dict[str, list[list[Any]]] = {}
+        self.detected: dict[str, list[Any]] = {}
 
     def _going_on(self) -> tuple[Curve, float]:
         """The curve with the points of an earlier run, and when its clock would have begun."""
@@ -230,8 +228,8 @@ class _Seed:
         validation = measure(measurement, metrics)
         test = measure(Measurement(network, self.task, self.task.test), on_split(metrics))
         after = self._figures(network) if self.before else {}
-        seen = self.detected | {"after": detected(self.task, network.executed)}
-        shown = seen if isinstance(self.task, Detection) else {}
+        seen = self.detected | {"after": self.task.sample(network.executed)}
+        shown = seen if any(seen.values()) else {}
         int8 = measurement.circumstances.get(INT8, {})
         done = Retrained(self.seed, validation, test, self.before, after, shown, int8)
         with in_one_step(path) as part:
@@ -245,7 +243,7 @@ class _Seed:
         if self.seed == self.file.provenance.seed:
             whole = copy.deepcopy(model).cpu().eval()
             self.before = self._figures(Network(whole, whole))
-            self.detected = {"before": detected(self.task, whole)}
+            self.detected = {"before": self.task.sample(whole)}
 
     def _figures(self, network: Network) -> dict[str, float]:
         scores = [m for m in self.file.metrics() if m.variant]
@@ -253,5 +251,4 @@ class _Seed:
         every = [*quality, *scores, *(Metric(metric=name) for name in COMPARED)]
         measurement = self._measurement(network)
         figures = measure(measurement, every)
-        # Of a detector all of COCO's figures are known by then.
-        return {**measurement.circumstances.get(DETECTIONS, {}), **figures}
+        return {**figures_of(measurement.circumstances), **figures}

@@ -6,8 +6,7 @@ from optuna.trial import FrozenTrial
 
 from searcher import page
 from searcher.changes import BETTER, Change, changes, class_changes
-from searcher.layout import trial_folder
-from searcher.measure import DETECTIONS
+from searcher.layout import figures_of, trial_folder
 from searcher.page import Cell, Section
 from searcher.reference import reference_figures, trial_figures
 from searcher.study import Study
@@ -25,7 +24,7 @@ def summary(study: Study, trial: FrozenTrial, chosen: str, folder: Path) -> Sect
     before = reference_figures(study)
     known = before if isinstance(before, dict) else {}
     own = trial_figures(trial_folder(folder, trial.number)) | trial.user_attrs["metrics"]
-    own |= trial.user_attrs.get("measured", {}).get(DETECTIONS, {})
+    own |= figures_of(trial.user_attrs.get("measured", {}))
     goals = {o.key: o.goal for o in study.objectives}
     rows: list[list[Cell | str]] = [[c.label, *_cells(c)] for c in changes(known, own, goals)]
     classes: list[list[Cell | str]] = [

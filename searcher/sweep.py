@@ -15,8 +15,7 @@ from searcher.backends import make_runs
 from searcher.check import check_parts, identify
 from searcher.errors import SearcherError, nearest, unknown
 from searcher.launch import LocalTrial, cores, start_server, wait_for
-from searcher.layout import STORE
-from searcher.measure import DETECTIONS
+from searcher.layout import STORE, figures_of
 from searcher.messages import Done, Job, Outcome, Progress
 from searcher.recipe import Recipe, Stage, Training
 from searcher.results import stored_outcome
@@ -245,7 +244,7 @@ def cells(rows: Sequence[Row], study: Study) -> list[dict[str, Any]]:
     return [
         {"value": row.value}
         | (
-            row.outcome.measured.get(DETECTIONS, {}) | {key: row.outcome.metrics[key] for key in keys}
+            figures_of(row.outcome.measured) | {key: row.outcome.metrics[key] for key in keys}
             if isinstance(row.outcome, Done)
             else dict.fromkeys(keys) | {"reason": getattr(row.outcome, "reason", "")}
         )

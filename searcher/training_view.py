@@ -1,6 +1,7 @@
 """A retraining on the terminal: a bar for the stage that runs, or a line for each that is done."""
 
 import math
+from collections.abc import Callable
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
@@ -25,9 +26,9 @@ class TrainingView:
             disable=not console.is_terminal,
         )
 
-    def __enter__(self) -> "TrainingView":
+    def __enter__(self) -> Callable[[int, str, int, int, float], None]:
         self._progress.start()
-        return self
+        return self.report
 
     def __exit__(self, *error: object) -> None:
         self._end_step()

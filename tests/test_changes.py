@@ -2,7 +2,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from searcher.changes import _FIGURES, BETTER, WORSE, Change, changes, class_changes
+from searcher.changes import BETTER, WORSE, Change, changes, class_changes, labels
 from searcher.wording import SHARES
 
 
@@ -58,11 +58,11 @@ def test_a_metric_of_the_users_own_has_the_goal_that_it_is_given(goal, verdict: 
     assert changes({"mine": -2.0}, {"mine": 3.0}, {"mine": goal})[0].change == ""
 
 
-@given(st.sampled_from(sorted(_FIGURES)), st.floats(0.001, 1), st.floats(0.001, 1))
+@given(st.sampled_from(sorted(labels())), st.floats(0.001, 1), st.floats(0.001, 1))
 def test_what_is_better_one_way_is_worse_the_other(key: str, one: float, other: float):
     (there,), (back,) = changes({key: one}, {key: other}), changes({key: other}, {key: one})
     assert {there.verdict, back.verdict} in ({BETTER, WORSE}, {""})
-    assert (_FIGURES[key].unit == "%") == (key in SHARES)
+    assert (labels()[key].unit == "%") == (key in SHARES)
 
 
 def test_figures_of_a_class_are_rows_of_their_own():

@@ -1,6 +1,7 @@
 """Commands from the front to a file that ships: `export`, `retrain` and `verify`."""
 
 import sys
+from functools import partial
 from pathlib import Path
 from typing import Annotated
 
@@ -63,12 +64,23 @@ def retrain(
     """
     from rich.console import Console
 
-    from searcher import deliver, recipe_file, retrain_table
+    from searcher import card, delivery_folder, recipe_file, retrain_table
+    from searcher.deliver import finished, retrain_into
+    from searcher.training_view import TrainingView
 
     console = Console(soft_wrap=not sys.stdout.isatty())
     file, folder = recipe_file.load(recipe), output or recipe.with_suffix("")
-    with stopped_by_ctrl_c("the same command goes on from the last epoch"):
-        delivery = deliver.retrain_into(file, folder, seeds, epochs, console, force=force)
+    exporting = partial(
+        console.print, "writing the model's files, and checking the ONNX ones on the test split …"
+    )
+    if delivery := finished(file, folder, seeds, epochs):
+        console.print(f"{folder} holds this retraining already", highlight=False)
+    else:
+        if not force:
+            delivery_folder.refuse_foreign(folder)
+        with stopped_by_ctrl_c("the same command goes on from the last epoch"):
+            view = TrainingView(console)
+            delivery = retrain_into(file, folder, seeds, epochs, view, exporting, card.describe)
     for title, rows in retrain_table.sections(delivery.result, delivery.onnx):
         console.print(retrain_table.table(title, rows))
     console.print(f"{folder}: {', '.join(sorted(p.name for p in folder.iterdir()))}", highlight=False)

@@ -87,8 +87,8 @@ def fit(
         TrialError: The loss is no longer a finite number, or mixup is asked of a task without classes.
     """
     task, device = run.task, run.device
-    if mixup and task.train.labels.ndim != 1:
-        raise TrialError(f"{stage}: mixup mixes classes of images, which task {task.name} has not")
+    if mixup and not task.mixes:
+        raise TrialError(f"{stage}: mixup mixes the classes of images, and task {task.name} has none to mix")
     epochs = run.epochs_of(training.share) if epochs is None else epochs
     with laid_out(model, device) as layout:
         data = task.train.to(device)

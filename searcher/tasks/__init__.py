@@ -75,6 +75,11 @@ TASKS = {
 }
 
 
+def kinds() -> list[type[Task]]:
+    """Every kind of task that there is a task of."""
+    return list(dict.fromkeys(one.kind for one in TASKS.values()))
+
+
 def entry(name: str) -> Entry:
     """The task of that name.
 

@@ -1,5 +1,6 @@
 """Image classification: splits, whole-batch augmentation on the device, top-1 accuracy."""
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
@@ -8,7 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from searcher.tasks.task import Batch, Split, Task, device_of, shape_words
+from searcher.tasks.task import Batch, Figure, Split, Task, device_of, shape_words, share
 
 
 @dataclass(frozen=True)
@@ -20,6 +21,8 @@ class Classification(Task):
 
     figure: ClassVar[str] = "top-1"
     metrics: ClassVar[tuple[str, ...]] = ("top1",)
+    labels: ClassVar[Mapping[str, Figure]] = {"top1": share("top-1 accuracy")}
+    mixes: ClassVar[bool] = True
 
     shift: int
     flip: bool
@@ -35,6 +38,14 @@ class Classification(Task):
         if isinstance(outputs, Tensor) and outputs.shape == (count, classes):
             return ""
         return f"returns {shape_words(outputs)} for {count} images, expected {count}×{classes}: one a class"
+
+    def outputs(self, sizes: Sequence[tuple[int, ...]]) -> str:
+        """Logits."""
+        return "a logit for each class"
+
+    def figures(self, model: nn.Module, split: Split) -> dict[str, float]:
+        """Top-1 accuracy."""
+        return {"top1": self.top1(model, split)}
 
     def loss(self, outputs: Tensor, batch: Batch) -> Tensor:
         """The cross entropy of logits (N, classes)."""

@@ -1,7 +1,7 @@
 """Object detection: images with boxes, whole-batch augmentation with them, and COCO's average precision."""
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar, Self
 
@@ -10,12 +10,16 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from searcher.tasks import boxes as geometry
-from searcher.tasks import heads
+from searcher.tasks import drawing, heads
 from searcher.tasks.average_precision import Evaluation, Found, Truth, evaluate
-from searcher.tasks.task import Batch, Split, Task, device_of, shape_words
+from searcher.tasks.task import Batch, Figure, Gallery, Split, Task, device_of, shape_words, share
+from searcher.wording import several
 
 CANDIDATES, DETECTIONS, OVERLAP, LEAST = 300, 100, 0.5, 0.01
 """Boxes of an image that suppress each other, that are reported, the IoU for it, and the lowest score."""
+
+DRAWN = 4
+"""Images of the test split that a sample has."""
 
 SURE = 0.3
 """The score of a detection that a reader is shown, and that another model must have too."""
@@ -55,6 +59,21 @@ class Detection(Task):
 
     figure: ClassVar[str] = "AP50"
     metrics: ClassVar[tuple[str, ...]] = ("map", "map50")
+    labels: ClassVar[Mapping[str, Figure]] = {
+        "map": share("average precision"),
+        "map50": share("average precision at IoU 0.5"),
+        "map75": share("average precision at IoU 0.75"),
+        "map_small": share("average precision, objects below 32² pixels"),
+        "map_medium": share("average precision, objects of 32² to 96² pixels"),
+        "map_large": share("average precision, objects above 96² pixels"),
+        "ar1": share("average recall, 1 detection an image"),
+        "ar10": share("average recall, 10 detections an image"),
+        "ar100": share("average recall, 100 detections an image"),
+        "ar_small": share("average recall, objects below 32² pixels"),
+        "ar_medium": share("average recall, objects of 32² to 96² pixels"),
+        "ar_large": share("average recall, objects above 96² pixels"),
+    }
+    by_class: ClassVar[tuple[str, ...]] = ("map", "map50")
 
     names: tuple[str, ...]
     flip: bool
@@ -110,6 +129,44 @@ class Detection(Task):
             return ""
         wanted = f"a tuple of maps of {grid} channels (one box a cell) or {priors} ({heads.PRIORS} boxes)"
         return f"returns {shape_words(outputs)} for {count} images, expected {wanted}"
+
+    def outputs(self, sizes: Sequence[tuple[int, ...]]) -> str:
+        """Maps, of boxes a priori or of cells of a grid."""
+        count = sizes[0][0] // (5 + self.classes)
+        # With several boxes a cell a network is read as SSD does, with one as the anchor-free YOLOs.
+        boxes, fifth = (
+            (f"{count} boxes", "a logit of the background")
+            if count > 1
+            else ("1 box", "a logit of whether there is an object")
+        )
+        return (
+            f"maps of a grid, finest first, with {boxes} a cell: 4 numbers of its place, {fifth}, and "
+            f"{several(self.classes, 'logit')} of classes; `{heads.__name__}.decode` makes boxes and scores "
+            "of them"
+        )
+
+    def figures(self, model: nn.Module, split: Split) -> dict[str, float]:
+        """COCO's figures of a model's detections."""
+        return self.evaluate(model, split).figures
+
+    def sample(self, model: nn.Module) -> list[Any]:
+        """The surest detections in the first images of the test split."""
+        return [list(found) for found in surest(self.detect(model, self.test.first(DRAWN)))]
+
+    def gallery(self, samples: Mapping[str, Sequence[Any]]) -> Gallery | None:
+        """The first images of the test split with detections, the annotated boxes dashed beneath."""
+        if not samples or not isinstance(self.test, Scenes):
+            return None
+        split, rows = self.test.first(DRAWN), {}
+        for name, stored in samples.items():
+            found = [Found(one[0], one[1], tuple(one[2]), one[3]) for one in stored]
+            caption = f"{name}: {len(found)} detections, of an image at least the surest"
+            rows[caption] = [
+                drawing.scene(image, int(number), split.truth, self.names, found)
+                for image, number in zip(split.images, split.ids, strict=True)
+            ]
+        note = "The first images of the test split; what is annotated is dashed."
+        return Gallery("Detections before and after", note, rows)
 
     def loss(self, outputs: Any, batch: Batch) -> Tensor:
         """That of the detector's kind: of boxes a priori, or of a grid."""

@@ -2,10 +2,10 @@
 
 import hashlib
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import Any, ClassVar, Self
+from typing import Any, ClassVar, Literal, Self
 
 import torch
 from torch import Tensor, nn
@@ -47,6 +47,37 @@ class Batch:
     images: Tensor
     targets: Tensor
     chosen: Tensor
+
+
+@dataclass(frozen=True)
+class Figure:
+    """A figure of a network, as a reader is told it.
+
+    Attributes:
+        label: Its name in words.
+        goal: Which way it is better; None where neither is.
+        unit: `%` of a share, which is a number between 0 and 1.
+        change: How a difference is stated: in points of a percentage, as a factor, or not at all.
+    """
+
+    label: str
+    goal: Literal["maximize", "minimize"] | None
+    unit: str = ""
+    change: Literal["points", "factor", ""] = "factor"
+
+
+def share(label: str) -> Figure:
+    """A figure between 0 and 1 that is better the larger it is."""
+    return Figure(label, "maximize", "%", "points")
+
+
+@dataclass(frozen=True)
+class Gallery:
+    """Pictures of what models make of some images: by a caption, an SVG of each image."""
+
+    heading: str
+    note: str
+    rows: Mapping[str, Sequence[str]]
 
 
 @dataclass(frozen=True)
@@ -110,7 +141,16 @@ class Task(ABC):
     """What `quality` is, for a reader."""
 
     metrics: ClassVar[tuple[str, ...]]
-    """The names in `objectives/` of the figures that are read on a split."""
+    """The names of those figures of quality that a study can ask for."""
+
+    labels: ClassVar[Mapping[str, Figure]]
+    """All figures of quality by name, in the order in which they are shown."""
+
+    by_class: ClassVar[tuple[str, ...]] = ()
+    """Figures that there are of each class as well, under ``NAME:CLASS``."""
+
+    mixes: ClassVar[bool] = False
+    """Whether labels are classes, of which a mixed image can have two."""
 
     @property
     @abstractmethod
@@ -133,6 +173,22 @@ class Task(ABC):
     @abstractmethod
     def divergence(self, outputs: Any, taught: Any, temperature: float) -> Tensor:
         """How far a student's outputs are from a teacher's, a scalar, both softened by a temperature."""
+
+    @abstractmethod
+    def figures(self, model: nn.Module, split: Split) -> dict[str, float]:
+        """Every figure of quality by name, from one run over the split; no NaN."""
+
+    def outputs(self, sizes: Sequence[tuple[int, ...]]) -> str:
+        """What a model's outputs of such sizes, without the batch's, are, in words; empty where unknown."""
+        return ""
+
+    def sample(self, model: nn.Module) -> list[Any]:
+        """What a model makes of a few images of the test split, to be stored as JSON and drawn later."""
+        return []
+
+    def gallery(self, samples: Mapping[str, Sequence[Any]]) -> Gallery | None:
+        """Pictures of samples, by the models' names; None where there is nothing to draw."""
+        return None
 
     @abstractmethod
     def quality(self, model: nn.Module, split: Split) -> float:
