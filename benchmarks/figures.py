@@ -44,7 +44,7 @@ def machine() -> str:
     """The processor and the cores that this process may use."""
     # Not before: what a benchmark with trials imports at its head, each of its trials imports as well.
     from searcher.costs.latency import processor
-    from searcher.launch import cores
+    from searcher.execution.launcher import cores
 
     return f"{processor()}, {cores()} cores"
 

@@ -17,7 +17,7 @@ def one(method: str, seed: int, trials: int, task: str) -> None:
 
     from benchmarks.search_efficiency import OURS, PEER, PLAIN, hypervolumes, place
     from benchmarks.searches import Trace, ours, plain, save
-    from searcher.study import StudyFile
+    from searcher.config.study import StudyFile
 
     torch.set_num_threads(1)
     # As many trials as the processor time allows: what is stopped early is a trial as well.

@@ -21,13 +21,13 @@ from syne_tune.optimizer.schedulers.multiobjective.moasha import MOASHA
 
 from benchmarks.searches import Trace, measured
 from searcher import tasks
-from searcher.check import check_parts
+from searcher.compression.stages.distill import TEACHER
+from searcher.config.recipe import Recipe
+from searcher.config.study import Study
 from searcher.errors import TrialError
-from searcher.recipe import Recipe
-from searcher.screen import Screen
-from searcher.stages.distill import TEACHER
-from searcher.study import Study
-from searcher.worker import cpu_seconds
+from searcher.execution.worker import cpu_seconds
+from searcher.search.check import check_parts
+from searcher.search.screening import Screen
 
 
 class _Stopped(Exception):

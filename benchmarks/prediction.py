@@ -13,12 +13,12 @@ import optuna
 import torch
 
 from benchmarks.figures import write
-from searcher import catalog
-from searcher.costs.record import record
+from searcher.compression.predict import predict
+from searcher.config import catalog
+from searcher.config.recipe import Recipe
+from searcher.costs.counting.recorder import record
 from searcher.errors import TrialError
 from searcher.models import build
-from searcher.predict import predict
-from searcher.recipe import Recipe
 
 RECIPES = 100
 IMAGE = (3, 32, 32)

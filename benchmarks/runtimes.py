@@ -17,9 +17,10 @@ import torch
 from torch import Tensor
 
 from benchmarks.figures import write
-from searcher.engines import onnx, weights
-from searcher.recipe import Model, Quantize, Recipe
-from searcher.target import Target, resolve
+from searcher.compression.engines import weights
+from searcher.config.recipe import Model, Quantize, Recipe
+from searcher.deploy import onnx
+from searcher.ui.commands.target import Target, resolve
 
 ROUNDS = 9
 RUNS = 20

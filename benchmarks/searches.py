@@ -18,19 +18,20 @@ import optuna
 import torch
 import torch._dynamo  # which an optimizer's first step would import
 
-from searcher import samplers, tasks
-from searcher.check import check_parts
+from searcher import tasks
+from searcher.compression.pipeline import run_recipe
+from searcher.compression.training import Report, Run
+from searcher.config.recipe import Recipe
+from searcher.config.study import Sampler, Study
 from searcher.errors import TrialError
-from searcher.launch import Local, start_server
-from searcher.measure import Measurement, measure
-from searcher.messages import Outcome
-from searcher.pipeline import run_recipe
-from searcher.recipe import Recipe
-from searcher.search import search
-from searcher.stages.train import Report, Run
-from searcher.state import State
-from searcher.study import Sampler, Study
-from searcher.worker import cpu_seconds
+from searcher.execution.local import Local, start_server
+from searcher.execution.messages import Outcome
+from searcher.execution.metrics import Measurement, measure
+from searcher.execution.worker import cpu_seconds
+from searcher.search import samplers
+from searcher.search.check import check_parts
+from searcher.search.loop import search
+from searcher.search.state import State
 
 Trace = list[tuple[float, dict[str, float]]]
 """The processor seconds spent until a trial was measured, and its metrics."""

@@ -8,7 +8,7 @@ import tomllib
 from collections.abc import Sequence
 from pathlib import Path
 
-from searcher.recipe import Recipe
+from searcher.config.recipe import Recipe
 
 EPOCHS = 10
 

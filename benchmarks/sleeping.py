@@ -6,18 +6,19 @@ import random
 import time
 from pathlib import Path
 
-from searcher import backends, storage
-from searcher.ask import Asker
-from searcher.check import check_parts, identify
-from searcher.curve import CURVE, read
-from searcher.front import Front
-from searcher.launch import Local
-from searcher.layout import RESULT
-from searcher.messages import Done, Outcome
-from searcher.search import search
-from searcher.state import State
-from searcher.study import Study, StudyFile
-from searcher.tell import Teller
+from searcher.config.study import Study, StudyFile
+from searcher.execution.curve import CURVE, read
+from searcher.execution.layout import RESULT
+from searcher.execution.local import Local
+from searcher.execution.messages import Done, Outcome
+from searcher.search.ask import Asker
+from searcher.search.check import check_parts
+from searcher.search.identity import identify
+from searcher.search.loop import search
+from searcher.search.pareto import Front
+from searcher.search.state import State
+from searcher.search.storage import backends, studies
+from searcher.search.tell import Teller
 
 CONTENT = Path(__file__).parent / "content"
 
@@ -54,7 +55,7 @@ def remember(asked: Study, runs: Path, count: int, stored_in: str | None = None)
     space = check_parts(asked)
     backends.make_runs(runs)
     backends.choose(runs, stored_in)
-    stored = storage.create_or_load(runs, asked, identify(asked))
+    stored = studies.create_or_load(runs, asked, identify(asked))
     stored.set_user_attr("warm_start", [])
     (runs / asked.stored_name).mkdir()
     drawn = asked.model_copy(update={"sampler": asked.sampler.model_copy(update={"name": "random"})})

@@ -27,11 +27,11 @@ from torch.utils.data import DataLoader, Dataset
 
 from benchmarks.figures import write
 from searcher import models, tasks
-from searcher.launch import cores
-from searcher.recipe import Train
-from searcher.stages.train import Run, autocast, fit
-from searcher.study import Compile
-from searcher.tasks.task import Split, Task
+from searcher.compression.training import Run, autocast, fit
+from searcher.config.recipe import Train
+from searcher.config.study import Compile
+from searcher.execution.launcher import cores
+from searcher.tasks.base import Split, Task
 
 NETWORKS: dict[str, tuple[str, dict[str, Any]]] = {
     "DenseNet k=4": ("densenet", {"growth_rate": 4}),

@@ -11,10 +11,10 @@ import time
 from pathlib import Path
 
 from benchmarks.figures import write
-from searcher import launch, worker
-from searcher.messages import Job
-from searcher.recipe import Model, Recipe, Train
-from searcher.study import StudyFile
+from searcher.config.recipe import Model, Recipe, Train
+from searcher.config.study import StudyFile
+from searcher.execution import local, worker
+from searcher.execution.messages import Job
 
 REPEATS = 7
 RECIPE = Recipe(
@@ -31,10 +31,10 @@ def job(folder: str) -> Job:
 def preloaded(folder: str) -> tuple[float, float]:
     """Seconds to the first word and to the end of the first epoch, through the launcher."""
     started = time.perf_counter()
-    running = launch.LocalTrial(job(folder))
+    running = local.LocalTrial(job(folder))
     seen: list[float] = []
     while len(seen) < 2:
-        launch.wait_for([running], 60)
+        local.wait_for([running], 60)
         seen += [time.perf_counter() - started for _ in running.events()]
     running.stop()
     return seen[0], seen[1]
@@ -57,7 +57,7 @@ def fresh(folder: str) -> float:
 
 def main() -> None:
     """Measure both by turns and write the figures."""
-    launch.start_server()
+    local.start_server()
     with tempfile.TemporaryDirectory() as folder:
         preloaded(folder)
         pairs = [(preloaded(folder), fresh(folder)) for _ in range(REPEATS)]

@@ -2,7 +2,7 @@
 
 from math import inf
 
-from searcher.costs.rules import score
+from searcher.costs.scores import score
 from searcher.measure import Measurement, Rows
 
 

@@ -2,7 +2,7 @@
 
 from searcher.errors import TrialError
 from searcher.measure import Measurement
-from searcher.tasks.classification import Classification
+from searcher.tasks.classification.task import Classification
 
 
 def top1(measurement: Measurement) -> float:

@@ -1,170 +1,25 @@
-"""A recipe: one compression configuration, a model and an ordered list of stages."""
+"""Recipes, for spaces to import: a model and its stages."""
 
-import hashlib
-import json
-from pathlib import Path
-from typing import Annotated, Any, Literal
+from searcher.config.recipe import (
+    Distill,
+    Model,
+    PruneChannels,
+    PruneWeights,
+    Quantize,
+    Recipe,
+    Stage,
+    Train,
+    Training,
+)
 
-import tomli_w
-from pydantic import BaseModel, ConfigDict, Field, model_validator
-
-
-class _Frozen(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
-
-
-class Model(_Frozen):
-    """A model family's member: the family's name and its arguments.
-
-    `weights` is a file to begin with instead of random weights: safetensors, or what ``torch.save`` has made
-    of a state dict.
-    """
-
-    name: str
-    args: dict[str, Any] = Field(default_factory=dict)
-    weights: str | None = None
-
-    def words(self) -> str:
-        """The family and its arguments; what is off goes without saying."""
-        on = {key: value for key, value in self.args.items() if value and not _ungrouped(key, value)}
-        return " ".join([self.name, *(_argument(key, value) for key, value in on.items())])
-
-
-def _ungrouped(key: str, value: object) -> bool:
-    return key.startswith("groups") and value == 1
-
-
-def _argument(key: str, value: object) -> str:
-    key = {"growth_rate": "k"}.get(key, key)
-    if value is True:
-        return key
-    if isinstance(value, list | tuple):
-        return "-".join(map(str, value))
-    return f"{key}={value}"
-
-
-class Training(_Frozen):
-    """What every stage that trains has in common.
-
-    `share` is the part of the study's epoch budget that this stage spends, so that one recipe serves a
-    cheap search and a full retraining.
-    """
-
-    share: float = Field(default=1.0, ge=0, le=10)
-    optimizer: Literal["sgd", "adam"] = "sgd"
-    lr: float = Field(default=0.1, gt=0)
-    weight_decay: float = Field(default=5e-4, ge=0)
-    batch_size: int = Field(default=128, ge=1)
-
-
-class Train(Training):
-    """Train on the labels. `mixup` is the alpha of the Beta distribution (Zhang et al. 2018), 0 is off."""
-
-    kind: Literal["train"] = "train"
-    mixup: float = Field(default=0.0, ge=0, le=1)
-
-    def words(self) -> str:
-        """The stage as a reader says it; empty where it goes without saying."""
-        return f"mixup {self.mixup:.2f}" if self.mixup else ""
-
-
-class Distill(Training):
-    """Train on the labels and on a teacher's softened outputs (Hinton et al. 2015).
-
-    The teacher is trained by `teacher_training` first. `weight` is the share of the distillation loss.
-    """
-
-    kind: Literal["distill"] = "distill"
-    teacher: Model
-    teacher_training: Train = Train()
-    temperature: float = Field(default=4.0, gt=0)
-    weight: float = Field(default=0.5, ge=0, le=1)
-
-    def words(self) -> str:
-        """The stage as a reader says it; empty where it goes without saying."""
-        return f"distilled from {self.teacher.words()}"
-
-
-class PruneChannels(Training):
-    """Structured pruning: remove a ratio of the channels, the tensors get smaller; then finetune."""
-
-    kind: Literal["prune_channels"] = "prune_channels"
-    ratio: float = Field(gt=0, lt=1)
-    criterion: Literal["l1", "l2", "fpgm", "random", "activation"] = "l1"
-    engine: Literal["torch-pruning", "nni"] = "torch-pruning"
-
-    def words(self) -> str:
-        """The stage as a reader says it; empty where it goes without saying."""
-        return f"channels -{self.ratio:.0%} ({self.criterion}, {self.engine})"
-
-
-class PruneWeights(Training):
-    """Unstructured pruning: zero a share of the weights by magnitude; finetune after every step."""
-
-    kind: Literal["prune_weights"] = "prune_weights"
-    sparsity: float = Field(gt=0, lt=1)
-    scope: Literal["global", "local"] = "global"
-    steps: int = Field(default=1, ge=1)
-
-    def words(self) -> str:
-        """The stage as a reader says it; empty where it goes without saying."""
-        steps = f" in {self.steps} steps" if self.steps > 1 else ""
-        return f"{self.sparsity:.1%} sparse ({self.scope}{steps})"
-
-
-class Quantize(_Frozen):
-    """int8 post-training static quantization; `exclude` maps a module to the width kept there, in bits."""
-
-    kind: Literal["quantize"] = "quantize"
-    exclude: dict[str, Literal[16, 32]] = Field(default_factory=dict)
-    calibration_images: int = Field(default=512, ge=1)
-
-    def words(self) -> str:
-        """The stage as a reader says it; empty where it goes without saying."""
-        kept = [
-            f"{' '.join(names)} in {bits} bits"
-            for bits in (16, 32)
-            if (names := [name for name, width in self.exclude.items() if width == bits])
-        ]
-        return f"int8 but {', '.join(kept)}" if kept else "int8"
-
-
-Stage = Annotated[
-    Train | Distill | PruneChannels | PruneWeights | Quantize,
-    Field(discriminator="kind"),
+__all__ = [
+    "Distill",
+    "Model",
+    "PruneChannels",
+    "PruneWeights",
+    "Quantize",
+    "Recipe",
+    "Stage",
+    "Train",
+    "Training",
 ]
-
-
-# Nothing may train after the weights were pruned but the pruning itself, and nothing at all after int8.
-_ORDER = {"train": 0, "distill": 0, "prune_channels": 0, "prune_weights": 1, "quantize": 2}
-
-
-class Recipe(_Frozen):
-    """A model and its stages, in the order in which they run."""
-
-    model: Model
-    stages: tuple[Stage, ...]
-
-    @model_validator(mode="after")
-    def _order(self) -> "Recipe":
-        order = [_ORDER[stage.kind] for stage in self.stages]
-        if order != sorted(order):
-            kinds = ", ".join(stage.kind for stage in self.stages)
-            raise ValueError(f"stages in the order {kinds}: a later stage would undo an earlier one")
-        return self
-
-    def words(self) -> str:
-        """The recipe as a reader says it."""
-        return "; ".join([self.model.words(), *(text for s in self.stages if (text := s.words()))])
-
-    def digest(self, stages: int | None = None) -> str:
-        """A name for the model with its first `stages` stages (all of them by default), 16 hex digits."""
-        data = self.model_dump(mode="json")
-        data["stages"] = data["stages"][:stages]
-        return hashlib.sha256(json.dumps(data, sort_keys=True).encode()).hexdigest()[:16]
-
-    def save(self, path: Path) -> None:
-        """Write the recipe as TOML."""
-        path.write_text(
-            tomli_w.dumps({"recipe": self.model_dump(mode="json", exclude_none=True)}), encoding="utf-8"
-        )

@@ -136,7 +136,7 @@ Run = Callable[..., Ran]
 def run_command(place: Path, monkeypatch: pytest.MonkeyPatch) -> Run:
     """Run the command in the user's folder within this process; an unexpected exception leaves it."""
     # Not before: most tests do without the command line.
-    from searcher.cli import main
+    from searcher.ui.cli import main
 
     monkeypatch.chdir(place)
     for key in [key for key in os.environ if key.startswith("SEARCHER")]:

@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor, nn
 
-from searcher.engines.fx import quantize
+from searcher.compression.engines.fx import quantize
 from searcher.models import build
 
 

@@ -8,11 +8,11 @@ import optuna
 from optuna.distributions import CategoricalDistribution, IntDistribution
 from optuna.trial import FrozenTrial, TrialState, create_trial
 
-from searcher import backends, storage
-from searcher.check import check_parts, describe
+from searcher.config.recipe import Model, Quantize, Recipe, Train
+from searcher.config.study import Study
 from searcher.errors import SearcherError
-from searcher.recipe import Model, Quantize, Recipe, Train
-from searcher.study import Study
+from searcher.search.check import check_parts, describe
+from searcher.search.storage import backends, studies
 
 TWO = ({"metric": "top1", "goal": "maximize"}, {"metric": "macs", "goal": "minimize"})
 BOUND = ({"metric": "top1", "at_least": 0.5},)
@@ -50,7 +50,7 @@ def store(runs: Path, searched: Study, rows: Sequence[Sequence[float]], seconds:
     """Store a study whose trials have these values of its measured metrics, in that order."""
     backends.make_runs(runs)
     identity = {"data fingerprint": "0123456789abcdef", "space code": "fedcba9876543210"}
-    stored = storage.create_or_load(runs, searched, identity)
+    stored = studies.create_or_load(runs, searched, identity)
     (runs / searched.stored_name).mkdir(exist_ok=True)
     stored.add_trials([_complete(searched, number, row, seconds) for number, row in enumerate(rows)])
 

@@ -4,8 +4,8 @@ from pathlib import Path
 import optuna
 import pytest
 
-from searcher import backends
 from searcher.errors import SearcherError
+from searcher.search.storage import backends
 from tests.conftest import Run, Searcher
 
 

@@ -9,14 +9,15 @@ from typing import Any
 import pytest
 import typer
 
-from searcher import deliver, tasks
-from searcher.card import model_card, model_page, use
-from searcher.commands import shipping
-from searcher.curve import Point
-from searcher.deliver import Delivery
-from searcher.engines.onnx import Agreement
-from searcher.recipe_file import Expected, RecipeFile
-from searcher.retrain import Result, Retrained, compare
+from searcher import tasks
+from searcher.config.recipe_file import Expected, RecipeFile
+from searcher.deploy import package
+from searcher.deploy.onnx import Agreement
+from searcher.deploy.package import Delivery
+from searcher.deploy.retrain import Result, Retrained, compare
+from searcher.execution.curve import Point
+from searcher.ui.commands import deploy
+from searcher.ui.html.model_card import model_card, model_page, use
 from tests.test_retrain import made
 
 FILES = {"model.onnx": Agreement("top-1", 0.9, 0.9, 1.0)}
@@ -81,10 +82,10 @@ def test_a_retraining_ends_with_3_where_a_file_does_not_compute_what_the_network
     file, result = retrained(0.9)
     file.save(folder / "told.toml")
     delivery = Delivery(result, {"model.onnx": Agreement("top-1", 0.9, 0.9, share)}, {})
-    monkeypatch.setattr(deliver, "finished", lambda *args: delivery)
+    monkeypatch.setattr(package, "finished", lambda *args: delivery)
     ended = contextlib.nullcontext() if not status else pytest.raises(typer.Exit)
     with ended as raised:
-        shipping.retrain(folder / "told.toml", output=folder)
+        deploy.retrain(folder / "told.toml", output=folder)
     said = "model.onnx does not compute what the network does: 94.00% of its predictions are equal"
     assert (said in capsys.readouterr().out) is bool(status)
     assert not status or raised.value.exit_code == status

@@ -2,7 +2,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from searcher.changes import BETTER, WORSE, Change, changes, class_changes, labels
+from searcher.ui.comparison import BETTER, WORSE, Change, changes, class_changes, labels
 from searcher.wording import SHARES
 
 

@@ -8,12 +8,12 @@ import pytest
 import torch
 from torch import nn
 
-from searcher.costs.record import record
-from searcher.costs.shapes import outline, returned
-from searcher.engines import nni, torch_pruning
+from searcher.compression.engines import nni, torch_pruning
+from searcher.compression.reconcile import reconcile
+from searcher.config.recipe import Model, Recipe
+from searcher.costs.counting.recorder import record
+from searcher.costs.shapes.outline import outline, returned
 from searcher.errors import TrialError
-from searcher.recipe import Model, Recipe
-from searcher.reconcile import reconcile
 from tests.pruned_nets import LOST, SAME
 
 ENGINES = {"torch-pruning": torch_pruning.prune_channels, "nni": nni.prune_channels}

@@ -8,11 +8,12 @@ import torch
 from torch import nn
 
 from searcher import tasks
-from searcher.check import check_parts, describe, identify
+from searcher.compression.pipeline import Network
+from searcher.config.study import Metric, Study
 from searcher.errors import SearcherError, TrialError
-from searcher.measure import Measurement, measure, metric_functions, ranges, value
-from searcher.pipeline import Network
-from searcher.study import Metric, Study
+from searcher.execution.metrics import Measurement, measure, metric_functions, ranges, value
+from searcher.search.check import check_parts, describe
+from searcher.search.identity import identify
 from tests.studies import TWO, refusal, study, write
 
 TOP1, MACS = TWO

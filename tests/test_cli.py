@@ -10,8 +10,8 @@ import optuna
 import pandas as pd
 import pytest
 
-from searcher import backends
-from searcher.tasks import cifar10
+from searcher.search.storage import backends
+from searcher.tasks.classification import cifar10
 from tests.conftest import Ran, Run, Searcher, command
 from tests.studies import store, study
 
@@ -23,7 +23,7 @@ def refused(result: subprocess.CompletedProcess[str] | Ran) -> str:
 
 
 def test_help_imports_neither_torch_nor_plotly():
-    code = "import sys; from searcher.cli import app; app(['--help'], standalone_mode=False)"
+    code = "import sys; from searcher.ui.cli import app; app(['--help'], standalone_mode=False)"
     code += "; print({'torch', 'plotly'} & set(sys.modules))"
     result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert result.stdout.rstrip().endswith("set()")

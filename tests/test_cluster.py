@@ -1,7 +1,7 @@
 import pytest
 
-from searcher.cluster import Cluster, megabytes, minutes
-from searcher.engines.slurm import _end
+from searcher.config.cluster import Cluster, megabytes, minutes
+from searcher.execution.cluster.slurm import _end
 
 
 @pytest.mark.parametrize(

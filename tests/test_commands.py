@@ -10,16 +10,17 @@ import pytest
 from rich.console import Console
 
 from searcher import __version__
-from searcher.commands.launching import goes_on
-from searcher.curve import CURVE, read
-from searcher.launch import Local
-from searcher.messages import Done, Failed, Job, Outcome, Progress
-from searcher.recipe import Model, Recipe
-from searcher.status import StatusTable, status
-from searcher.sweep import Row
-from searcher.sweep_table import SweepView
-from searcher.training_view import TrainingView
-from searcher.worker import _Diary
+from searcher.config.recipe import Model, Recipe
+from searcher.execution.curve import CURVE, read
+from searcher.execution.local import Local
+from searcher.execution.messages import Done, Failed, Job, Outcome, Progress
+from searcher.execution.worker import _Diary
+from searcher.search.status import status
+from searcher.search.sweep import Row
+from searcher.ui.commands.launching import goes_on
+from searcher.ui.terminal.status import StatusTable
+from searcher.ui.terminal.sweep import SweepView
+from searcher.ui.terminal.training import TrainingView
 from tests.conftest import Run
 from tests.studies import store, study
 

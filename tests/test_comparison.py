@@ -2,8 +2,8 @@ import json
 
 from optuna.trial import create_trial
 
-from searcher.comparison import comparable, compared, parts
-from searcher.recipe import Distill, Model, Quantize, Recipe, Train
+from searcher.config.recipe import Distill, Model, Quantize, Recipe, Train
+from searcher.ui.html.comparison import comparable, compared, parts
 from tests.studies import TWO, study
 
 RECIPE = Recipe(

@@ -9,11 +9,11 @@ import torch
 from rich.console import Console
 from torch import nn
 
-from searcher.cost_table import LayerTable, variant_table
-from searcher.costs.record import record
-from searcher.costs.rules import score
-from searcher.recipe import PruneWeights, Quantize, Recipe, Train
-from searcher.target import resolve, untrained
+from searcher.config.recipe import PruneWeights, Quantize, Recipe, Train
+from searcher.costs.counting.recorder import record
+from searcher.costs.scores import score
+from searcher.ui.commands.target import resolve, untrained
+from searcher.ui.terminal.costs import LayerTable, variant_table
 from tests.conftest import Run
 from tests.test_cli import refused
 

@@ -3,7 +3,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from searcher.curve import Curve, Point, read
+from searcher.execution.curve import Curve, Point, read
 from tests.conftest import Searcher
 
 POINTS = [

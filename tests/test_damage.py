@@ -6,10 +6,10 @@ from pathlib import Path
 
 import pytest
 
-from searcher import backends, storage
 from searcher.errors import SearcherError
-from searcher.report import frame, study_table
-from searcher.status import status
+from searcher.search.status import status
+from searcher.search.storage import backends, studies
+from searcher.ui.terminal.trials import frame, study_table
 from tests.conftest import Ran, Run
 from tests.studies import store, study
 
@@ -60,7 +60,7 @@ def test_a_page_of_the_database_that_was_overwritten_is_one_line_or_was_not_need
 def table(runs: Path) -> str:
     """All trials as CSV, or why they cannot be read."""
     try:
-        stored, searched = storage.load(runs, storage.resolve(runs, "told")[0])
+        stored, searched = studies.load(runs, studies.resolve(runs, "told")[0])
         return frame(searched, stored, every=True).to_csv()
     except SearcherError as error:
         return str(error)
@@ -137,5 +137,5 @@ def test_a_study_without_an_attribute_is_one_line(run_command: Run, runs: Path, 
 
 def test_what_is_stored_of_a_table_is_shown(runs: Path):
     stored_in(runs, "journal")
-    stored, searched = storage.load(runs, "told@digits")
+    stored, searched = studies.load(runs, "told@digits")
     assert len(study_table(searched, stored, every=True).trials) == len(ROWS)

@@ -13,8 +13,9 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from searcher import storage, tasks
-from searcher.verify import Verified, judge
+from searcher import tasks
+from searcher.search.storage import studies
+from searcher.search.verify import Verified, judge
 from tests.conftest import Run, Searcher, command
 from tests.test_cli import refused
 from tests.test_pick import STUDY, trial
@@ -46,7 +47,7 @@ def test_from_search_to_onnx_runtime(searcher: Searcher, exported: Path, place: 
     found = json.loads((folder / "metrics.json").read_text())
     assert all(line["met"] for line in found["result"]["lines"])
     # The same seed and budget give the very model of the search.
-    study = storage.load(place / "runs", "tiny@digits")[0]
+    study = studies.load(place / "runs", "tiny@digits")[0]
     metrics = study.trials[0].user_attrs["metrics"]
     assert found["result"]["seeds"][0]["validation"] == pytest.approx(metrics)
     assert metrics["top1"] > 0.5

@@ -4,20 +4,21 @@ from pathlib import Path
 import pytest
 import torch
 
-from searcher import storage
-from searcher.check import check_parts, identify
+from searcher.compression.engines import weights
+from searcher.compression.pipeline import Network
+from searcher.config.deployment import Deployment
+from searcher.config.recipe import Recipe
+from searcher.config.study import Metric, Study, StudyFile
 from searcher.costs.latency import run_inference
-from searcher.deployment import Deployment
-from searcher.engines import weights
 from searcher.errors import SearcherError
-from searcher.launch import default_workers
-from searcher.measure import Measurement, metric_functions, timed
+from searcher.execution.launcher import default_workers
+from searcher.execution.metrics import Measurement, metric_functions, timed
+from searcher.execution.results import stored_outcome
 from searcher.models import build
-from searcher.pipeline import Network
-from searcher.recipe import Recipe
-from searcher.results import stored_outcome
-from searcher.study import Metric, Study, StudyFile
-from searcher.tasks.digits import digits
+from searcher.search.check import check_parts
+from searcher.search.identity import identify
+from searcher.search.storage import studies
+from searcher.tasks.classification.digits import digits
 from tests.conftest import Searcher
 from tests.networks import images, net
 
@@ -125,7 +126,7 @@ def test_a_study_of_latency(place: Path, searcher: Searcher):
     result = searcher("run", "--study", "tiny")
     assert result.returncode == 0, result.stdout + result.stderr
     assert "2 trials, 1 at a time" in result.stdout
-    stored, searched = storage.load(place / "runs", "tiny@digits")
+    stored, searched = studies.load(place / "runs", "tiny@digits")
     assert searched.deployment == Deployment(batch=2, runs=20)
     for trial in stored.trials:
         metrics, measured = trial.user_attrs["metrics"], trial.user_attrs["measured"]

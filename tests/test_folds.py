@@ -5,10 +5,10 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
+from searcher.costs.counting.recorder import record
 from searcher.costs.op import UNUSED
-from searcher.costs.record import record
-from searcher.costs.rules import score
-from searcher.costs.shapes import outline
+from searcher.costs.scores import score
+from searcher.costs.shapes.outline import outline
 
 
 class Convolutions(nn.Module):

@@ -8,9 +8,9 @@ from typing import Any
 import pytest
 from optuna.trial import create_trial
 
-from searcher import storage
 from searcher.errors import SearcherError
-from searcher.html_report import write_report
+from searcher.search.storage import studies
+from searcher.ui.html.study_page import write_report
 from tests.conftest import Run
 from tests.studies import RECIPE, TWO, fail, store, study
 
@@ -147,7 +147,7 @@ def test_a_detectors_figures_by_size_and_by_class(tmp_path: Path):
     found = {"map": 0.3, "ar_small": 0.25, "map:cat": 0.4, "map50:cat": 0.6, "map:dog": 0.2, "map50:dog": 0.3}
     told = {"metrics": {"map": 0.3, "macs": 100.0}, "measured": {"detections": found}}
     told["recipe"] = RECIPE
-    stored, _ = storage.load(tmp_path, searched.stored_name)
+    stored, _ = studies.load(tmp_path, searched.stored_name)
     stored.add_trial(create_trial(values=[0.3, 100.0], user_attrs=told))
     write_report(tmp_path, searched.stored_name, tmp_path / "report.html")
     text = read(tmp_path / "report.html").text

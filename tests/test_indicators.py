@@ -2,16 +2,16 @@ from pathlib import Path
 
 import pytest
 
-from searcher import storage
-from searcher.indicators import Hypervolume, Importances, hypervolume, importances
-from searcher.report import complete_trials
-from searcher.study import Study
+from searcher.config.study import Study
+from searcher.search.indicators import Hypervolume, Importances, hypervolume, importances
+from searcher.search.storage import studies
+from searcher.ui.terminal.trials import complete_trials
 from tests.studies import store, study
 
 
 def found(tmp_path: Path, searched: Study, rows: list[tuple[float, ...]]) -> Hypervolume | str:
     store(tmp_path, searched, rows)
-    stored, _ = storage.load(tmp_path, searched.stored_name)
+    stored, _ = studies.load(tmp_path, searched.stored_name)
     return hypervolume(searched, complete_trials(stored))
 
 
@@ -40,7 +40,7 @@ def test_importance_finds_the_parameter_that_decides(tmp_path: Path):
     # `growth_rate` of trial n is 2 + n % 11, `int8` is n % 3 == 0.
     searched = study()
     store(tmp_path, searched, [(0.5 + 0.01 * (n % 11), 100.0 + n) for n in range(66)])
-    stored, _ = storage.load(tmp_path, searched.stored_name)
+    stored, _ = studies.load(tmp_path, searched.stored_name)
     result = importances(searched, stored, complete_trials(stored), 0)
     assert isinstance(result, Importances)
     assert result.shares["growth_rate"] > 0.95

@@ -12,12 +12,12 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from searcher.config.deployment import Deployment
 from searcher.costs import latency
-from searcher.costs.inference import IMAGE
 from searcher.costs.latency import run_inference, script
-from searcher.deployment import Deployment
+from searcher.costs.latency_worker import IMAGE
 from searcher.errors import TrialError
-from searcher.launch import cores
+from searcher.execution.launcher import cores
 from tests.networks import executed, images, net
 
 QUICK = Deployment(warmup=1, runs=5)
@@ -69,7 +69,16 @@ def test_the_process_is_clean(tmp_path: Path):
     model = tmp_path / "model.pt"
     script(executed("kept out"), images(1)).save(model, _extra_files={IMAGE: image.getvalue()})
     asked = [Deployment(threads=2, runs=5).model_dump_json(), str(model)]
-    program = [sys.executable, "-W", "error", "-X", "importtime", "-m", "searcher.costs.inference", *asked]
+    program = [
+        sys.executable,
+        "-W",
+        "error",
+        "-X",
+        "importtime",
+        "-m",
+        "searcher.costs.latency_worker",
+        *asked,
+    ]
     ours, held = os.pipe()
     ended = subprocess.run(program, stdin=ours, capture_output=True, text=True, timeout=120)
     os.close(ours)
@@ -109,7 +118,7 @@ def test_a_process_that_fails_fails_the_trial():
     assert "\n" not in str(caught.value)
 
 
-def running(program: str = "searcher.costs.inference") -> set[int]:
+def running(program: str = "searcher.costs.latency_worker") -> set[int]:
     """The processes that run an inference."""
     found = set()
     for entry in Path("/proc").glob("[0-9]*"):

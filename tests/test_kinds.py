@@ -2,9 +2,17 @@
 
 import pytest
 
-from searcher.costs.kinds import KINDS, MOVES, Arithmetic, adaptive_read, elementwise, reduction, window_of
+from searcher.costs.arithmetic import (
+    KINDS,
+    MOVES,
+    Arithmetic,
+    adaptive_read,
+    elementwise,
+    reduction,
+    window_of,
+)
+from searcher.costs.counting.operators import kind_of
 from searcher.costs.op import UNCOUNTED
-from searcher.costs.operators import kind_of
 
 
 @pytest.mark.parametrize("space", ["aten", "quantized"])

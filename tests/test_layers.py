@@ -10,8 +10,8 @@ from torch.nn import functional as F
 from torch.nn.utils import parametrizations, prune
 from torch.utils.flop_counter import FlopCounterMode
 
+from searcher.costs.counting.recorder import in_parts, record
 from searcher.costs.op import UNUSED, not_counted
-from searcher.costs.record import in_parts, record
 
 
 class Net(nn.Module):

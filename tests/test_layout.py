@@ -9,9 +9,9 @@ import torch
 from torch import nn
 
 from searcher import tasks
-from searcher.recipe import Train
-from searcher.stages.layout import laid_out
-from searcher.stages.train import Run, fit
+from searcher.compression.memory_format import laid_out
+from searcher.compression.training import Run, fit
+from searcher.config.recipe import Train
 
 CPU = torch.device("cpu")
 BARE = """

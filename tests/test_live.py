@@ -12,9 +12,9 @@ import optuna
 import pytest
 from rich.console import Console
 
-from searcher.live import render
-from searcher.state import State
-from searcher.study import StudyFile
+from searcher.config.study import StudyFile
+from searcher.search.state import State
+from searcher.ui.terminal.search import render
 from searcher.wording import duration, number
 from tests.conftest import command
 

@@ -3,9 +3,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from searcher import catalog
+from searcher.config import catalog
+from searcher.config.recipe import Recipe
 from searcher.models import build
-from searcher.recipe import Recipe
 
 SPACE = catalog.load(catalog.find("spaces", "micronet"))
 CONDITIONS = {

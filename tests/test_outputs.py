@@ -9,10 +9,10 @@ import torch
 from torch import nn
 
 from searcher import tasks
-from searcher.check import check_parts
+from searcher.compression.build import check_outputs, start
+from searcher.config.recipe import Model
 from searcher.errors import SearcherError
-from searcher.recipe import Model
-from searcher.stages.start import check_outputs, start
+from searcher.search.check import check_parts
 from tests.conftest import TINY_SPACE
 from tests.studies import refusal, study, write
 

@@ -5,7 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from searcher import deliver, delivery_folder, recipe_file
+from searcher.config import recipe_file
+from searcher.deploy import folder, package
 from searcher.errors import SearcherError
 from tests.conftest import Run
 from tests.studies import store, study
@@ -78,10 +79,10 @@ def test_a_folder_of_the_users_is_refused_and_kept(run_command: Run, told: Path,
 def test_a_readme_beside_the_recipe_file_is_kept(run_command: Run, told: Path):
     (told / "net").mkdir()
     assert run_command("export", "--study", "told", "-o", "net/recipe.toml").status == 0
-    delivery_folder.refuse_foreign(told / "net")
+    folder.refuse_foreign(told / "net")
     (told / "net" / "README.md").write_text("mine")
     with pytest.raises(SearcherError, match=r"files of its own \(README.md, recipe.toml\)"):
-        delivery_folder.refuse_foreign(told / "net")
+        folder.refuse_foreign(told / "net")
 
 
 def test_folders_of_retrainings_are_taken(run_command: Run, told: Path):
@@ -89,12 +90,12 @@ def test_folders_of_retrainings_are_taken(run_command: Run, told: Path):
     (ours / "checkpoints" / "state").mkdir(parents=True)
     assert run_command("export", "--study", "told", "-o", "ours/recipe.toml").status == 0
     (ours / "README.md").touch()
-    delivery_folder.refuse_foreign(ours)  # one that was cut off
+    folder.refuse_foreign(ours)  # one that was cut off
     (ours / "checkpoints" / "state").rmdir()
     (ours / "checkpoints").rmdir()
     (ours / "metrics.json").write_text(json.dumps({"result": {}, "onnx": {}, "bytes": {}}))
-    delivery_folder.refuse_foreign(ours)  # one of another version that was finished
-    delivery_folder.refuse_foreign(told / "absent")
+    folder.refuse_foreign(ours)  # one of another version that was finished
+    folder.refuse_foreign(told / "absent")
 
 
 def test_a_refused_retraining_leaves_no_folder(run_command: Run, told: Path):
@@ -104,7 +105,7 @@ def test_a_refused_retraining_leaves_no_folder(run_command: Run, told: Path):
     assert "the data of task digits differs from that of the search" in ran.err
     assert not (told / "best").exists()
     file = recipe_file.load(told / "best.toml")
-    assert deliver.METRICS == delivery_folder.METRICS
+    assert package.METRICS == folder.METRICS
     assert file.provenance.task == "digits"
 
 

@@ -4,8 +4,8 @@ import re
 import plotly.graph_objects as go
 import pytest
 
-from searcher import page, plots
-from searcher.page import Section
+from searcher.ui.html import page, plots
+from searcher.ui.html.page import Section
 
 
 def test_a_figure_cannot_end_its_script():

@@ -7,14 +7,15 @@ import optuna
 import pytest
 from optuna.trial import FrozenTrial, TrialState
 
-from searcher import recipe_file, tasks
-from searcher.commands import shipping
+from searcher import tasks
+from searcher.config import recipe_file
+from searcher.config.recipe import Model, PruneWeights, Quantize, Recipe, Train
+from searcher.config.recipe_file import Expected
+from searcher.config.study import Study
+from searcher.deploy.export import export
+from searcher.deploy.pick import pick, unsatisfied
 from searcher.errors import SearcherError
-from searcher.export import export
-from searcher.pick import pick, unsatisfied
-from searcher.recipe import Model, PruneWeights, Quantize, Recipe, Train
-from searcher.recipe_file import Expected
-from searcher.study import Study
+from searcher.ui.commands import deploy
 from tests import studies
 
 RECIPE = Recipe(
@@ -112,9 +113,9 @@ def test_an_export_says_that_its_trial_is_not_feasible(here: Path, capsys: pytes
     rows = [(0.4, 900.0), (0.6, 1000.0)]
     studies.store(here / "runs", studies.study(), rows)
     asked = {"output": here / "best.toml", "runs_dir": here / "runs"}
-    shipping.export("told", pick="0", **asked)
+    deploy.export("told", pick="0", **asked)
     assert "trial 0 does not satisfy the study's top1 >= 0.5: top1 0.4" in capsys.readouterr().out
-    shipping.export("told", pick="knee", **asked, force=True)
+    deploy.export("told", pick="knee", **asked, force=True)
     assert "does not satisfy" not in capsys.readouterr().out
     assert recipe_file.load(here / "best.toml").provenance.trial == 1
 

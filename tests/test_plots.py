@@ -7,9 +7,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from optuna.trial import create_trial
 
-from searcher import plots, storage
-from searcher.curve import Point
-from searcher.report import complete_trials
+from searcher.execution.curve import Point
+from searcher.search.storage import studies
+from searcher.ui.html import plots
+from searcher.ui.terminal.trials import complete_trials
 from tests.studies import BOUND, TWO, store, study
 
 ROWS = [(0.6, 100.0), (0.8, 3000.0), (0.7, 5000.0)]
@@ -18,7 +19,7 @@ ROWS = [(0.6, 100.0), (0.8, 3000.0), (0.7, 5000.0)]
 def test_bounds_are_lines_with_their_texts_on_either_scale(tmp_path: Path):
     searched = study(constraints=(*BOUND, {"metric": "macs", "at_most": 4000.0}))
     store(tmp_path, searched, ROWS)
-    stored, _ = storage.load(tmp_path, searched.stored_name)
+    stored, _ = studies.load(tmp_path, searched.stored_name)
     chart = plots.front_figure(searched, complete_trials(stored), (1, 0))
     assert (chart.layout.xaxis.type, chart.layout.yaxis.type) == ("log", None)
     assert [(s.x0, s.y0) for s in chart.layout.shapes] == [(0, 0.5), (4000, 0)]
@@ -36,7 +37,7 @@ def test_cost_is_drawn_across_and_quality_upwards():
 
 def test_the_best_so_far_is_a_feasible_one(tmp_path: Path):
     store(tmp_path, study(), [(0.6, 50.0), (0.4, 10.0), (0.7, 40.0), (0.9, 60.0)])
-    stored, _ = storage.load(tmp_path, "told@digits")
+    stored, _ = studies.load(tmp_path, "told@digits")
     best = plots.history_figure(study(), complete_trials(stored), 1).data[0]
     assert (list(best.x), list(best.y)) == ([0, 2, 3], [50, 40, 40])
 

@@ -9,16 +9,16 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from searcher import catalog
-from searcher.costs.graph import walk
-from searcher.costs.rules import VARIANTS, score
-from searcher.costs.shapes import outline
+from searcher.compression.pipeline import Network
+from searcher.compression.predict import predict
+from searcher.compression.reconcile import reconcile
+from searcher.config import catalog
+from searcher.config.recipe import Model, PruneChannels, PruneWeights, Quantize, Recipe, Stage, Train
+from searcher.costs.counting.executed import walk
+from searcher.costs.scores import VARIANTS, score
+from searcher.costs.shapes.outline import outline
 from searcher.errors import SearcherError, TrialError
-from searcher.pipeline import Network
-from searcher.predict import predict
-from searcher.recipe import Model, PruneChannels, PruneWeights, Quantize, Recipe, Stage, Train
-from searcher.reconcile import reconcile
-from searcher.target import Target
+from searcher.ui.commands.target import Target
 from tests import nets
 
 IMAGE = (3, 32, 32)

@@ -1,10 +1,11 @@
 import optuna
 import pytest
 
-from searcher import catalog, samplers
+from searcher.config import catalog
+from searcher.config.study import Sampler, StudyFile
 from searcher.errors import SearcherError
-from searcher.prefixes import deciding, depths
-from searcher.study import Sampler, StudyFile
+from searcher.search import samplers
+from searcher.search.prefixes import deciding, depths
 
 SUGGEST = catalog.load(catalog.find("spaces", "micronet")).suggest
 

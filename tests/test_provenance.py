@@ -8,11 +8,11 @@ from torch import nn
 from torch.nn import functional as F
 from torch.nn.utils import parametrizations, prune
 
-from searcher.costs.graph import walk
-from searcher.costs.provenance import Provenance
-from searcher.costs.record import Recorder, record
-from searcher.costs.scope import Scope
-from searcher.engines.fx import quantize
+from searcher.compression.engines.fx import quantize
+from searcher.costs.counting.executed import walk
+from searcher.costs.counting.provenance import Provenance
+from searcher.costs.counting.recorder import Recorder, record
+from searcher.costs.counting.scope import Scope
 
 IMAGE = torch.randn(1, 8, 6, 6, generator=torch.Generator().manual_seed(0))
 

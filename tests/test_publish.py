@@ -7,20 +7,20 @@ from typing import Any
 import optuna
 import optuna_dashboard
 
-from searcher import storage
-from searcher.publish import artifact_store, publish
+from searcher.search.storage import studies
+from searcher.ui.dashboard.publish import artifact_store, publish
 from tests.studies import RECIPE, fail, store, study
 
 ROWS = [(0.6, 100.0), (0.4, 10.0), (0.8, 300.0), (0.7, 400.0)]
 
 
 def attributes(runs: Path) -> dict[str, Any]:
-    stored, _ = storage.load(runs, "told@digits")
+    stored, _ = studies.load(runs, "told@digits")
     return stored._storage.get_study_system_attrs(stored._study_id)
 
 
 def notes(runs: Path) -> list[str]:
-    stored, _ = storage.load(runs, "told@digits")
+    stored, _ = studies.load(runs, "told@digits")
     return [optuna_dashboard._note.get_note_from_system_attrs(attributes(runs), t._trial_id)["body"]
             for t in stored.trials]  # fmt: skip
 
@@ -42,7 +42,7 @@ def test_the_front_is_the_feasible_one_and_is_replaced(tmp_path: Path):
     assert points(figure) == {"misses a constraint": [1], "other trials": [3], "front": [2, 0]}
     assert "densenet k=4" in figure["data"][-1]["hovertext"][0]
 
-    stored, _ = storage.load(tmp_path, "told@digits")
+    stored, _ = studies.load(tmp_path, "told@digits")
     told = {"metrics": {"top1": 0.9, "macs": 1.0}, "seconds": 1.0, "recipe": RECIPE}
     stored.add_trial(optuna.trial.create_trial(
         values=[0.9, 1.0], constraints={}, user_attrs=told
@@ -86,7 +86,7 @@ def test_a_note_does_without_seconds(tmp_path: Path):
 def test_a_note_that_was_edited_is_kept(tmp_path: Path):
     store(tmp_path, study(), ROWS)
     publish(tmp_path, "told@digits")
-    stored, _ = storage.load(tmp_path, "told@digits")
+    stored, _ = studies.load(tmp_path, "told@digits")
     optuna_dashboard.save_note(optuna.Trial(stored, stored.trials[1]._trial_id), "mine")
     publish(tmp_path, "told@digits")
     assert notes(tmp_path)[1] == "mine"
@@ -99,7 +99,7 @@ def test_files_are_found_by_the_dashboard(tmp_path: Path):
     for name in ("recipe.toml", "log.txt", "curve.csv", "cost.tmp"):
         (folder / name).write_text(f"this is {name}")
     publish(tmp_path, "told@digits")
-    stored, _ = storage.load(tmp_path, "told@digits")
+    stored, _ = studies.load(tmp_path, "told@digits")
     third = stored.trials[2]
     listed = optuna_dashboard.artifact._backend.list_trial_artifacts(attributes(tmp_path), {}, third)
     assert {meta["filename"] for meta in listed} == {"recipe.toml", "log.txt", "curve.csv"}
@@ -122,5 +122,6 @@ def test_a_storage_that_cannot_be_written_is_a_line(tmp_path: Path):
 
 
 def test_a_driver_and_a_trial_do_without_plotly():
-    code = "import sys, searcher.search, searcher.worker, searcher.live; assert 'plotly' not in sys.modules"
+    modules = "searcher.search.loop, searcher.execution.worker, searcher.ui.terminal.search"
+    code = f"import sys, {modules}; assert 'plotly' not in sys.modules"
     subprocess.run([sys.executable, "-c", code], check=True)

@@ -5,8 +5,8 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from searcher.costs.record import record
-from searcher.costs.shapes import Walker, outline
+from searcher.costs.counting.recorder import record
+from searcher.costs.shapes.outline import Walker, outline
 
 IMAGE = torch.rand(1, 3, 8, 8)
 

@@ -4,7 +4,7 @@ from pathlib import Path
 import pytest
 from pydantic import ValidationError
 
-from searcher.recipe import Model, PruneWeights, Quantize, Recipe, Train
+from searcher.config.recipe import Model, PruneWeights, Quantize, Recipe, Train
 
 MODEL = Model(name="densenet", args={"growth_rate": 4})
 

@@ -4,10 +4,10 @@ from dataclasses import replace
 
 import pytest
 
+from searcher.compression.predict import predict
+from searcher.compression.reconcile import reconcile
+from searcher.config.recipe import Model, PruneWeights, Recipe, Train
 from searcher.errors import TrialError
-from searcher.predict import predict
-from searcher.recipe import Model, PruneWeights, Recipe, Train
-from searcher.reconcile import reconcile
 
 DENSE = Recipe(model=Model(name="resnet20"), stages=(Train(),))
 SPARSE = Recipe(model=Model(name="resnet20"), stages=(PruneWeights(sparsity=0.5, scope="local"),))

@@ -4,13 +4,14 @@ import pytest
 import torch
 from torch import nn
 
-from searcher import rehearsal, tasks
-from searcher.check import rehearsals
+from searcher import tasks
+from searcher.compression.store import Store
+from searcher.compression.training import Run
+from searcher.config.recipe import Distill, Model, PruneChannels, PruneWeights, Quantize, Recipe, Train
 from searcher.errors import SearcherError, TrialError
-from searcher.recipe import Distill, Model, PruneChannels, PruneWeights, Quantize, Recipe, Train
-from searcher.rehearsal import rehearse, rehearse_once
-from searcher.stages.train import Run
-from searcher.store import Store
+from searcher.execution import rehearsal
+from searcher.execution.rehearsal import rehearse, rehearse_once
+from searcher.search.check import rehearsals
 
 CPU = torch.device("cpu")
 INT8 = Quantize(calibration_images=16)

@@ -7,13 +7,13 @@ import pytest
 import torch
 
 from searcher import tasks
+from searcher.compression.checkpoint import Checkpoint, Checkpoints
+from searcher.compression.pipeline import run_recipe
+from searcher.compression.training import Run
+from searcher.config.recipe import Distill, Model, PruneChannels, PruneWeights, Quantize, Recipe, Train
+from searcher.config.recipe_file import FORMAT, Expected, Provenance, RecipeFile
+from searcher.deploy.retrain import compare, retrain
 from searcher.errors import SearcherError
-from searcher.pipeline import run_recipe
-from searcher.recipe import Distill, Model, PruneChannels, PruneWeights, Quantize, Recipe, Train
-from searcher.recipe_file import FORMAT, Expected, Provenance, RecipeFile
-from searcher.retrain import compare, retrain
-from searcher.stages.checkpoint import Checkpoint, Checkpoints
-from searcher.stages.train import Run
 
 MODEL = Model(name="densenet", args={"growth_rate": 4, "blocks": [1, 1]})
 RECIPE = Recipe(

@@ -2,10 +2,11 @@ import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from searcher.recipe import Model, PruneChannels, PruneWeights, Quantize, Recipe, Train
-from searcher.rungs import Rungs, crowding, ranking
-from searcher.screen import Screen
-from searcher.study import EarlyStopping, StudyFile
+from searcher.config.recipe import Model, PruneChannels, PruneWeights, Quantize, Recipe, Train
+from searcher.config.study import EarlyStopping, StudyFile
+from searcher.search.early_stopping import Rungs
+from searcher.search.pareto import crowding, ranking
+from searcher.search.screening import Screen
 
 points = st.lists(st.tuples(st.integers(0, 9), st.integers(0, 9)), min_size=1, max_size=30)
 

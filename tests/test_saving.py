@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from searcher import storage
+from searcher.search.storage import studies
 from tests.conftest import Run, Searcher
 from tests.test_search import Driver, driver, trial_processes, trials, until  # noqa: F401
 
@@ -22,7 +22,7 @@ def test_what_cannot_be_feasible_is_not_trained(place: Path, searcher: Searcher)
     result = searcher("run", "--study", "small", "--workers", "1")
     assert result.returncode == 0, result.stderr
     assert "infeasible: micronet_score:imt-2022 <= 0.0004, predicted " in result.stdout
-    stored = storage.load(place / "runs", "small@digits")[0].trials
+    stored = studies.load(place / "runs", "small@digits")[0].trials
     refused = [t for t in stored if t.user_attrs.get("outcome") == "infeasible"]
     complete = [t for t in stored if t.state.name == "COMPLETE"]
     assert refused
@@ -98,11 +98,11 @@ def test_what_lags_behind_is_stopped_and_a_killed_search_goes_on(
 def test_warm_start_from_another_front(place: Path, searcher: Searcher):
     assert searcher("run", "--study", "tiny").returncode == 0
     best = {
-        tuple(sorted(t.params.items())) for t in storage.load(place / "runs", "tiny@digits")[0].best_trials
+        tuple(sorted(t.params.items())) for t in studies.load(place / "runs", "tiny@digits")[0].best_trials
     }
     (place / "studies" / "next.toml").write_text('extends = "tiny"\n[warm_start]\nfrom = "tiny"\n')
     assert searcher("run", "--study", "next", "--set", "budget.trials=6").returncode == 0
-    stored = storage.load(place / "runs", "next@digits")[0].trials
+    stored = studies.load(place / "runs", "next@digits")[0].trials
     asked = {tuple(sorted(t.params.items())) for t in stored[2 : 2 + len(best)]}
     assert asked == best
 

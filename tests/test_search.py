@@ -12,7 +12,7 @@ from pathlib import Path
 import optuna
 import pytest
 
-from searcher import storage
+from searcher.search.storage import studies
 from tests.conftest import Searcher, command
 
 TRIALS = 6
@@ -46,9 +46,9 @@ def until(condition: Callable[[], bool], seconds: float = 120) -> None:
 
 
 def trials(place: Path) -> list[optuna.trial.FrozenTrial]:
-    if "tiny@digits" not in storage.stored_names(place / "runs"):
+    if "tiny@digits" not in studies.stored_names(place / "runs"):
         return []
-    return storage.load(place / "runs", "tiny@digits")[0].trials
+    return studies.load(place / "runs", "tiny@digits")[0].trials
 
 
 def states(place: Path) -> Counter[str]:
@@ -73,7 +73,7 @@ def trial_processes(driver: int) -> list[int]:
 
 def outcomes(runs: Path) -> dict[int, tuple[dict[str, object], list[float]]]:
     """Parameters and values of the complete trials, by ordinal."""
-    found = storage.load(runs, "tiny@digits")[0].trials
+    found = studies.load(runs, "tiny@digits")[0].trials
     return {t.user_attrs["ordinal"]: (t.params, t.values) for t in found if t.state.name == "COMPLETE"}
 
 

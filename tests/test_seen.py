@@ -10,13 +10,13 @@ import torch
 from torch import nn
 
 from searcher import tasks
-from searcher.check import check_parts, describe, doubts
-from searcher.engines import weights
-from searcher.recipe import Model
-from searcher.retrain import Result, Retrained
-from searcher.retrain_table import sections
-from searcher.seen import FEWEST, beyond_test, familiarity, warning
-from searcher.tasks.classification import Classification, as_split
+from searcher.compression.engines import weights
+from searcher.config.recipe import Model
+from searcher.deploy.retrain import Result, Retrained
+from searcher.search.check import check_parts, describe, doubts
+from searcher.search.seen import FEWEST, beyond_test, familiarity, warning
+from searcher.tasks.classification.task import Classification, as_split
+from searcher.ui.terminal.retrained import sections
 from tests.conftest import TINY_SPACE
 from tests.studies import study, write
 

@@ -6,10 +6,10 @@ from typing import Any
 import optuna
 import pytest
 
-from searcher import catalog
-from searcher.check import check_parts
+from searcher.config import catalog
 from searcher.errors import SearcherError
-from searcher.space import words
+from searcher.search.check import check_parts
+from searcher.search.space import words
 from tests.conftest import TINY_SPACE
 from tests.studies import refusal, study, write
 

@@ -5,11 +5,11 @@ from pathlib import Path
 
 import pytest
 
-from searcher import backends, driving, storage
+from searcher.config.study import StudyFile
 from searcher.errors import SearcherError
-from searcher.study import StudyFile
+from searcher.search.storage import backends, driver_lock, studies
 
-OPEN = "import sys, pathlib, searcher.backends as s; s.open_storage(pathlib.Path(sys.argv[1]))"
+OPEN = "import sys, pathlib, searcher.search.storage.backends as s; s.open_storage(pathlib.Path(sys.argv[1]))"
 
 
 def test_many_may_open_a_new_storage_at_once(tmp_path: Path):
@@ -23,8 +23,8 @@ def test_many_may_open_a_new_storage_at_once(tmp_path: Path):
 
 def store(runs: Path, task: str, used: float) -> None:
     study = StudyFile("micronet").study(task)
-    storage.create_or_load(runs, study, {"task": task})
-    with driving.one_driver(runs / study.stored_name):
+    studies.create_or_load(runs, study, {"task": task})
+    with driver_lock.one_driver(runs / study.stored_name):
         pass
     os.utime(runs / study.stored_name / "driver.lock", (used, used))
 
@@ -32,22 +32,22 @@ def store(runs: Path, task: str, used: float) -> None:
 def test_the_name_without_a_task_means_the_study_that_ran_last(tmp_path: Path):
     backends.make_runs(tmp_path)
     with pytest.raises(SearcherError, match="nothing is stored in"):
-        storage.resolve(tmp_path, "micronet")
+        studies.resolve(tmp_path, "micronet")
     store(tmp_path, "digits", used=1000)
-    assert storage.resolve(tmp_path, "micronet") == ("micronet@digits", "")
+    assert studies.resolve(tmp_path, "micronet") == ("micronet@digits", "")
     store(tmp_path, "cifar10", used=2000)
-    name, line = storage.resolve(tmp_path, "micronet")
+    name, line = studies.resolve(tmp_path, "micronet")
     assert name == "micronet@cifar10"
     assert "also stored: micronet@digits" in line
-    assert storage.resolve(tmp_path, "micronet@digits") == ("micronet@digits", "")
+    assert studies.resolve(tmp_path, "micronet@digits") == ("micronet@digits", "")
 
 
 def test_one_driver_holds_the_lock_until_it_ends(tmp_path: Path):
     with (
-        driving.one_driver(tmp_path / "s@t"),
+        driver_lock.one_driver(tmp_path / "s@t"),
         pytest.raises(SearcherError, match=r"another driver runs this study: .* pid \d+"),
-        driving.one_driver(tmp_path / "s@t"),
+        driver_lock.one_driver(tmp_path / "s@t"),
     ):
         pass
-    with driving.one_driver(tmp_path / "s@t"):
+    with driver_lock.one_driver(tmp_path / "s@t"):
         pass

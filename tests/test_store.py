@@ -7,12 +7,12 @@ import pytest
 import torch
 
 from searcher import tasks
+from searcher.compression import cached
+from searcher.compression.pipeline import run_recipe
+from searcher.compression.store import CONTENT, Store, size, size_text
+from searcher.compression.training import Run
+from searcher.config.recipe import Distill, Model, PruneChannels, PruneWeights, Quantize, Recipe, Train
 from searcher.errors import SearcherError
-from searcher.pipeline import run_recipe
-from searcher.recipe import Distill, Model, PruneChannels, PruneWeights, Quantize, Recipe, Train
-from searcher.stages import kept
-from searcher.stages.train import Run
-from searcher.store import CONTENT, Store, size, size_text
 
 NET = Model(name="densenet", args={"growth_rate": 4, "groups_1x1": 2, "blocks": [1, 2, 1, 1]})
 RECIPE = Recipe(
@@ -76,19 +76,19 @@ def test_the_digest_names_all_that_a_model_depends_on(tmp_path: Path, monkeypatc
     weights = tmp_path / "w.safetensors"
     weights.write_bytes(b"1")
     loaded = prefix.model_copy(update={"model": NET.model_copy(update={"weights": str(weights)})})
-    with_weights = kept.digest(loaded, run)
+    with_weights = cached.digest(loaded, run)
     weights.write_bytes(b"2")
     digests = [
-        kept.digest(prefix, run),
-        kept.digest(prefix, replace(run, seed=4)),
-        kept.digest(prefix, replace(run, epochs=3)),
-        kept.digest(prefix, replace(run, task=run.task.trained_on(200))),
-        kept.digest(kept.first(RECIPE, 4), run),
+        cached.digest(prefix, run),
+        cached.digest(prefix, replace(run, seed=4)),
+        cached.digest(prefix, replace(run, epochs=3)),
+        cached.digest(prefix, replace(run, task=run.task.trained_on(200))),
+        cached.digest(cached.first(RECIPE, 4), run),
         with_weights,
-        kept.digest(loaded, run),
+        cached.digest(loaded, run),
     ]
-    monkeypatch.setitem(kept.VERSIONS, "train", 1000)
-    digests.append(kept.digest(prefix, run))
+    monkeypatch.setitem(cached.VERSIONS, "train", 1000)
+    digests.append(cached.digest(prefix, run))
     assert len(set(digests)) == len(digests)
 
 

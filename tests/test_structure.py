@@ -8,11 +8,11 @@ import torch
 from torch import nn
 
 from searcher import tasks
-from searcher.recipe import Model, PruneWeights, Recipe, Train
-from searcher.stages import kept, structure
-from searcher.stages.prune import prune_weights
-from searcher.stages.train import Run
-from searcher.store import Store
+from searcher.compression import cached, structure
+from searcher.compression.stages.prune_weights import prune_weights
+from searcher.compression.store import Store
+from searcher.compression.training import Run
+from searcher.config.recipe import Model, PruneWeights, Recipe, Train
 
 CPU = torch.device("cpu")
 RECIPE = Recipe(model=Model(name="tests.test_structure:family"), stages=(Train(),))
@@ -102,7 +102,7 @@ def both(change, folder, recipe=RECIPE, build=family):
     def never(run):
         raise AssertionError("the store has it")
 
-    return kept.kept(recipe, a_run(folder), make), kept.kept(recipe, a_run(folder), never)
+    return cached.kept(recipe, a_run(folder), make), cached.kept(recipe, a_run(folder), never)
 
 
 @pytest.mark.parametrize("change", CHANGES, ids=lambda change: change.__name__)

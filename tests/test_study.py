@@ -2,9 +2,9 @@ from pathlib import Path
 
 import pytest
 
-from searcher import catalog
+from searcher.config import catalog
+from searcher.config.study import Constraint, StudyFile
 from searcher.errors import SearcherError
-from searcher.study import Constraint, StudyFile
 
 SHIPPED = sorted((Path(__file__).parent.parent / "studies").rglob("*.toml"))
 

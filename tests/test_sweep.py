@@ -2,9 +2,9 @@ from pathlib import Path
 
 import pytest
 
+from searcher.config.recipe import Model, PruneWeights, Quantize, Recipe, Train
 from searcher.errors import SearcherError
-from searcher.recipe import Model, PruneWeights, Quantize, Recipe, Train
-from searcher.sweep import parse, recipes
+from searcher.search.sweep import parse, recipes
 from tests.conftest import Run, Searcher
 
 RECIPE = Recipe(model=Model(name="densenet"), stages=(Train(), Quantize()))

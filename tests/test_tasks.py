@@ -12,8 +12,8 @@ import torch
 
 from searcher import tasks
 from searcher.errors import SearcherError
-from searcher.tasks import cifar10
-from searcher.tasks.classification import Classification, carve
+from searcher.tasks.classification import cifar10
+from searcher.tasks.classification.task import Classification, carve
 
 
 @pytest.fixture(scope="module")

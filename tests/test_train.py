@@ -6,12 +6,12 @@ import torch
 from torch.nn import functional as F
 
 from searcher import tasks
+from searcher.compression.stages.distill import distill, distillation_loss, outputs
+from searcher.compression.training import Run, _beta, _mix, _schedule, autocast, fit
+from searcher.config.recipe import Distill, Model, Train
 from searcher.errors import TrialError
 from searcher.models import build
-from searcher.recipe import Distill, Model, Train
-from searcher.stages.distill import distill, distillation_loss, outputs
-from searcher.stages.train import Run, _beta, _mix, _schedule, autocast, fit
-from searcher.tasks.task import Batch
+from searcher.tasks.base import Batch
 
 CPU = torch.device("cpu")
 TINY = {"growth_rate": 2, "blocks": [1, 1, 1, 1]}
@@ -158,7 +158,7 @@ def test_distill_trains_the_teacher_first():
 
 @pytest.mark.parametrize(("train", "watched"), [(20, 50), (80, 80), (200, 100)])
 def test_an_epoch_looks_at_no_more_validation_images_than_it_trains_on(train, watched, monkeypatch):
-    monkeypatch.setattr("searcher.stages.train.MIN_WATCHED", 50)
+    monkeypatch.setattr("searcher.compression.training.MIN_WATCHED", 50)
     digits = tasks.entry("digits").load()
     task = replace(digits, train=digits.train.first(train), validation=digits.validation.first(100))
     seen = []

@@ -9,17 +9,17 @@ import torch
 from optuna.trial import TrialState
 from torch import nn
 
-from searcher import ask
-from searcher.check import Space
-from searcher.costs.record import record
-from searcher.driver import Driver
+from searcher.config.recipe import Model, PruneWeights, Recipe, Train
+from searcher.config.study import Metric
+from searcher.costs.counting.recorder import record
 from searcher.errors import TrialError
-from searcher.launch import Local
-from searcher.measure import from_rows
-from searcher.messages import Progress
-from searcher.recipe import Model, PruneWeights, Recipe, Train
-from searcher.screen import Screen, Screened
-from searcher.study import Metric
+from searcher.execution.local import Local
+from searcher.execution.messages import Progress
+from searcher.execution.metrics import from_rows
+from searcher.search import ask
+from searcher.search.check import Space
+from searcher.search.driver import Driver
+from searcher.search.screening import Screen, Screened
 from tests.studies import study
 
 METRICS = """

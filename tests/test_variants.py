@@ -5,14 +5,16 @@ import optuna
 import pytest
 from optuna.trial import FrozenTrial, TrialState
 
-from searcher import catalog, storage, variants
-from searcher.curve import Curve, Point
-from searcher.front import front
-from searcher.prefixes import depths
-from searcher.recipe import Model, Quantize, Recipe
-from searcher.screen import Screen
-from searcher.study import Study, StudyFile
-from searcher.variants import Variant, Variants
+from searcher.config import catalog
+from searcher.config.recipe import Model, Quantize, Recipe
+from searcher.config.study import Study, StudyFile
+from searcher.execution.curve import Curve, Point
+from searcher.search import variants
+from searcher.search.pareto import front
+from searcher.search.prefixes import depths
+from searcher.search.screening import Screen
+from searcher.search.storage import studies
+from searcher.search.variants import Variant, Variants
 from tests.conftest import Searcher
 
 SUGGEST = catalog.load(catalog.find("spaces", "micronet")).suggest
@@ -155,7 +157,7 @@ def test_a_search_tries_what_it_has_trained_in_int8(place: Path, searcher: Searc
     saving = ["--set", "store=true", "--set", "screening=true", "--set", "early_stopping.enabled=true"]
     result = searcher("run", "--study", "tiny", "--workers", "1", *saving, "--set", "budget.trials=4")
     assert result.returncode == 0, result.stderr
-    found = storage.load(place / "runs", "tiny@digits")[0].trials
+    found = studies.load(place / "runs", "tiny@digits")[0].trials
     added = [t for t in found if "variant_of" in t.user_attrs]
     # The second known configuration is not quantized, so its network is at once.
     assert added[0].number == 2

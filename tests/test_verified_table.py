@@ -3,9 +3,9 @@
 import pytest
 from rich.console import Console
 
-from searcher.study import Objective
-from searcher.verified_table import VerifiedTable
-from searcher.verify import Verified, judge
+from searcher.config.study import Objective
+from searcher.search.verify import Verified, judge
+from searcher.ui.terminal.verified import VerifiedTable
 from tests.test_deliver import seeds
 from tests.test_pick import STUDY, trial
 

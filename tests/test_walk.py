@@ -8,11 +8,11 @@ from torch import nn
 from torch.ao.quantization import quantize_dynamic
 from torch.profiler import profile
 
-from searcher.costs.graph import walk
+from searcher.compression.engines.fx import quantize
+from searcher.costs.counting.executed import walk
+from searcher.costs.counting.recorder import record
+from searcher.costs.counting.tensors import code_width
 from searcher.costs.op import load_ops, not_counted, save_ops
-from searcher.costs.record import record
-from searcher.costs.tensors import code_width
-from searcher.engines.fx import quantize
 from searcher.errors import SearcherError
 from searcher.models import densenet, resnet20
 

@@ -2,8 +2,8 @@
 
 import pytest
 
-from searcher.measure import built_in
-from searcher.tasks.average_precision import Evaluation
+from searcher.execution.metrics import built_in
+from searcher.tasks.detection.coco_eval import Evaluation
 from searcher.wording import SHARES, is_share, off, several
 
 

@@ -19,14 +19,13 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from searcher.costs import inference
-from searcher.deployment import Deployment
+from searcher.config.deployment import Deployment
+from searcher.costs import latency_worker
 from searcher.errors import SearcherError, TrialError
 
 TIMEOUT = 900.0
 """Seconds after which a measurement is given up."""
 
-ONNX_PROGRAM = "searcher.engines.onnx_inference"
 
 _DEPRECATED = ("`torch.jit.trace` is deprecated", "`torch.jit.trace_method` is deprecated")
 
@@ -110,18 +109,7 @@ def run_inference(model: nn.Module, example: Tensor, conditions: Deployment) -> 
     check_device(conditions)
     load = os.getloadavg()[0]
     with _script_file(model, example[:1], conditions.batch) as file:
-        return _inference(_report(inference.__name__, file, conditions), conditions, load)
-
-
-def run_onnx(path: Path, conditions: Deployment) -> Inference:
-    """Run an ONNX file by ONNX Runtime in a clean process of its own, on noise, and measure it.
-
-    Raises:
-        TrialError: Its process failed.
-    """
-    load = os.getloadavg()[0]
-    with path.open("rb") as file:
-        return _inference(_report(ONNX_PROGRAM, file.fileno(), conditions), conditions, load)
+        return _inference(_report(latency_worker.__name__, file, conditions), conditions, load)
 
 
 def _inference(report: dict[str, Any], conditions: Deployment, load: float) -> Inference:
@@ -163,14 +151,14 @@ def script(model: nn.Module, images: Tensor) -> torch.jit.ScriptModule:
 def _script_file(model: nn.Module, image: Tensor, batch: int) -> Iterator[int]:
     """The descriptor of a file with a model and one image; it has no name, so that none is ever left."""
     try:
-        images = inference.batch_of(image, batch)
+        images = latency_worker.batch_of(image, batch)
     except (RuntimeError, MemoryError) as error:
         raise TrialError(f"latency: there is no memory for a batch of {batch}") from error
     traced = script(model, images)
     stored = io.BytesIO()
     torch.save(image.clone(), stored)
     with tempfile.TemporaryFile() as file:
-        traced.save(_path(file.fileno()), _extra_files={inference.IMAGE: stored.getvalue()})
+        traced.save(_path(file.fileno()), _extra_files={latency_worker.IMAGE: stored.getvalue()})
         yield file.fileno()
 
 
@@ -216,7 +204,7 @@ def _how_it_ended(process: subprocess.CompletedProcess[str]) -> str:
 def _machine(report: dict[str, Any], load: float) -> Machine:
     cores = len(os.sched_getaffinity(0))
     engine = report["engine"]
-    if engine == inference.ENGINE:
+    if engine == latency_worker.ENGINE:
         engine = f"{engine}, {torch.backends.cpu.get_cpu_capability()}"
     return Machine(report["gpu"] or processor(), cores, torch.__version__, engine, load)
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from pydantic import TypeAdapter, ValidationError
 
-from searcher.costs.kinds import Arithmetic, Sizes
+from searcher.costs.arithmetic import Arithmetic, Sizes
 from searcher.errors import SearcherError
 from searcher.files import in_one_step
 
@@ -24,7 +24,7 @@ class Op:
 
     Attributes:
         name: The module's path, or ``<path>.<kind>()`` for what a forward calls itself.
-        kind: A value of `searcher.costs.kinds.KINDS`, `UNCOUNTED` or `UNUSED`.
+        kind: A value of `searcher.costs.arithmetic.KINDS`, `UNCOUNTED` or `UNUSED`.
         operation: The operator that was executed, e.g. ``quantized::conv2d_relu``.
         inputs: The sizes of the activations that it reads, with a batch of one.
         output: The sizes of what it writes.
@@ -92,7 +92,7 @@ class Prediction:
     """What a finished network will execute.
 
     Attributes:
-        ops: The rows as `searcher.costs.graph.walk` will count them; None where they are not certain.
+        ops: The rows as `counting.executed.walk` will count them; None where they are not certain.
         reason: Why they are not, or why the network was run on the meta device instead of on shapes.
     """
 

@@ -8,7 +8,7 @@ from torch import Tensor, nn
 from searcher.models.mobilenet import ConvBN, Separable, scaled, v1_layers, v2_layers
 
 PRIORS = 6
-"""Boxes a cell, of `searcher.tasks.heads`."""
+"""Boxes a cell, of `searcher.tasks.detection.heads`."""
 
 
 class SSD(nn.Module):

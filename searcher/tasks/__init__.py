@@ -6,13 +6,13 @@ from functools import cached_property
 from pathlib import Path
 
 from searcher.errors import SearcherError, unknown
-from searcher.tasks import cifar10 as _cifar10
-from searcher.tasks import folders
-from searcher.tasks.classification import Classification
-from searcher.tasks.detection import Detection
-from searcher.tasks.digit_scenes import digit_scenes
-from searcher.tasks.digits import digits
-from searcher.tasks.task import Task
+from searcher.tasks.base import Task
+from searcher.tasks.classification import cifar10 as _cifar10
+from searcher.tasks.classification.digits import digits
+from searcher.tasks.classification.task import Classification
+from searcher.tasks.detection import folders
+from searcher.tasks.detection.digit_scenes import digit_scenes
+from searcher.tasks.detection.task import Detection
 
 
 @dataclass(frozen=True)

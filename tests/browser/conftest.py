@@ -10,7 +10,7 @@ from selenium import webdriver
 from selenium.webdriver.chrome.service import Service
 from selenium.webdriver.support.ui import WebDriverWait
 
-from searcher.html_report import write_report
+from searcher.ui.html.study_page import write_report
 from tests.conftest import command, make_place
 
 STUDY = "tiny@digits"

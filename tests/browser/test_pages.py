@@ -6,10 +6,10 @@ import pytest
 from selenium.webdriver.common.action_chains import ActionChains
 from selenium.webdriver.common.by import By
 
-from searcher.card import model_page
-from searcher.engines.onnx import Agreement
-from searcher.recipe_file import Expected
-from searcher.retrain import Result, Retrained, compare
+from searcher.config.recipe_file import Expected
+from searcher.deploy.onnx import Agreement
+from searcher.deploy.retrain import Result, Retrained, compare
+from searcher.ui.html.model_card import model_page
 from tests.browser.conftest import STUDY, Browser
 from tests.test_retrain import made
 

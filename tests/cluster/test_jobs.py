@@ -11,15 +11,15 @@ from pathlib import Path
 import optuna
 import pytest
 
-from searcher import storage
-from searcher.channel import Files, Host, Mailbox
-from searcher.cluster import Cluster
-from searcher.engines.submitit import LocalJobs
-from searcher.jobs import ClusterLauncher
-from searcher.layout import JOB
-from searcher.messages import Failed, Job, Progress
-from searcher.recipe import Model, Recipe, Train
-from searcher.study import StudyFile
+from searcher.config.cluster import Cluster
+from searcher.config.recipe import Model, Recipe, Train
+from searcher.config.study import StudyFile
+from searcher.execution.cluster.launcher import ClusterLauncher
+from searcher.execution.cluster.mailbox import Files, Host, Mailbox
+from searcher.execution.cluster.submitit import LocalJobs
+from searcher.execution.layout import JOB
+from searcher.execution.messages import Failed, Job, Progress
+from searcher.search.storage import studies
 from tests.conftest import Searcher, command
 from tests.test_search import outcomes, states, until
 
@@ -31,7 +31,7 @@ LONG = ["--set", f"budget.epochs={EPOCHS}"]
 
 
 def found(place: Path) -> list[optuna.trial.FrozenTrial]:
-    return storage.load(place / "runs", "tiny@digits")[0].trials
+    return studies.load(place / "runs", "tiny@digits")[0].trials
 
 
 def jobs(place: Path) -> list[str]:

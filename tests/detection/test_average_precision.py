@@ -7,8 +7,8 @@ from pycocotools.coco import COCO
 from pycocotools.cocoeval import COCOeval
 
 from searcher import tasks
-from searcher.tasks.average_precision import Found, Truth, evaluate
-from searcher.tasks.detection import Detection
+from searcher.tasks.detection.coco_eval import Found, Truth, evaluate
+from searcher.tasks.detection.task import Detection
 
 
 @pytest.fixture(scope="module")

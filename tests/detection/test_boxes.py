@@ -3,7 +3,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from searcher.tasks.boxes import area, centred, cornered, giou, iou, nms
+from searcher.tasks.detection.boxes import area, centred, cornered, giou, iou, nms
 
 side = st.floats(0.01, 1, allow_nan=False)
 place = st.floats(0, 1, allow_nan=False)

@@ -12,15 +12,15 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from searcher import tasks
-from searcher.costs.graph import walk
+from searcher.compression.build import start
+from searcher.compression.predict import predict
+from searcher.compression.reconcile import reconcile
+from searcher.config.recipe import Model, Recipe
+from searcher.costs.counting.executed import walk
 from searcher.errors import SearcherError
-from searcher.predict import predict
-from searcher.recipe import Model, Recipe
-from searcher.reconcile import reconcile
-from searcher.stages.start import start
-from searcher.tasks.coco import cleaned, labels, read
-from searcher.tasks.folders import detection
-from searcher.tasks.voc import voc
+from searcher.tasks.detection.annotations import cleaned, labels, read
+from searcher.tasks.detection.folders import detection
+from searcher.tasks.detection.voc import voc
 
 GOOD = {"id": 1, "image_id": 1, "category_id": 5, "bbox": [4, 2, 20, 10], "area": 200, "iscrowd": 0}
 

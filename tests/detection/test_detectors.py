@@ -7,17 +7,17 @@ import pytest
 import torch
 
 from searcher import models, tasks
-from searcher.engines import onnx
-from searcher.engines.channels import scores
+from searcher.compression.engines.channel_pruning import scores
+from searcher.compression.pipeline import run_recipe
+from searcher.compression.predict import predict
+from searcher.compression.reconcile import reconcile
+from searcher.compression.training import Run
+from searcher.config.recipe import Distill, Model, PruneChannels, PruneWeights, Quantize, Recipe, Stage, Train
+from searcher.config.study import Metric
+from searcher.deploy import onnx
 from searcher.errors import SearcherError
-from searcher.measure import Measurement, measure
+from searcher.execution.metrics import Measurement, measure
 from searcher.models.mobilenet import scaled
-from searcher.pipeline import run_recipe
-from searcher.predict import predict
-from searcher.recipe import Distill, Model, PruneChannels, PruneWeights, Quantize, Recipe, Stage, Train
-from searcher.reconcile import reconcile
-from searcher.stages.train import Run
-from searcher.study import Metric
 from tests.conftest import Run as RunCommand
 from tests.conftest import Searcher
 

@@ -8,9 +8,9 @@ from PIL import Image
 
 from searcher import tasks
 from searcher.errors import SearcherError
-from searcher.tasks.coco import cleaned, read, scenes
-from searcher.tasks.digit_scenes import digit_scenes
-from searcher.tasks.folders import detection
+from searcher.tasks.detection.annotations import cleaned, read, scenes
+from searcher.tasks.detection.digit_scenes import digit_scenes
+from searcher.tasks.detection.folders import detection
 
 
 def instances(**changes: Any) -> dict[str, Any]:

@@ -4,9 +4,9 @@ import pytest
 import torch
 
 from searcher import tasks
-from searcher.tasks import heads
-from searcher.tasks.boxes import giou
-from searcher.tasks.detection import Detection
+from searcher.tasks.detection import heads
+from searcher.tasks.detection.boxes import giou
+from searcher.tasks.detection.task import Detection
 
 CLASSES = 3
 GRID = [torch.zeros(2, 5 + CLASSES, 8, 8), torch.zeros(2, 5 + CLASSES, 4, 4)]

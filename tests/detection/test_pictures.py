@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 from PIL import Image, ImageOps
 
-from searcher.tasks.coco import read, scenes
-from searcher.tasks.folders import detection
-from searcher.tasks.pictures import Unusable, square
+from searcher.tasks.detection.annotations import read, scenes
+from searcher.tasks.detection.folders import detection
+from searcher.tasks.detection.pictures import Unusable, square
 
 TURNED = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,

@@ -8,8 +8,8 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from searcher.engines import fidelity, fx, weights
-from searcher.engines.fx_reference import decomposed
+from searcher.compression.engines import fidelity, fx, weights
+from searcher.compression.engines.fx_reference import decomposed
 from searcher.errors import TrialError
 from searcher.models import densenet, resnet20
 

@@ -10,9 +10,9 @@ from torch import nn
 from torch.nn import functional as F
 from torch.profiler import profile
 
-from searcher.costs.graph import walk
-from searcher.costs.record import record
-from searcher.engines.fx import quantize, verify
+from searcher.compression.engines.fx import quantize, verify
+from searcher.costs.counting.executed import walk
+from searcher.costs.counting.recorder import record
 from searcher.errors import SearcherError, TrialError
 from searcher.models import densenet, resnet20
 

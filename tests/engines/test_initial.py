@@ -11,7 +11,7 @@ import safetensors.torch
 import torch
 from torch import nn
 
-from searcher.engines.initial import initialise
+from searcher.compression.engines.initial_weights import initialise
 from searcher.errors import SearcherError
 
 

@@ -9,12 +9,12 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from searcher.costs.graph import walk
-from searcher.costs.shapes import outline
-from searcher.engines import fx
-from searcher.engines.int8 import BETWEEN, MODULES, quantized
-from searcher.recipe import Model, Recipe
-from searcher.reconcile import reconcile
+from searcher.compression.engines import fx
+from searcher.compression.engines.fx_widths import BETWEEN, MODULES, quantized
+from searcher.compression.reconcile import reconcile
+from searcher.config.recipe import Model, Recipe
+from searcher.costs.counting.executed import walk
+from searcher.costs.shapes.outline import outline
 
 SIZES = (1, 3, 8, 8)
 

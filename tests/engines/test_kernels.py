@@ -7,7 +7,7 @@ import sys
 
 import pytest
 
-from searcher.engines import kernels
+from searcher.compression.engines import kernels
 
 PROGRAM = """
 import warnings

@@ -10,9 +10,9 @@ from hypothesis import HealthCheck, given, settings
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from searcher.costs.shapes import returned
-from searcher.engines import nni, torch_pruning
-from searcher.engines.labels import Labels
+from searcher.compression.engines import nni, torch_pruning
+from searcher.compression.engines.labels import Labels
+from searcher.costs.shapes.outline import returned
 from searcher.errors import TrialError
 from searcher.models import build
 from tests.pruned_nets import Net, between, conv, head, pool, two

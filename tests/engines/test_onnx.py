@@ -18,10 +18,13 @@ from onnx import NodeProto, numpy_helper
 from torch import Tensor, nn
 
 from searcher import tasks
-from searcher.engines import fidelity, fx
-from searcher.engines.fx_observers import ActivationObserver
-from searcher.engines.fx_reference import Prepared
-from searcher.engines.onnx import (
+from searcher.compression.engines import fidelity, fx
+from searcher.compression.engines.fx_observers import ActivationObserver
+from searcher.compression.engines.fx_reference import Prepared
+from searcher.compression.engines.torch_pruning import prune_channels
+from searcher.compression.training import Run, fit
+from searcher.config.recipe import Train
+from searcher.deploy.onnx import (
     Agreement,
     Runtime,
     agreement,
@@ -31,11 +34,8 @@ from searcher.engines.onnx import (
     read_back,
     verify,
 )
-from searcher.engines.torch_pruning import prune_channels
 from searcher.errors import TrialError
 from searcher.models import build, densenet, resnet20
-from searcher.recipe import Train
-from searcher.stages.train import Run, fit
 from tests.known_answers.test_checkpoints import checkpoint
 
 IMAGES = torch.randn(128, 3, 16, 16, generator=torch.Generator().manual_seed(0))
@@ -392,7 +392,8 @@ def warmed_on(images: Tensor, seed: int) -> nn.Module:
 
 
 def test_a_search_imports_none_of_it():
-    program = "import sys, searcher.cli, searcher.search, searcher.worker; print(*sys.modules)"
+    modules = "searcher.ui.cli, searcher.search.loop, searcher.execution.worker"
+    program = f"import sys, {modules}; print(*sys.modules)"
     printed = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
     assert not {"onnx", "onnxruntime", "onnxscript"} & set(printed.stdout.split())
 

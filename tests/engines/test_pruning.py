@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor, nn
 
-from searcher.engines import nni, torch_pruning
+from searcher.compression.engines import nni, torch_pruning
 from searcher.errors import SearcherError, TrialError
 from searcher.models.densenet import densenet
 from searcher.models.resnet import ResNet, resnet20

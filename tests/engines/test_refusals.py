@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import nn
 
-from searcher.engines.refusals import refused
+from searcher.compression.engines.refusals import refused
 from searcher.errors import SearcherError, TrialError
 
 

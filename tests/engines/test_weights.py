@@ -4,8 +4,8 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from searcher.engines import weights
-from searcher.engines.fx import quantize
+from searcher.compression.engines import weights
+from searcher.compression.engines.fx import quantize
 from tests.networks import executed, images, net
 
 

@@ -7,11 +7,11 @@ import torch
 from torch import nn
 
 from searcher import tasks
+from searcher.compression.stages.quantize import quantize
+from searcher.compression.training import Run
+from searcher.config.recipe import Quantize
 from searcher.models import build
-from searcher.recipe import Quantize
-from searcher.stages.quantize import quantize
-from searcher.stages.train import Run
-from searcher.tasks.classification import Classification
+from searcher.tasks.classification.task import Classification
 
 pytestmark = pytest.mark.slow
 PUBLISHED = {"resnet20": ("resnet20-12fca82f.th", 0.9173)}

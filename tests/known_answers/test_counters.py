@@ -9,8 +9,8 @@ import torch_pruning
 from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
+from searcher.costs.counting.recorder import record
 from searcher.costs.op import Op
-from searcher.costs.record import record
 from searcher.models import densenet, resnet18, resnet20
 from tests.known_answers.efficientnet import efficientnet_b0
 

@@ -7,11 +7,11 @@ import pytest
 import torch
 from torch import nn
 
-from searcher.costs.graph import walk
+from searcher.compression.engines.fx import quantize
+from searcher.costs.counting.executed import walk
 from searcher.costs.op import Op
-from searcher.costs.rules import VARIANTS, Score
-from searcher.costs.rules import score as score_by
-from searcher.engines.fx import quantize
+from searcher.costs.scores import VARIANTS, Score
+from searcher.costs.scores import score as score_by
 from searcher.errors import SearcherError, TrialError
 from searcher.models import densenet, resnet18
 

@@ -6,9 +6,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import nn
 
-from searcher.costs.record import record
-from searcher.costs.rules import score
-from searcher.costs.shapes import outline
+from searcher.costs.counting.recorder import record
+from searcher.costs.scores import score
+from searcher.costs.shapes.outline import outline
 from tests.known_answers.test_variants import rows
 
 WIDE, MIDDLE, DEEP = 32 * 32, 16 * 16, 8 * 8

@@ -7,12 +7,12 @@ import pytest
 import torch
 from torch import nn
 
-from searcher.costs.graph import walk
-from searcher.costs.kinds import Arithmetic
+from searcher.compression.engines.fx import quantize
+from searcher.costs.arithmetic import Arithmetic
+from searcher.costs.counting.executed import walk
+from searcher.costs.counting.recorder import record
 from searcher.costs.op import Op
-from searcher.costs.record import record
-from searcher.costs.rules import VARIANTS, score
-from searcher.engines.fx import quantize
+from searcher.costs.scores import VARIANTS, score
 from searcher.models import densenet, resnet18
 from tests.known_answers.efficientnet import efficientnet_b0
 

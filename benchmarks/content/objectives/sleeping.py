@@ -3,7 +3,7 @@
 import os
 import time
 
-from searcher.measure import Measurement
+from searcher.execution.metrics import Measurement
 
 
 def slept(measurement: Measurement) -> float:

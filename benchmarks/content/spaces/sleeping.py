@@ -2,9 +2,9 @@
 
 from optuna import Trial
 
-from searcher import catalog
-from searcher.catalog import roots
-from searcher.recipe import Recipe, Train
+from searcher.config import catalog
+from searcher.config.catalog import roots
+from searcher.config.recipe import Recipe, Train
 
 _micronet = catalog.load(roots()[-1] / "spaces" / "micronet.py")
 

@@ -4,9 +4,9 @@ from typing import Any
 
 from optuna import Trial
 
-from searcher import catalog
-from searcher.catalog import roots
-from searcher.recipe import Distill, Model
+from searcher.config import catalog
+from searcher.config.catalog import roots
+from searcher.config.recipe import Distill, Model
 
 _micronet = catalog.load(roots()[-1] / "spaces" / "micronet.py")
 _distill = _micronet._distill

@@ -14,9 +14,9 @@ from pathlib import Path
 import optuna
 import pytest
 
-from searcher import storage
-from searcher.curve import CURVE
-from searcher.curve import read as read_curve
+from searcher.execution.curve import CURVE
+from searcher.execution.curve import read as read_curve
+from searcher.search.storage import studies
 from tests.cluster.slurm.conftest import Ask
 from tests.conftest import Searcher, command, make_place
 from tests.test_search import until
@@ -65,9 +65,9 @@ def driver(slurm: Ask, place: Path) -> Iterator[Driver]:
 
 
 def trials(place: Path, name: str, runs: str = "runs") -> list[optuna.trial.FrozenTrial]:
-    if f"{name}@digits" not in storage.stored_names(place / runs):
+    if f"{name}@digits" not in studies.stored_names(place / runs):
         return []
-    return storage.load(place / runs, f"{name}@digits")[0].trials
+    return studies.load(place / runs, f"{name}@digits")[0].trials
 
 
 def states(place: Path, name: str = "tiny") -> Counter[str]:
@@ -327,5 +327,5 @@ def test_a_full_disk_is_one_message_and_loses_nothing(
     filler.unlink()
     result = searcher(*asked)
     assert result.returncode == 0, result.stdout + result.stderr
-    found = storage.load(small_disk, "tiny@digits")[0].trials
+    found = studies.load(small_disk, "tiny@digits")[0].trials
     assert sorted(t.user_attrs["ordinal"] for t in found if t.state.name == "COMPLETE") == list(range(TRIALS))

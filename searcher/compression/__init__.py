@@ -1,0 +1,1 @@
+"""A recipe's stages and the libraries that execute them."""

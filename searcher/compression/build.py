@@ -1,0 +1,77 @@
+"""The model that a run begins with: built for the task, with random or with given weights."""
+
+from collections.abc import Iterable
+from pathlib import Path
+
+import torch
+from torch import nn
+
+from searcher.compression.engines.initial_weights import initialise
+from searcher.config.recipe import Model
+from searcher.errors import SearcherError
+from searcher.models import build
+from searcher.tasks.base import Task, device_of
+
+
+def start(model: Model, task: Task) -> nn.Module:
+    """Build a model for a task, and load its weights where it names a file.
+
+    Raises:
+        SearcherError: The model cannot be built, its outputs are not the task's, or the file does not fit it.
+    """
+    network = build(model.name, model.args, in_channels=task.in_channels, classes=task.classes)
+    if device_of(network).type != "meta":  # where its shapes alone are wanted
+        check_outputs(model.name, network, type(task), task.image, task.classes)
+    if model.weights:
+        initialise(network, Path(model.weights).expanduser())
+    return network
+
+
+def check_weights(models: Iterable[Model], in_channels: int, classes: int) -> None:
+    """Try every file of weights that models name.
+
+    Raises:
+        SearcherError: A file does not fit, or a model with one cannot be built.
+    """
+    with torch.random.fork_rng(devices=[]):
+        for model in models:
+            if model.weights:
+                network = build(model.name, model.args, in_channels=in_channels, classes=classes)
+                initialise(network, Path(model.weights).expanduser())
+
+
+def check_outputs(
+    name: str,
+    network: nn.Module,
+    kind: type[Task],
+    image: tuple[int, ...],
+    classes: int,
+    device: str = "cpu",
+) -> None:
+    """Run a network on two images without values, and leave it as it was.
+
+    Args:
+        name: Of its family, for the message.
+        network: On the device.
+        kind: Of the task.
+        image: Channels, height and width.
+        classes: Of the task.
+        device: Where it runs; "meta" where shapes are enough.
+
+    Raises:
+        SearcherError: It does not run, or its outputs are none that the task can be learned from.
+    """
+    was_training = {module: module.training for module in network.modules()}
+    try:
+        with torch.no_grad(), torch.random.fork_rng(devices=[]):
+            outputs = network.eval()(torch.zeros((2, *image), device=device))
+    except Exception as error:
+        line = str(error).splitlines()[0] if str(error) else type(error).__name__
+        sizes = "×".join(map(str, image))
+        raise SearcherError(f"model {name} does not run on images of {sizes}: {line}") from error
+    finally:
+        for module, training in was_training.items():
+            module.training = training
+    misfit = kind.misfit(outputs, 2, classes)
+    if misfit:
+        raise SearcherError(f"model {name} {misfit}")

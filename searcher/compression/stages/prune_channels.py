@@ -1,0 +1,28 @@
+"""Structured pruning: channels are removed by an engine, then the network is finetuned."""
+
+import torch
+from torch import nn
+
+from searcher.compression.engines.channel_pruning import SCORED, scores
+from searcher.compression.training import Run, fit
+from searcher.config.recipe import PruneChannels
+from searcher.costs.shapes.outline import returned
+
+CALIBRATION = 256
+"""Training images on which a criterion of the activations looks."""
+
+
+def prune_channels(model: nn.Module, stage: PruneChannels, run: Run) -> nn.Module:
+    """Remove a ratio of the channels but those that the network returns, then finetune."""
+    from searcher.compression.engines import nni, torch_pruning
+
+    engines = {"torch-pruning": torch_pruning.prune_channels, "nni": nni.prune_channels}
+    example = run.task.example()
+    keep = returned(model, tuple(example.shape))
+    given = None
+    if stage.criterion in SCORED:
+        images = torch.split(run.task.train.images[:CALIBRATION], 64)
+        batches = (run.task.normalise(part) for part in images)
+        given = scores(model.cpu(), stage.criterion, batches, run.seed)
+    small = engines[stage.engine](model.cpu(), example, stage.ratio, stage.criterion, keep, given)
+    return fit(small, run, stage, "prune channels")

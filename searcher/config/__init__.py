@@ -1,0 +1,1 @@
+"""The TOML files, validated."""

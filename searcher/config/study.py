@@ -1,0 +1,295 @@
+"""A study: what to search. A TOML file, with `extends` and `--set`, checked by pydantic."""
+
+import json
+import tomllib
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+from searcher.config import catalog
+from searcher.config.cluster import Cluster
+from searcher.config.deployment import Deployment
+from searcher.config.recipe import Model
+from searcher.config.toml import keys, problems, read_toml, refuse
+from searcher.errors import SearcherError, nearest
+
+LAST_SEED = 2**32 - 1
+"""NumPy takes no greater one."""
+
+
+class _Frozen(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False)
+
+
+class Metric(_Frozen):
+    """A metric by name; a score also says by which variant's rules it is counted."""
+
+    metric: str
+    variant: str | None = None
+
+    @property
+    def key(self) -> str:
+        """The name under which the figure is stored: a score always carries its variant."""
+        return f"{self.metric}:{self.variant}" if self.variant else self.metric
+
+
+class Objective(Metric):
+    """A metric with a goal."""
+
+    goal: Literal["maximize", "minimize"]
+
+    @property
+    def sign(self) -> int:
+        """What turns a value into one that is to be minimised."""
+        return 1 if self.goal == "minimize" else -1
+
+
+class Constraint(Metric):
+    """A metric with a bound."""
+
+    at_least: float | None = Field(default=None, allow_inf_nan=False)
+    at_most: float | None = Field(default=None, allow_inf_nan=False)
+
+    @model_validator(mode="after")
+    def _one_bound(self) -> "Constraint":
+        if (self.at_least is None) == (self.at_most is None):
+            raise ValueError("give one of at_least and at_most")
+        return self
+
+    @property
+    def bound(self) -> float:
+        """The bound, whichever side it is on."""
+        bound = self.at_least if self.at_least is not None else self.at_most
+        assert bound is not None
+        return bound
+
+    def violation(self, value: float) -> float:
+        """How far a value is beyond the bound, in the metric's unit; 0 or less is feasible."""
+        return self.bound - value if self.at_least is not None else value - self.bound
+
+    def __str__(self) -> str:
+        """The constraint as a user reads it, e.g. ``top1 >= 0.9``."""
+        return f"{self.key} {'>=' if self.at_least is not None else '<='} {self.bound}"
+
+
+class Budget(_Frozen):
+    """How many trials, and how many epochs a trial's training at share 1 takes.
+
+    With `train_images` a trial trains on so many images of the training split, a retraining on all of them.
+    """
+
+    trials: int = Field(ge=1)
+    epochs: int = Field(ge=1)
+    train_images: int | None = Field(default=None, ge=1)
+
+
+Compile = Literal["off", "default", "cuda-graphs"]
+"""How a training is compiled: not at all, by `torch.compile`, or by that and CUDA graphs."""
+
+
+class EarlyStopping(_Frozen):
+    """When a trial that lags behind is stopped: asynchronous successive halving for several objectives.
+
+    The rungs are at `min_epochs`, `min_epochs` · `reduction_factor`, ... epochs of a trial. `min_epochs` is a
+    third of the budget's epochs, and at least one, where it is not given.
+    """
+
+    enabled: bool = True
+    reduction_factor: int = Field(default=3, ge=2)
+    min_epochs: int | None = Field(default=None, ge=1)
+
+    def rungs(self, epochs: int) -> tuple[int, ...]:
+        """The epochs after which a trial is held against the others; no recipe trains for 100 budgets."""
+        if not self.enabled:
+            return ()
+        levels = [self.min_epochs or max(1, epochs // 3)]
+        while levels[-1] < 100 * epochs:
+            levels.append(levels[-1] * self.reduction_factor)
+        return tuple(levels)
+
+
+class Sampler(_Frozen):
+    """What suggests the next recipe: a sampler of Optuna's with its own options.
+
+    `prefix_reuse` is the share of trials that keep the first stages of a trial on the front, which are
+    trained already, and draw the rest; from the tenth complete trial on. With `variants`, networks that were
+    trained already are tried as cheaply quantized as the space can, where that would extend the front.
+    """
+
+    name: Literal["tpe", "nsga2", "gp", "random"] = "tpe"
+    options: dict[str, Any] = Field(default_factory=dict)
+    prefix_reuse: float = Field(default=0.5, ge=0, le=1)
+    variants: bool = True
+
+
+class WarmStart(_Frozen):
+    """Begin with the front of another stored study."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, serialize_by_alias=True)
+
+    study: str = Field(alias="from")
+
+
+class _Common(_Frozen):
+    space: str
+    seed: int = Field(default=0, ge=0, le=LAST_SEED)
+    objectives: tuple[Objective, ...] = Field(min_length=1)
+    constraints: tuple[Constraint, ...] = ()
+    metrics: tuple[Metric, ...] = ()
+    budget: Budget
+    deployment: Deployment = Deployment()
+    reference: Model | None = None
+    sampler: Sampler = Sampler()
+    early_stopping: EarlyStopping = EarlyStopping()
+    warm_start: WarmStart | None = None
+    screening: bool = True
+    store: bool = True
+    compile: Compile = "off"
+    cluster: Cluster = Cluster()
+
+
+class _File(_Common):
+    extends: str | None = None
+    task: str | Annotated[tuple[str, ...], Field(min_length=1)]
+    when: dict[str, dict[str, Any]] = Field(default_factory=dict)
+
+
+class Study(_Common):
+    """A study with its task chosen. `name` is the file's, `stored_name` carries the task as well."""
+
+    name: str
+    task: str
+
+    @property
+    def stored_name(self) -> str:
+        """The name in the storage and of the folder under `runs/`."""
+        return f"{self.name}@{self.task}"
+
+    def violated(self, metrics: Mapping[str, float]) -> list[Constraint]:
+        """The constraints that these metrics do not satisfy; one on another metric is not among them."""
+        return [c for c in self.constraints if c.key in metrics and c.violation(metrics[c.key]) > 0]
+
+    def measured(self) -> list[Metric]:
+        """Every metric that a trial measures, each once."""
+        every = [*self.objectives, *self.constraints, *self.metrics]
+        return list({m.key: m for m in every}.values())
+
+
+class StudyFile:
+    """A study file, read and merged, before its task is chosen."""
+
+    def __init__(self, name: str, overrides: Sequence[str] = ()) -> None:
+        """Read a study by name, or by path where the name ends in ``.toml``.
+
+        Args:
+            name: A study of the catalog, or a file.
+            overrides: ``a.b=value`` each; the value is TOML, or a bare string.
+
+        Raises:
+            SearcherError: No such study, or its content is wrong: all the errors at once.
+        """
+        self.path = _locate(name)
+        self.name = self.path.stem
+        raw = _read(self.path)
+        refuse(str(self.path), _problems(raw) + _strays(raw))
+        self._raw, self._overrides = raw, [_override(text) for text in overrides]
+        refuse(" ".join(f"--set {text}" for text in overrides), _problems(self._overridden(raw)))
+
+    @property
+    def tasks(self) -> tuple[str, ...]:
+        """The tasks in the order in which they are tried."""
+        task = self._overridden(self._raw)["task"]
+        return (task,) if isinstance(task, str) else tuple(task)
+
+    def study(self, task: str) -> Study:
+        """The study on one of its tasks, with that task's `[when.TASK]` tables merged in."""
+        raw = self._overridden(_merge(self._raw, self._raw.get("when", {}).get(task, {})))
+        raw = {k: v for k, v in raw.items() if k != "when"}
+        return Study.model_validate_json(json.dumps(raw | {"name": self.name, "task": task}))
+
+    def _overridden(self, raw: dict[str, Any]) -> dict[str, Any]:
+        for path, value in self._overrides:
+            raw = _merge(raw, _nest(path, value))
+        return raw
+
+
+def _locate(name: str) -> Path:
+    if not name.endswith(".toml"):
+        return catalog.find("studies", name)
+    path = Path(name)
+    if not path.is_file():
+        raise SearcherError(f"no study file {name}")
+    return path
+
+
+def _read(path: Path, seen: tuple[Path, ...] = ()) -> dict[str, Any]:
+    if path.resolve() in seen:
+        raise SearcherError(f"{path}: extends itself")
+    raw = read_toml(path)
+    parent = raw.pop("extends", None)
+    if parent is None:
+        return raw
+    if not isinstance(parent, str):
+        raise SearcherError(f"{path}: extends: expected a study's name, got {parent!r}")
+    base = path.parent / parent if parent.endswith(".toml") else catalog.find("studies", parent)
+    if not base.is_file():
+        raise SearcherError(f"{path}: extends: no study file {parent}")
+    return _merge(_read(base, (*seen, path.resolve())), raw)
+
+
+def _merge(base: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:
+    merged = dict(base)
+    for key, value in over.items():
+        old = merged.get(key)
+        merged[key] = _merge(old, value) if isinstance(old, dict) and isinstance(value, dict) else value
+    return merged
+
+
+def _nest(path: Sequence[str], value: object) -> dict[str, Any]:
+    return {path[0]: _nest(path[1:], value) if len(path) > 1 else value}
+
+
+def _problems(raw: dict[str, Any]) -> list[str]:
+    found: dict[str, None] = {}
+    variants = {"": raw} | {f"when.{t}.": _merge(raw, over) for t, over in _tables(raw.get("when")).items()}
+    for prefix, variant in variants.items():
+        for line in problems(_File, variant, "the study"):
+            if line not in found:
+                found[prefix + line] = None
+    return list(found)
+
+
+def _strays(raw: dict[str, Any]) -> list[str]:
+    """`[when.TASK]` tables for what is not a task of the study."""
+    tasks = raw["task"] if isinstance(raw.get("task"), list) else [str(raw.get("task"))]
+    return [
+        f"when.{name}: not a task of this study{nearest(name, tasks)}"
+        for name in _tables(raw.get("when"))
+        if name not in tasks
+    ]
+
+
+def _tables(value: object) -> dict[str, dict[str, Any]]:
+    items = value.items() if isinstance(value, dict) else ()
+    return {name: table for name, table in items if isinstance(table, dict)}
+
+
+def _override(text: str) -> tuple[list[str], Any]:
+    key, sign, value = text.partition("=")
+    path = key.strip().split(".")
+    if path[0] in ("extends", "when"):
+        raise SearcherError(f"--set {text}: {path[0]} can be given in a study file alone")
+    if not sign:
+        raise SearcherError(f"--set {text}: expected KEY=VALUE, e.g. budget.trials=20")
+    for depth, part in enumerate(path):
+        known = keys(_File, path[:depth])
+        if (known and part not in known) or (not known and depth):
+            raise SearcherError(f"--set {text}: no such key{nearest(part, known)}")
+    try:
+        return path, tomllib.loads(f"value = {value}")["value"]
+    except tomllib.TOMLDecodeError:
+        return path, value
+    except (ValueError, RecursionError) as error:  # a number of thousands of digits, or brackets
+        raise SearcherError(f"--set {key.strip()}: {str(error).partition(';')[0]}") from error

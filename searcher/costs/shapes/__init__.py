@@ -1,0 +1,1 @@
+"""Operations of a network, predicted from shapes alone."""

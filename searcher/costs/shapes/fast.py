@@ -1,0 +1,241 @@
+"""The rows of the common functions of torch, from sizes alone and in microseconds.
+
+A function here answers None to what it does not know, and to what torch may refuse: that is run on the meta
+device then, which raises torch's own error.
+"""
+
+import math
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from searcher.costs.arithmetic import Arithmetic, Sizes, convolution, dot_products, elementwise, reduction
+from searcher.costs.shapes.channels import Origin, joined, whole
+from searcher.costs.shapes.stand_in import Shape
+
+if TYPE_CHECKING:
+    from searcher.costs.shapes.outline import Walker
+
+
+def _conv(
+    walker: "Walker", x: Shape, weight: Tensor, bias: Tensor | None = None, stride: Any = 1,
+    padding: Any = 0, dilation: Any = 1, groups: int = 1,
+) -> Shape | None:  # fmt: skip
+    kernel = tuple(weight.shape[2:])
+    paddings = _paddings(padding, kernel, _pair(dilation))
+    if not walker.runs(weight, nn.Conv2d) or x.ndim != 4 or paddings is None:
+        return None
+    area = [
+        (n + p - d * (k - 1) - 1) // s + 1
+        for n, p, d, k, s in zip(x.shape[2:], paddings, _pair(dilation), kernel, _pair(stride), strict=True)
+    ]
+    fits = _divides(x, weight, groups) if walker.kept else x.shape[1] == weight.shape[1] * groups
+    if not fits or min(area) < 1 or x.dtype is not weight.dtype:
+        return None
+    made, channels, groups = _convolved(walker, x, weight, groups)
+    sizes = (int(x.shape[0]), made, *area)
+    shape = (made, int(x.shape[1]) // groups, *kernel)
+    return walker.row(
+        "conv",
+        "aten::convolution",
+        [x],
+        sizes,
+        channels,
+        convolution(tuple(x.shape), sizes, shape, groups=groups, bias=bias is not None),
+        weight=weight,
+        weights=walker.new(weight, math.prod(shape)),
+        biases=walker.new(bias, made),
+    )
+
+
+def _divides(x: Shape, weight: Tensor, groups: int) -> bool:
+    return int(weight.shape[0]) == groups or not int(x.shape[1]) % groups
+
+
+def _convolved(walker: "Walker", x: Shape, weight: Tensor, groups: int) -> tuple[int, Origin, int]:
+    """The channels that a convolution makes, where they come from, and its groups after pruning."""
+    made, read = int(weight.shape[0]), int(weight.shape[1]) * groups
+    if walker.again(weight) or x.origin.flat:
+        walker.channels.give_up("a convolution that is called twice, or on flattened channels")
+    if groups == made == read:
+        walker.channels.read_one_by_one(x.origin)
+        return int(x.shape[1]), x.origin, int(x.shape[1])
+    if made == 1 or groups == read > 1:
+        walker.channels.give_up("a convolution of a single channel or with a depth multiplier")
+    if groups > 1:
+        walker.channels.read_in_groups(x.origin, groups)
+    size = walker.kept.get(id(weight), made)
+    origin = walker.channels.add(id(weight), size, groups)
+    if groups == made > 1:
+        walker.channels.fix(x.origin, origin)
+    return size, origin, groups
+
+
+def _transposed(
+    walker: "Walker", x: Shape, weight: Tensor, bias: Tensor | None = None, stride: Any = 1,
+    padding: Any = 0, output_padding: Any = 0, groups: int = 1, dilation: Any = 1,
+) -> Shape | None:  # fmt: skip
+    own = walker.runs(weight, nn.ConvTranspose2d)
+    if not own or x.ndim != 4 or groups > 1 or x.dtype is not weight.dtype:
+        return None
+    made, kernel = int(weight.shape[1]), tuple(weight.shape[2:])
+    options = zip(x.shape[2:], kernel, *map(_pair, (stride, padding, output_padding, dilation)), strict=True)
+    area = [(n - 1) * s - 2 * p + d * (k - 1) + extra + 1 for n, k, s, p, extra, d in options]
+    if not (x.shape[1] == weight.shape[0] or walker.kept) or min(area) < 1 or made == 1:
+        return None
+    if walker.again(weight):
+        walker.channels.lose("a layer that is called twice", x.origin)
+    sizes, shape = (int(x.shape[0]), made, *area), (int(x.shape[1]), made, *kernel)
+    arithmetic = convolution(tuple(x.shape), sizes, shape, groups=1, bias=bias is not None, transposed=True)
+    return walker.row(
+        "conv", "aten::convolution", [x], sizes, whole(made), arithmetic, weight=weight,
+        weights=walker.new(weight, math.prod(shape)), biases=walker.new(bias, made),
+    )  # fmt: skip
+
+
+def _linear(walker: "Walker", x: Shape, weight: Tensor, bias: Tensor | None = None) -> Shape | None:
+    own = walker.runs(weight, nn.Linear)
+    if not own or x.ndim != 2 or not x.plain or weight.dtype is not x.dtype:
+        return None
+    made, length = int(weight.shape[0]), int(x.shape[1])
+    if not (length == weight.shape[1] or walker.kept):
+        return None
+    if walker.again(weight):
+        walker.channels.lose("a layer that is called twice", x.origin)
+    sizes = (int(x.shape[0]), made)
+    arithmetic = dot_products(math.prod(sizes), length, bias=bias is not None)
+    return walker.row(
+        "linear", "aten::addmm", [x], sizes, whole(made), arithmetic, weight=weight,
+        weights=walker.new(weight, made * length), biases=walker.new(bias, made),
+    )  # fmt: skip
+
+
+def _batch_norm(
+    walker: "Walker", x: Shape, mean: Any, var: Any, weight: Any = None, bias: Any = None, *rest: Any,
+    **options: Any,
+) -> Shape | None:  # fmt: skip
+    size = int(x.shape[1])
+    held = [p for p in (mean, var, weight, bias) if p is not None]
+    if not (walker.kept or all(len(p) == size for p in held)) or not x.plain or mean is None:
+        return None
+    if walker.again(mean) or x.origin.flat:
+        walker.channels.lose("a batch norm that is called twice, or on flattened channels", x.origin)
+    biases = walker.new(weight, size) + walker.new(bias, size)
+    return _same(walker, "batch_norm", "aten::native_batch_norm", x, biases=biases)
+
+
+def _relu(walker: "Walker", x: Shape, inplace: bool = False) -> Shape | None:
+    result = _same(walker, "relu", "aten::relu", x)
+    return _in_place(x, result) if inplace else result
+
+
+def _relu6(walker: "Walker", x: Shape, inplace: bool = False) -> Shape | None:
+    return _hardtanh(walker, x, inplace=inplace)
+
+
+def _hardtanh(
+    walker: "Walker", x: Shape, min_val: float = -1.0, max_val: float = 1.0, inplace: bool = False
+) -> Shape | None:
+    if min_val > max_val:
+        return None
+    result = _same(walker, "clamp", "aten::hardtanh", x)
+    return _in_place(x, result) if inplace else result
+
+
+def _same(walker: "Walker", kind: str, operation: str, x: Shape, biases: int = 0) -> Shape | None:
+    sizes = tuple(x.shape)
+    arithmetic = elementwise(kind, sizes)
+    if arithmetic is None or not x.plain:
+        return None
+    return walker.row(kind, operation, [x], sizes, x.origin, arithmetic, biases=biases)
+
+
+def _in_place(x: Shape, result: Shape | None) -> Shape | None:
+    if result is None:
+        return None
+    x.origin, x.producer = result.origin, result.producer
+    return x
+
+
+def _cat(walker: "Walker", tensors: Any, dim: int = 0) -> Shape | None:
+    first = tensors[0].shape
+    alike = all(x.shape[0] == first[0] and x.shape[2:] == first[2:] and x.plain for x in tensors)
+    if dim not in (1, 1 - len(first)) or not alike:
+        return None
+    origins = [x.origin for x in tensors]
+    if any(origin.flat for origin in origins):
+        walker.channels.lose("a concatenation of flattened channels", *origins)
+    sizes = (int(first[0]), sum(int(x.shape[1]) for x in tensors), *map(int, first[2:]))
+    return walker.row("cat", "aten::cat", list(tensors), sizes, joined(origins), Arithmetic(0, 0))
+
+
+def _add(walker: "Walker", x: Any, y: Any) -> Shape | None:
+    if x.shape != y.shape or not (x.plain and y.plain):
+        return None
+    sizes = tuple(x.shape)
+    arithmetic = elementwise("add", sizes)
+    assert arithmetic is not None
+    return walker.row("add", "aten::add", [x, y], sizes, walker.channels.tie(x.origin, y.origin), arithmetic)
+
+
+def _add_in_place(walker: "Walker", x: Any, y: Any) -> Shape | None:
+    return _in_place(x, _add(walker, x, y))
+
+
+def _avg_pool(
+    walker: "Walker", x: Shape, kernel: Any, stride: Any = None, padding: Any = 0, *rest: Any
+) -> Shape | None:
+    plain = isinstance(kernel, int) and stride in (None, kernel) and padding == 0 and not any(rest[:1])
+    if not plain or x.ndim != 4 or not x.plain or any(n % kernel or n < kernel for n in x.shape[2:]):
+        return None
+    return _pooled(walker, "avg_pool", "aten::avg_pool2d", x, [n // kernel for n in x.shape[2:]], kernel**2)
+
+
+def _adaptive_avg_pool(walker: "Walker", x: Shape, output_size: Any) -> Shape | None:
+    if output_size not in (1, (1, 1)) or x.ndim != 4 or not x.plain:
+        return None
+    return _pooled(walker, "mean", "aten::mean", x, [1, 1], int(x.shape[2] * x.shape[3]))
+
+
+def _pooled(walker: "Walker", kind: str, operation: str, x: Shape, area: list[int], window: int) -> Shape:
+    sizes: Sizes = (*map(int, x.shape[:2]), *map(int, area))
+    arithmetic = reduction(kind, sizes, window)
+    assert arithmetic is not None
+    return walker.row(kind, operation, [x], sizes, x.origin, arithmetic)
+
+
+def _pair(value: Any) -> tuple[int, int]:
+    return (value, value) if isinstance(value, int) else tuple(value)
+
+
+def _paddings(padding: Any, kernel: tuple[int, ...], dilation: tuple[int, int]) -> tuple[int, ...] | None:
+    """What is added to height and width; None where torch pads in an operation of its own."""
+    if padding == "valid":
+        return (0, 0)
+    if padding != "same":
+        return tuple(2 * p for p in _pair(padding))
+    added = tuple(d * (k - 1) for d, k in zip(dilation, kernel, strict=True))
+    return None if any(n % 2 for n in added) else added
+
+
+QUICK: dict[Any, Callable[..., Shape | None]] = {
+    torch.conv2d: _conv,
+    torch.conv_transpose2d: _transposed,
+    F.linear: _linear,
+    F.batch_norm: _batch_norm,
+    F.relu: _relu,
+    torch.relu: _relu,
+    Tensor.relu: _relu,
+    F.relu6: _relu6,
+    F.hardtanh: _hardtanh,
+    torch.cat: _cat,
+    torch.add: _add,
+    Tensor.add: _add,
+    Tensor.__add__: _add,
+    Tensor.__iadd__: _add_in_place,
+    F.avg_pool2d: _avg_pool,
+    F.adaptive_avg_pool2d: _adaptive_avg_pool,
+}

@@ -1,0 +1,276 @@
+"""A finished network as an ONNX file, float or int8: written, read back and run by ONNX Runtime."""
+
+import copy
+import json
+import logging
+import tempfile
+import warnings
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import onnx
+import onnxruntime
+import torch
+from onnx import ModelProto
+from onnxscript import optimizer, rewriter
+from onnxscript.rewriter.rules import common as rules
+from torch import Tensor, nn
+
+from searcher.compression.engines import kernels
+from searcher.compression.engines.exclusions import excluded
+from searcher.compression.engines.fidelity import decibels
+from searcher.compression.engines.fx_reference import Prepared, reference
+from searcher.costs.counting.tensors import tensors_in
+from searcher.deploy.onnx_graph import Graph
+from searcher.errors import TrialError
+from searcher.files import in_one_step
+from searcher.tasks.base import Split, Task
+from searcher.wording import EXACT
+
+OPSET = 20
+"""The version of the ONNX operators in the files."""
+
+INPUT, OUTPUT = "images", "logits"
+
+MIN_EQUAL_SHARE = 0.95
+"""Of equal predictions: right int8 files had 0.97 and more, even of networks of one epoch, whose classes are
+near each other; a file of other weights has no more than chance."""
+
+MIN_DECIBELS = 15.0
+"""Of what the network and the file return: tells them apart also where both predict one class alone."""
+
+_COMPARED = 64
+"""Images whose outputs are compared as they are."""
+
+_PROVIDERS = ["CPUExecutionProvider"]
+_FUSIONS = ["ConvAddFusion", "ConvBNFusion", "ConvMulFusion", "MatMulAddFusion"]
+_NO_ZERO_BIAS = [rules.remove_optional_bias_from_conv_rule, rules.remove_optional_bias_from_gemm_rule]
+_LEAF_SPEC = r"`isinstance\(treespec, LeafSpec\)` is deprecated"
+_NO_TORCHVISION = "torchvision is not installed"
+
+
+def export_float(
+    model: nn.Module, example: Tensor, path: Path, notes: Mapping[str, str] | None = None
+) -> None:
+    """Write a float32 network as one file, in one step, with its weights as they are.
+
+    Args:
+        model: The network; it is not changed.
+        example: Images (N, C, H, W), of which the first gives the sizes; the file takes any batch.
+        path: The file to write; one that is there is replaced.
+        notes: Stored as the file's metadata, `preprocessing` for example.
+
+    Raises:
+        TrialError: The network cannot be exported.
+    """
+    source = copy.deepcopy(model).cpu().eval()
+    source.to(memory_format=torch.contiguous_format)  # type: ignore[call-overload]
+    _write(_exported(source, example, {}), path, notes)
+
+
+def export_int8(
+    prepared: Prepared, example: Tensor, path: Path, notes: Mapping[str, str] | None = None
+) -> None:
+    """Write the network that `searcher.compression.engines.fx.convert` executes as one file, in one step.
+
+    Weights are stored as int8 codes; scales, zero points and exclusions are those of the executed network.
+    ONNX Runtime has no bfloat16 arithmetic on a CPU: modules kept out at 16 bits compute in float32, with
+    weights stored in bfloat16, and what their layers take and return is rounded to bfloat16.
+
+    Args:
+        prepared: The calibrated network; it is not changed.
+        example: Images (N, C, H, W), of which the first gives the sizes; the file takes any batch.
+        path: The file to write; one that is there is replaced.
+        notes: Stored as the file's metadata, `preprocessing` for example.
+
+    Raises:
+        TrialError: The network cannot be exported.
+    """
+    source = reference(prepared)
+    coded = _with_codes(_exported(source.model, example, source.paths))
+    Graph(coded).store_in_bfloat16(source.halves)
+    _write(coded, path, notes)
+
+
+def preprocessing(task: Task) -> dict[str, str]:
+    """How a task's images become a network's input, (image / scale - mean) / std, as notes in JSON."""
+    figures = {"mean": task.mean, "std": task.std, "scale": task.scale}
+    return {key: json.dumps(value) for key, value in figures.items()}
+
+
+def read_back(path: Path) -> dict[str, str]:
+    """How each convolution and linear layer of a file runs, by the module's path.
+
+    Returns:
+        ``int8``: int8 codes times a quantized input; ``bfloat16``: float32 arithmetic with weights stored in
+        bfloat16; ``float32``. Several of them, joined by ``+``, where a module's calls differ.
+    """
+    return Graph(onnx.load(path)).executions()
+
+
+def verify(path: Path, exclude: Mapping[str, int], architecture: nn.Module) -> None:
+    """Read a file back and compare what its layers run in with what was asked for.
+
+    Args:
+        path: What `export_int8` has written.
+        exclude: The width kept by a module, by its path.
+        architecture: The float network that was quantized.
+
+    Raises:
+        TrialError: Layers outside of the exclusions that are not int8, or inside and not as they were to be
+            kept; names each.
+    """
+    found = read_back(path)
+    errors = []
+    for name, module in architecture.named_modules():
+        if isinstance(module, nn.Conv2d | nn.Linear):
+            outer = excluded(name, exclude)
+            asked = {None: "int8", 16: "bfloat16", 32: "float32"}[exclude[outer] if outer else None]
+            if found.get(name) != asked:
+                errors.append(f"{name} is {found.get(name, 'missing')}, not {asked}")
+    if errors:
+        raise TrialError(f"{path.name} is not quantized as asked: " + "; ".join(errors))
+
+
+class Runtime(nn.Module):
+    """An ONNX file in ONNX Runtime on the CPU, called like any network: images (N, C, H, W) to logits."""
+
+    def __init__(self, path: Path, threads: int = 1) -> None:
+        super().__init__()
+        options = onnxruntime.SessionOptions()
+        options.intra_op_num_threads = threads
+        options.inter_op_num_threads = 1
+        if Graph(onnx.load(path)).largest_code > kernels.LARGEST_NARROW_CODE:
+            # Where products are added in 16 bits, this takes kernels that are exact, at half the speed.
+            options.add_session_config_entry("session.x64quantprecision", "1")
+        self._session = onnxruntime.InferenceSession(path, options, providers=_PROVIDERS)
+
+    @property
+    def image(self) -> tuple[int, ...]:
+        """The sizes of an image that the file takes: channels, height and width."""
+        return tuple(int(size) for size in self._session.get_inputs()[0].shape[1:])
+
+    def forward(self, images: Tensor) -> Tensor | tuple[Tensor, ...]:
+        """Float32 images (N, C, H, W) to what the network returns, a tensor or a tuple of them."""
+        found = self._session.run(None, {INPUT: images.detach().cpu().contiguous().numpy()})
+        outputs = tuple(torch.from_numpy(one) for one in found)
+        return outputs[0] if len(outputs) == 1 else outputs
+
+
+def outputs(path: Path) -> dict[str, tuple[int, ...]]:
+    """What a file gives of each image: its outputs by name, and their sizes without the batch's."""
+    found = onnx.load(path, load_external_data=False).graph.output
+    return {one.name: tuple(d.dim_value for d in one.type.tensor_type.shape.dim[1:]) for one in found}
+
+
+@dataclass(frozen=True)
+class Agreement:
+    """An ONNX file against the network that it was made of.
+
+    Attributes:
+        metric: What the quality is: the task's own figure.
+        quality: Of the network, between 0 and 1.
+        quality_onnx: Of the file.
+        equal_share: The share of its predictions in which the file is at one with the network.
+        decibels: The power of the network's outputs over that of the difference, at most `EXACT`, on a few
+            images; None where a version before has not measured it.
+    """
+
+    metric: str
+    quality: float
+    quality_onnx: float
+    equal_share: float
+    decibels: float | None = None
+
+    @property
+    def holds(self) -> bool:
+        """Whether the file computes what the network does."""
+        near = self.decibels is None or self.decibels >= MIN_DECIBELS
+        return near and self.equal_share >= MIN_EQUAL_SHARE
+
+
+@torch.no_grad()
+def agreement(executed: nn.Module, runtime: Runtime, task: Task, split: Split) -> Agreement:
+    """Run both on every image of a split."""
+    own, theirs = (task.quality(model, split) for model in (executed, runtime))
+    images = task.normalise(split.images[:_COMPARED])
+    near = min(map(decibels, tensors_in(executed(images)), tensors_in(runtime(images))))
+    share = task.agreement(executed, runtime, split)
+    return Agreement(task.figure, own, theirs, share, max(-EXACT, min(near, EXACT)))
+
+
+def _exported(model: nn.Module, example: Tensor, paths: Mapping[str, str]) -> ModelProto:
+    # In twos: a batch of one would be taken for a constant.
+    images = example[:1].detach().cpu().contiguous().repeat(2, 1, 1, 1)
+    try:
+        with _quiet():
+            program = torch.onnx.export(
+                model,
+                (images,),
+                dynamo=True,
+                dynamic_shapes=({0: torch.export.Dim("batch")},),
+                input_names=[INPUT],
+                output_names=_names(model, images),
+                opset_version=OPSET,
+                optimize=False,  # it would fold batch norms into weights that are then no bfloat16 numbers
+                verbose=False,
+            )
+    except torch.onnx.OnnxExporterError as error:
+        reason = str(error.__cause__ or error).strip().splitlines()[0]
+        raise TrialError(f"onnx: {type(model).__name__} cannot be exported: {reason}") from error
+    assert program is not None
+    proto = program.model_proto
+    optimizer.fold_constants(proto)
+    proto = rewriter.rewrite(proto, _NO_ZERO_BIAS)
+    Graph(proto).name_layers(paths)
+    return proto
+
+
+@torch.no_grad()
+def _names(model: nn.Module, images: Tensor) -> list[str]:
+    """Of the outputs: one alone are logits, several a detector's maps."""
+    outputs = model(images)
+    return [OUTPUT] if isinstance(outputs, Tensor) else [f"map{place}" for place in range(len(outputs))]
+
+
+def _with_codes(proto: ModelProto) -> ModelProto:
+    """The same model with weights as int8 codes instead of operators that compute them."""
+    with tempfile.TemporaryDirectory() as folder:
+        file = Path(folder) / "codes.onnx"
+        options = onnxruntime.SessionOptions()
+        options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_ENABLE_BASIC
+        options.optimized_model_filepath = str(file)
+        onnxruntime.InferenceSession(
+            proto.SerializeToString(), options, providers=_PROVIDERS, disabled_optimizers=_FUSIONS
+        )
+        return onnx.load(file)
+
+
+def _write(proto: ModelProto, path: Path, notes: Mapping[str, str] | None) -> None:
+    optimizer.remove_unused_nodes(proto)
+    Graph(proto).tidy()
+    domains = {node.domain for node in proto.graph.node}
+    for opset in [opset for opset in proto.opset_import if opset.domain not in domains]:
+        proto.opset_import.remove(opset)
+    onnx.helper.set_model_props(proto, dict(notes or {}))
+    onnx.checker.check_model(proto, full_check=True)
+    with in_one_step(path) as part:
+        part.write_bytes(proto.SerializeToString())
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    log = logging.getLogger("torch.onnx._internal.exporter._registration")
+
+    def of_use(entry: logging.LogRecord) -> bool:
+        return _NO_TORCHVISION not in entry.getMessage()
+
+    log.addFilter(of_use)
+    try:
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", message=_LEAF_SPEC, category=FutureWarning)
+            yield
+    finally:
+        log.removeFilter(of_use)

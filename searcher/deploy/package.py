@@ -1,0 +1,148 @@
+"""The folder that a retraining leaves: weights, ONNX, figures, report, recipe and model card."""
+
+import shutil
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from pydantic import TypeAdapter, ValidationError
+
+from searcher.compression.engines import weights
+from searcher.compression.pipeline import Network
+from searcher.config.recipe_file import RecipeFile
+from searcher.deploy import onnx
+from searcher.deploy.folder import CHECKPOINTS, METRICS, made
+from searcher.deploy.onnx import Agreement
+from searcher.deploy.retrain import Report, Result, compare, retrain, states
+from searcher.errors import SearcherError, TrialError
+from searcher.execution.curve import CURVE, Point
+from searcher.execution.curve import read as read_curve
+from searcher.files import in_one_step
+from searcher.tasks.base import Task
+
+
+@dataclass(frozen=True)
+class Delivery:
+    """What ``metrics.json`` holds.
+
+    Attributes:
+        result: What came out of the training, beside what was expected.
+        onnx: Of each ONNX file, how it agrees with the network that it was made of, on the test split.
+        bytes: The sizes of the model's files.
+    """
+
+    result: Result
+    onnx: dict[str, Agreement]
+    bytes: dict[str, int]
+
+    @property
+    def disagreeing(self) -> list[str]:
+        """The ONNX files that do not compute what their networks do."""
+        return [name for name, found in self.onnx.items() if not found.holds]
+
+
+_DELIVERY = TypeAdapter(Delivery)
+
+
+@dataclass(frozen=True)
+class Described:
+    """All that a description of a delivery is made of.
+
+    Attributes:
+        file: The recipe file.
+        delivery: What came out.
+        folder: Where it is.
+        task: What it is for.
+        curves: The points of each seed's training.
+    """
+
+    file: RecipeFile
+    delivery: Delivery
+    folder: Path
+    task: Task
+    curves: dict[str, list[Point]]
+
+
+def finished(file: RecipeFile, folder: Path, seeds: int, epochs: int | None) -> Delivery | None:
+    """The retraining that a folder holds, where it is this one."""
+    try:
+        stored = _DELIVERY.validate_json((folder / METRICS).read_bytes())
+    except (OSError, ValidationError):
+        return None
+    result = stored.result
+    asked = (file.recipe.digest(), epochs or file.provenance.epochs, seeds)
+    measured = result.seeds[0].validation.keys()
+    if (result.recipe, result.epochs, len(result.seeds)) != asked or measured != file.expected.keys():
+        return None
+    # What is expected may have been edited since.
+    return replace(stored, result=replace(result, lines=compare(file, result.seeds)))
+
+
+def retrain_into(
+    file: RecipeFile,
+    folder: Path,
+    seeds: int,
+    epochs: int | None,
+    reporting: AbstractContextManager[Report],
+    exporting: Callable[[], None],
+    describe: Callable[[Described], None],
+) -> Delivery:
+    """Train a recipe again, and write what deploys into a folder.
+
+    Args:
+        file: The recipe file.
+        folder: The folder to write into; `METRICS` is written last.
+        seeds: Trainings; the first seed is the file's.
+        epochs: Instead of the file's budget.
+        reporting: Entered for the training; gives the function that is called as it goes on.
+        exporting: Called when the training is done.
+        describe: Writes the files that are for readers.
+
+    Raises:
+        SearcherError: The recipe cannot be retrained, the folder cannot be written, or an ONNX file is not
+            quantized as the recipe says.
+    """
+    with made(folder):
+        file.save(folder / "recipe.toml")
+        with reporting as report:
+            result, network, task = retrain(file, folder / CHECKPOINTS, seeds, epochs, report)
+    exporting()
+    try:
+        delivery = Delivery(result, _write_models(folder, network, task), _sizes(folder))
+    except TrialError as error:
+        raise SearcherError(f"the model cannot be exported: {error}") from error
+    describe(Described(file, delivery, folder, task, _curves(result, folder / CHECKPOINTS)))
+    with in_one_step(folder / METRICS) as part:
+        part.write_bytes(_DELIVERY.dump_json(delivery, indent=1))
+    shutil.rmtree(folder / CHECKPOINTS)
+    return delivery
+
+
+def _write_models(folder: Path, network: Network, task: Task) -> dict[str, Agreement]:
+    """The files, and each ONNX file held against the network that it was made of."""
+    weights.save(network.executed, folder / "model.safetensors")
+    example, notes = task.example(), onnx.preprocessing(task)
+    architecture, prepared = network.architecture, network.prepared
+    made = {"model.onnx": architecture}
+    onnx.export_float(architecture, example, folder / "model.onnx", notes)
+    if prepared is not None:
+        made["model.int8.onnx"] = network.executed
+        onnx.export_int8(prepared, example, folder / "model.int8.onnx", notes)
+        onnx.verify(folder / "model.int8.onnx", prepared.exclude, architecture)
+    return {
+        name: onnx.agreement(model, onnx.Runtime(folder / name), task, task.test)
+        for name, model in made.items()
+    }
+
+
+def _sizes(folder: Path) -> dict[str, int]:
+    return {path.name: path.stat().st_size for path in sorted(folder.glob("model*"))}
+
+
+def _curves(result: Result, checkpoints: Path) -> dict[str, list[Point]]:
+    seeds = [seed.seed for seed in result.seeds]
+    return {
+        f"seed {seed}": read_curve(states(checkpoints, result.recipe, result.epochs, seed) / CURVE)
+        for seed in seeds
+    }

@@ -1,0 +1,1 @@
+"""One trial, and the processes and jobs that trials run in."""

@@ -1,0 +1,107 @@
+"""Messages between a trial and its driver: the job, its progress, and its outcome."""
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Protocol
+
+from searcher.config.recipe import Recipe
+from searcher.config.study import Study
+from searcher.costs.op import Prediction
+
+
+@dataclass(frozen=True)
+class Job:
+    """One trial to run: the recipe, its study, its folder and the threads that it may use.
+
+    Attributes:
+        store: The folder of the store, where there is one.
+        rungs: After how many epochs of its own the trial asks whether it goes on.
+        predicted: What it will execute, where that is known already.
+        test: A search never looks at the test split; with this its quality is measured as well.
+        gpu: Which of the GPUs it takes, where there are any.
+    """
+
+    study: Study
+    number: int
+    recipe: Recipe
+    folder: Path
+    threads: int
+    store: Path | None = None
+    rungs: tuple[int, ...] = ()
+    predicted: Prediction | None = None
+    test: bool = False
+    gpu: int = 0
+
+
+@dataclass(frozen=True)
+class Progress:
+    """Where a running trial is; `accuracy` is NaN where the stage has none.
+
+    At a rung, `rung` is the number of epochs that the trial has trained, and the trial waits for an answer.
+    """
+
+    stage: str
+    epoch: int
+    epochs: int
+    accuracy: float
+    cpu_seconds: float = 0.0
+    rung: int = 0
+
+
+@dataclass(frozen=True)
+class Done:
+    """A trial's metrics by key, its seconds, and what else was seen while they were measured."""
+
+    metrics: dict[str, float]
+    seconds: float
+    cpu_seconds: float = 0.0
+    measured: dict[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Failed:
+    """Why a trial failed, in one line; the traceback is in its folder's `error.txt`."""
+
+    reason: str
+
+
+@dataclass(frozen=True)
+class Killed:
+    """A trial's process ended without a word; its recipe is tried again, at most twice where it `counts`."""
+
+    reason: str
+    counts: bool = True
+
+
+@dataclass(frozen=True)
+class Stopped:
+    """A trial lagged behind at a rung; it is told pruned, and may go on from there later."""
+
+    rung: int
+
+
+@dataclass(frozen=True)
+class Infeasible:
+    """A recipe that cannot satisfy a cost constraint, by prediction; nothing was trained."""
+
+    reason: str
+
+
+@dataclass(frozen=True)
+class Reused:
+    """A recipe that was tried before, in the trial of that number; nothing was trained."""
+
+    number: int
+
+
+Outcome = Done | Failed | Killed | Stopped | Infeasible | Reused
+
+
+class Channel(Protocol):
+    """How a trial speaks with its driver."""
+
+    def send(self, said: Progress | Outcome) -> None:
+        """Say what happened."""
+
+    def wait(self, rung: int) -> None:
+        """Return when the driver lets the trial go on at a rung; otherwise this process ends."""

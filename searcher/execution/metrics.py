@@ -1,0 +1,315 @@
+"""Quality and cost of a finished model, by metrics found by name in `objectives/`."""
+
+import functools
+import hashlib
+import inspect
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from searcher import tasks
+from searcher.compression.engines import weights
+from searcher.compression.engines.fx import execution
+from searcher.compression.pipeline import Network
+from searcher.config import catalog
+from searcher.config.deployment import Deployment
+from searcher.config.study import Metric
+from searcher.costs.counting.executed import walk
+from searcher.costs.latency import Inference, run_inference
+from searcher.costs.op import Op
+from searcher.costs.scores import VARIANTS
+from searcher.errors import SearcherError, TrialError, unknown
+from searcher.execution.layout import FIGURES, INT8
+from searcher.tasks.base import Split, Task
+
+
+@dataclass(frozen=True)
+class Measurement:
+    """What a metric may look at: the finished model, the task, the split that quality is read on, and how
+    the model is run where latency and memory are measured.
+    """
+
+    network: Network
+    task: Task
+    split: Split
+    deployment: Deployment = field(default_factory=Deployment)
+
+    @cached_property
+    def ops(self) -> list[Op]:
+        """The operations of the executed graph, one row each."""
+        return walk(self.network.architecture, self.network.executed, self.task.example())
+
+    @cached_property
+    def inference(self) -> Inference:
+        """Latency and memory of the executed model; it is run once for all the metrics."""
+        return run_inference(self.network.executed, self.task.example(), self.deployment)
+
+    @cached_property
+    def figures(self) -> dict[str, float]:
+        """The task's figures of quality on the split; the model is run once for all of them."""
+        return self.task.figures(self.network.executed, self.split)
+
+    def figure(self, name: str) -> float:
+        """One of the task's figures of quality; NaN where the split has nothing that it is of.
+
+        Raises:
+            TrialError: Tasks of this kind have no such figure.
+        """
+        if name not in self.task.labels:
+            raise TrialError(
+                f"task {self.task.name} has no figure {name}: it has {', '.join(self.task.labels)}"
+            )
+        return self.figures.get(name, math.nan)
+
+    @property
+    def circumstances(self) -> dict[str, Any]:
+        """The conditions and the machine of the inference and the task's figures, where asked for; the
+        kernels of an int8 network.
+        """
+        timed = self.inference.circumstances if "inference" in vars(self) else {}
+        found = {FIGURES: self.figures} if "figures" in vars(self) else {}
+        ran = execution(self.network.executed)
+        return {**timed, **found, **({INT8: ran.figures} if ran else {})}
+
+    @cached_property
+    def size_mb(self) -> float:
+        """The size of the file of what is deployed, in 10^6 bytes."""
+        return weights.size_mb(self.network.executed)
+
+
+def built_in() -> set[str]:
+    """Figures of quality that belong to kinds of tasks; a user's own may belong to all."""
+    return {name for kind in tasks.kinds() for name in kind.metrics}
+
+
+MetricFunction = Callable[..., float]
+
+
+Range = tuple[float, float]
+"""The least and the largest value that a metric can have."""
+
+
+def metric_functions() -> dict[str, MetricFunction]:
+    """Every metric by name: tasks' figures, and the `METRICS` of all the files in `objectives/`.
+
+    Raises:
+        SearcherError: A file does not run, has no `METRICS`, or has a metric of a name that is another one's.
+    """
+    return _of_tasks() | {name: function for name, (function, _) in _defined().items()}
+
+
+def metric_code(name: str) -> str:
+    """A digest of a metric's code, comments and blank lines aside.
+
+    A file in `objectives/` whose code was written otherwise and computes what it did keeps the digest of
+    before, in its `CODE`: studies that are stored with it go on.
+    """
+    for path in catalog.files("objectives").values():
+        module = catalog.load(path)
+        if name in getattr(module, "METRICS", {}) and name in getattr(module, "CODE", {}):
+            return str(module.CODE[name])
+    return code_digest(inspect.getsource(metric_functions()[name]))
+
+
+def code_digest(code: str) -> str:
+    """A digest of Python code that its comment lines and blank lines do not change, 16 hex digits."""
+    lines = [line.rstrip() for line in code.splitlines()]
+    kept = [line for line in lines if line and not line.lstrip().startswith("#")]
+    return hashlib.sha256("\n".join(kept).encode()).hexdigest()[:16]
+
+
+def _of_tasks() -> dict[str, MetricFunction]:
+    """The figures of quality of every kind of task, by name."""
+    return {name: _figure_of(kind, name) for kind in tasks.kinds() for name in kind.metrics}
+
+
+def _figure_of(kind: type[Task], name: str) -> MetricFunction:
+    @functools.wraps(kind.figures)  # whose code says what the figure is
+    def read(measurement: Measurement) -> float:
+        return measurement.figure(name)
+
+    return read
+
+
+def own_metrics(metrics: Sequence[Metric]) -> dict[str, Path]:
+    """The files of those of the metrics that do not come with searcher, by the metrics' names."""
+    shipped = set(catalog.shipped("objectives").values())
+    defined = _defined()
+    files = {m.metric: defined[m.metric][1] for m in metrics if m.metric in defined}
+    return {name: path for name, path in files.items() if path not in shipped}
+
+
+def _defined() -> dict[str, tuple[MetricFunction, Path]]:
+    """Every metric by name, and the file that it is from."""
+    found: dict[str, tuple[MetricFunction, Path]] = {}
+    for path in catalog.files("objectives").values():
+        for name, function in _metrics(path).items():
+            if name in found:
+                raise _named_twice(name, found[name][1], path)
+            found[name] = (function, path)
+    return found
+
+
+def _metrics(path: Path) -> dict[str, MetricFunction]:
+    metrics = getattr(catalog.load(path), "METRICS", None)
+    if not isinstance(metrics, dict) or not all(map(callable, metrics.values())):
+        raise SearcherError(f"{path}: expected METRICS, a dict from names to functions")
+    return metrics
+
+
+def _named_twice(name: str, path: Path, other: Path) -> SearcherError:
+    whose = "searcher's own" if other in catalog.shipped("objectives").values() else f"one of {other}"
+    return SearcherError(f"{path}: metric {name} is {whose} already: give yours another name")
+
+
+def ranges() -> dict[str, Range]:
+    """Values that metrics can have, by name: files in `objectives/` say it in `RANGES`, where they do.
+
+    Raises:
+        SearcherError: A file's `RANGES` are not pairs of numbers.
+    """
+    labels = {name: one for kind in tasks.kinds() for name, one in kind.labels.items()}
+    found: dict[str, Range] = {n: (0, 1) for n in _of_tasks() if labels[n].unit == "%"}
+    for path in catalog.files("objectives").values():
+        given = getattr(catalog.load(path), "RANGES", {})
+        if not isinstance(given, dict) or not all(map(_is_range, given.values())):
+            raise SearcherError(f"{path}: RANGES: expected a dict from names to (least, largest)")
+        found |= given
+    return found
+
+
+def _is_range(value: object) -> bool:
+    numbers = value if isinstance(value, tuple) and len(value) == 2 else ("",)
+    return all(isinstance(n, int | float) for n in numbers) and numbers[0] < numbers[-1]
+
+
+def timed(metrics: Sequence[Metric]) -> bool:
+    """Whether one of the metrics runs the model: files in `objectives/` list those in `TIMED`.
+
+    Such a figure holds under the study's conditions alone, and other trials must not run meanwhile.
+    """
+    return bool(_listed(metrics, "TIMED"))
+
+
+def on_split(metrics: Sequence[Metric]) -> list[Metric]:
+    """Those of the metrics that are read on a split: tasks' figures, `QUALITY` of files in `objectives/`."""
+    listed = [*_listed(metrics, "QUALITY"), *(m for m in metrics if m.metric in built_in())]
+    return [m for m in metrics if m in listed]
+
+
+def _listed(metrics: Sequence[Metric], attribute: str) -> list[Metric]:
+    files = catalog.files("objectives").values()
+    names = {name for path in files for name in getattr(catalog.load(path), attribute, ())}
+    return [m for m in metrics if m.metric in names]
+
+
+@dataclass(frozen=True)
+class Rows:
+    """What is known of a network before it is trained, for the metrics that need no more."""
+
+    ops: list[Op]
+
+
+def from_rows(ops: list[Op], metrics: Sequence[Metric]) -> dict[str, float]:
+    """The values, by key, of the metrics that the rows of a network alone give.
+
+    Files in `objectives/` list those in `PREDICTED`.
+
+    Raises:
+        TrialError: A metric fails on these rows, or is not a finite number; names it.
+    """
+    functions = metric_functions()
+    return {m.key: _figure(m, functions[m.metric], Rows(ops)) for m in _listed(metrics, "PREDICTED")}
+
+
+def _figure(metric: Metric, function: MetricFunction, rows: Rows) -> float:
+    try:
+        value = float(function(rows, **_options(metric)))
+    except (Exception, SystemExit) as error:
+        reason = f"{type(error).__name__}: {error}"
+        raise TrialError(f"metric {metric.key} of the predicted network: {reason}") from error
+    if not math.isfinite(value):
+        raise TrialError(f"metric {metric.key} of the predicted network is {value}, expected a finite number")
+    return value
+
+
+def _options(metric: Metric) -> dict[str, str]:
+    return {"variant": metric.variant} if metric.variant else {}
+
+
+def check_quality(metrics: Sequence[Metric], task: str, known: Sequence[str]) -> None:
+    """Refuse a figure of quality that a task has not.
+
+    Raises:
+        SearcherError: Names the metric and what the task has.
+    """
+    for metric in on_split(metrics):
+        if metric.metric not in known and metric.metric in built_in():
+            raise SearcherError(f"task {task} has no metric {metric.metric}: it has {', '.join(known)}")
+
+
+def check_metrics(metrics: Sequence[Metric]) -> None:
+    """Refuse a metric that does not exist, and a variant that is missing, unknown or not wanted.
+
+    Raises:
+        SearcherError: Names the metric and what was expected.
+    """
+    functions = metric_functions()
+    for metric in metrics:
+        if metric.metric not in functions:
+            raise unknown("metric", metric.metric, functions)
+        takes = "variant" in inspect.signature(functions[metric.metric]).parameters
+        if takes and metric.variant is None:
+            raise SearcherError(
+                f"metric {metric.metric} needs a variant: known: {', '.join(sorted(VARIANTS))}"
+            )
+        if takes and metric.variant not in VARIANTS:
+            raise unknown("score variant", str(metric.variant), VARIANTS)
+        if not takes and metric.variant is not None:
+            raise SearcherError(f"metric {metric.metric} has no variants, got {metric.variant!r}")
+
+
+def measure(measurement: Measurement, metrics: Sequence[Metric]) -> dict[str, float]:
+    """Every metric's value by its key.
+
+    Raises:
+        TrialError: A value is not a finite number.
+    """
+    functions = metric_functions()
+    return {m.key: value(functions[m.metric], measurement, m) for m in metrics}
+
+
+class NotFinite(TrialError):
+    """A metric's value is infinite, or not a number."""
+
+
+def value(function: MetricFunction, measurement: Measurement, metric: Metric) -> float:
+    """One metric's value.
+
+    Raises:
+        TrialError: It is not a finite number, or the function ends Python.
+    """
+    try:
+        found = function(measurement, **_options(metric))
+    except SystemExit as error:
+        raise TrialError(f"metric {metric.key} ends Python with sys.exit({error.code!r})") from error
+    number = _number(found)
+    if number is None:
+        kind = type(found).__name__
+        raise TrialError(f"metric {metric.key} returned {found!r:.60}, of type {kind}: expected a number")
+    if not math.isfinite(number):
+        raise NotFinite(f"metric {metric.key} is {number}, expected a finite number")
+    return number
+
+
+def _number(found: object) -> float | None:
+    """What a function returned as a number, also a tensor or an array of one; None where it is none."""
+    if isinstance(found, str | bytes | bytearray):
+        return None
+    try:
+        return float(found)  # type: ignore[arg-type]
+    except (TypeError, ValueError, RuntimeError):
+        return None

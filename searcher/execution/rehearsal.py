@@ -1,0 +1,79 @@
+"""A rehearsal: all of a recipe's stages on its untrained network, before anything is paid for."""
+
+import hashlib
+import json
+from dataclasses import replace
+from typing import Any
+
+import torch
+
+from searcher.compression.cached import identity, is_trained
+from searcher.compression.pipeline import Network, run_recipe
+from searcher.compression.training import Run
+from searcher.config.recipe import Distill, Recipe, Train
+from searcher.errors import TrialError
+from searcher.tasks.base import Task
+
+IMAGES = 8
+"""Images of each split that a rehearsal sees."""
+
+WENT_WELL = ".rehearsed"
+"""The suffix of an empty file in the store, named for the recipes whose rehearsal went well."""
+
+
+def rehearse(recipe: Recipe, task: Task, device: torch.device) -> Network:
+    """Take all stages through the untrained network, each training a step long.
+
+    What an engine cannot do with a network is told so in seconds: pruned, it must equal the network with its
+    channels masked, and in int8 its own reference, as after the training.
+
+    Args:
+        recipe: The recipe.
+        task: Its task, of which the first images are used.
+        device: Where the trial will train.
+
+    Returns:
+        What the stages make of the untrained network, on the CPU.
+
+    Raises:
+        TrialError: A stage cannot be executed; says which, and where.
+        SearcherError: The model cannot be built.
+    """
+    few = replace(task, train=task.train.first(IMAGES), validation=task.validation.first(IMAGES))
+    try:
+        return run_recipe(recipe, Run(few, 1, 0, device, lambda *progress: None))
+    except TrialError as error:
+        raise TrialError(f"in a rehearsal, before any training: {error}") from error
+
+
+def rehearse_once(recipe: Recipe, run: Run) -> None:
+    """Rehearse what a run is about to train, where no recipe of the same shapes went well before.
+
+    Raises:
+        TrialError: As `rehearse` does.
+        SearcherError: As `rehearse` does.
+    """
+    if all(isinstance(stage, Train | Distill) for stage in recipe.stages) or is_trained(recipe, run):
+        return
+    known = run.store.folder / f"{_outline_digest(recipe)}{WENT_WELL}" if run.store else None
+    if known and known.exists():
+        return
+    rehearse(recipe, run.task, run.device)
+    if known:
+        known.parent.mkdir(parents=True, exist_ok=True)
+        known.touch()
+
+
+def _outline_digest(recipe: Recipe) -> str:
+    """A name for a recipe without its rates, shares and ratios: what a rehearsal of it depends on."""
+    depends = [identity(recipe.model), _without_fractions(recipe.model_dump(mode="json"))]
+    text = json.dumps(depends, sort_keys=True)
+    return hashlib.sha256(text.encode()).hexdigest()[:32]
+
+
+def _without_fractions(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {key: _without_fractions(item) for key, item in value.items()}
+    if isinstance(value, list):
+        return [_without_fractions(item) for item in value]
+    return None if isinstance(value, float) else value

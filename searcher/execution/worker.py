@@ -1,0 +1,157 @@
+"""The process of a trial: runs the recipe, measures the model, reports the outcome."""
+
+import errno
+import gc
+import math
+import os
+import threading
+import time
+import traceback
+from multiprocessing.connection import Connection
+from pathlib import Path
+
+import torch
+from tqdm import tqdm
+
+from searcher import tasks
+from searcher.compression.pipeline import run_recipe
+from searcher.compression.predict import predict
+from searcher.compression.reconcile import reconcile
+from searcher.compression.stages.distill import TEACHER
+from searcher.compression.store import Store
+from searcher.compression.training import Run
+from searcher.costs.op import Op, Prediction, not_counted, save_ops
+from searcher.errors import no_room
+from searcher.execution.curve import CURVE, Curve, Point
+from searcher.execution.layout import COST, INT8
+from searcher.execution.messages import Channel, Done, Failed, Job, Progress
+from searcher.execution.metrics import Measurement, measure, on_split
+from searcher.execution.pipe import Pipe
+from searcher.execution.rehearsal import rehearse_once
+from searcher.execution.results import save
+from searcher.wording import fidelity, kernels
+
+
+def main(job: Job, connection: Connection) -> None:
+    """The entry of a process that its driver has forked."""
+    gc.freeze()  # a collection of all that the libraries hold takes half a second, and unshares the memory
+    run(job, Pipe(connection))
+
+
+def run(job: Job, channel: Channel, *, log: bool = True) -> None:
+    """Run a job in this process: everything that happens is said through the channel.
+
+    Args:
+        job: The trial.
+        channel: To its driver.
+        log: Whether what is printed goes into the trial's log, for good.
+    """
+    # torch.fx makes progress bars, whose default lock is a semaphore that a killed trial leaves behind.
+    tqdm.set_lock(threading.RLock())
+    try:
+        if log:
+            _log_to(job.folder / "log.txt")
+        try:
+            channel.send(execute(job, channel))
+        except Exception as error:
+            if no_room(error):
+                raise
+            (job.folder / "error.txt").write_text(traceback.format_exc())
+            traceback.print_exc()
+            channel.send(Failed(f"{type(error).__name__}: {error}".splitlines()[0]))
+    except Exception as error:
+        if no_room(error):
+            os._exit(errno.ENOSPC)  # there is no room for a word about it
+        raise
+
+
+def execute(job: Job, channel: Channel) -> Done:
+    """Run a job in this process and report its progress."""
+    torch.set_num_threads(job.threads)
+    diary = _Diary(job, channel)
+    diary.report("load", 0, 1, float("nan"))
+    task = tasks.entry(job.study.task).load().trained_on(job.study.budget.train_images)
+    device = torch.device("cuda", job.gpu) if torch.cuda.is_available() else torch.device("cpu")
+    store = Store(job.store) if job.store else None
+    run = Run(
+        task,
+        job.study.budget.epochs,
+        job.study.seed,
+        device,
+        diary.report,
+        store=store,
+        replay=diary.report,
+        compile=job.study.compile,
+    )
+    predicted = job.predicted or predict(job.recipe, task.image, task.classes)
+    diary.say("rehearse")
+    rehearse_once(job.recipe, run)
+    network = run_recipe(job.recipe, run)
+    diary.report("measure", 0, 1, float("nan"))
+    measurement = Measurement(network, task, task.validation, job.study.deployment)
+    _reconcile(predicted, measurement.ops, job)
+    if ran := measurement.circumstances.get(INT8):
+        print(f"int8 by {kernels(ran)}; {fidelity(ran)} from exact arithmetic", flush=True)
+    metrics = measure(measurement, job.study.measured())
+    if job.test:
+        held_out = measure(Measurement(network, task, task.test), on_split(job.study.measured()))
+        metrics |= {f"test {key}": value for key, value in held_out.items()}
+    done = Done(metrics, diary.seconds, cpu_seconds(), measurement.circumstances)
+    save(done, job)
+    return done
+
+
+class _Diary:
+    """What a trial says while it runs: its log, its curve, and to the driver."""
+
+    def __init__(self, job: Job, channel: Channel) -> None:
+        self._job, self._channel = job, channel
+        self._curve = Curve(job.folder / CURVE)
+        self._started = time.monotonic()
+        self._trained = 0
+
+    @property
+    def seconds(self) -> float:
+        """Since the trial's start."""
+        return time.monotonic() - self._started
+
+    def say(self, stage: str) -> None:
+        """Say what the trial does that is no part of its training."""
+        print(f"{self.seconds:8.1f} s  {stage}", flush=True)
+        self._channel.send(Progress(stage, 0, 1, math.nan, cpu_seconds()))
+
+    def report(self, stage: str, epoch: int, epochs: int, accuracy: float) -> None:
+        """Say where the trial is; at a rung it waits until the driver lets it go on."""
+        reached = "" if math.isnan(accuracy) else f" {accuracy:.4f}"
+        print(f"{self.seconds:8.1f} s  {stage} {epoch}/{epochs}{reached}", flush=True)
+        self._curve.add(Point(self.seconds, stage, epoch, epochs, accuracy))
+        own = bool(epoch) and stage != TEACHER
+        self._trained += own
+        rung = self._trained if own and self._trained in self._job.rungs else 0
+        self._channel.send(Progress(stage, epoch, epochs, accuracy, cpu_seconds(), rung))
+        if rung:
+            self._channel.wait(rung)
+
+
+def cpu_seconds() -> float:
+    """The processor time of this process, its threads and its children that ended."""
+    times = os.times()
+    return times.user + times.system + times.children_user + times.children_system
+
+
+def _reconcile(predicted: Prediction, counted: list[Op], job: Job) -> None:
+    """Keep the table of what is executed in the trial's folder, and hold it against the prediction."""
+    save_ops(counted, job.folder / COST)
+    for line in not_counted(counted):
+        print(f"not counted: {line}", flush=True)
+    if predicted.reason:
+        print(f"{predicted.verdict}: {predicted.reason}", flush=True)
+    if predicted.ops is not None:
+        reconcile(predicted.ops, counted, job.recipe)
+
+
+def _log_to(path: Path) -> None:
+    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o644)
+    os.dup2(descriptor, 1)
+    os.dup2(descriptor, 2)
+    os.close(descriptor)

@@ -1,0 +1,1 @@
+"""The driver of a study and all that it asks Optuna for."""

@@ -1,0 +1,137 @@
+"""What a search tries next."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import optuna
+from optuna.trial import FrozenTrial, TrialState
+
+from searcher.config.recipe import Recipe
+from searcher.config.study import Study
+from searcher.errors import SearcherError
+from searcher.search import samplers
+from searcher.search.check import Space
+from searcher.search.hypervolume import alone
+from searcher.search.pareto import Front, front
+from searcher.search.prefixes import deciding, depths
+from searcher.search.records import recipe_of
+from searcher.search.storage import studies
+
+FEWEST = 10
+"""Complete trials from which on the front is worth staying near."""
+
+MOST = 3
+"""Objectives up to which a hypervolume takes no time."""
+
+ORIGIN = ("prefix_of", "variant_of", "variant")
+"""Attributes of a trial: the number of the one whose first stages or whose trained network it has."""
+
+
+class Asker:
+    """Asks Optuna for trials, and says where their parameters come from.
+
+    A trial's ordinal counts it without the ones that are tried again, and seeds its suggestions, so that a
+    search that was interrupted asks what an undisturbed one would.
+    """
+
+    def __init__(self, study: Study, stored: optuna.Study, space: Space) -> None:
+        self._study, self._stored, self._space = study, stored, space
+        self._known = [*space.known, *stored.user_attrs.get("warm_start", [])]
+
+    def waiting(self) -> optuna.Trial | None:
+        """A trial that was put back, if there is one."""
+        waiting = [t for t in self._trials() if t.state == TrialState.WAITING]
+        return self._ask(waiting[0].user_attrs["ordinal"]) if waiting else None
+
+    def again(self, number: int, reason: dict[str, Any]) -> None:
+        """Put a trial's parameters back, to be asked for as a trial of the same ordinal."""
+        before = self._trials()[number]
+        params = before.system_attrs.get("fixed_params", {}) | before.params
+        stay = {key: value for key, value in before.user_attrs.items() if key in ORIGIN}
+        attrs = {"ordinal": before.user_attrs["ordinal"], "attempt": before.user_attrs.get("attempt", 0)}
+        self._stored.enqueue_trial(params, user_attrs=stay | attrs | reason)
+
+    def known(self) -> optuna.Trial | None:
+        """A trial of the next known configuration, if there is one left."""
+        if not self._known:
+            return None
+        ordinal = _ordinal(self._trials())
+        if ordinal < len(self._known):
+            return self._enqueued(ordinal, self._known[ordinal])
+        self._known = []
+        return None
+
+    def given(self, params: Mapping[str, Any], **attrs: Any) -> optuna.Trial:
+        """A trial of given parameters; the sampler draws those that are missing."""
+        return self._enqueued(_ordinal(self._trials()), params, **attrs)
+
+    def new(self, points: Front) -> optuna.Trial:
+        """A trial around a trained prefix, or one that is new from its first stage on."""
+        trials = self._trials()
+        ordinal = _ordinal(trials)
+        complete = sum(t.state == TrialState.COMPLETE for t in trials)
+        parent = self._parent(ordinal, points) if complete >= FEWEST else None
+        if parent:
+            return self._enqueued(ordinal, parent[1], prefix_of=parent[0])
+        return self._enqueued(ordinal, {})
+
+    def _enqueued(self, ordinal: int, params: Mapping[str, Any], **attrs: Any) -> optuna.Trial:
+        self._stored.enqueue_trial(dict(params), user_attrs={"ordinal": ordinal} | attrs)
+        return self._ask(ordinal)
+
+    def _parent(self, ordinal: int, points: Front) -> tuple[int, dict[str, Any]] | None:
+        """A trial on the front, and those of its parameters that decide its first stages.
+
+        The more of the hypervolume a trial dominates alone, the more often it is chosen.
+        """
+        random = np.random.default_rng([self._study.seed, ordinal])
+        with_stages = [t for t in points.trials if depths(_recipe(t))] if self._study.store else []
+        if not with_stages or random.random() >= self._study.sampler.prefix_reuse:
+            return None
+        signs = [o.sign for o in self._study.objectives]
+        values = np.array([t.values for t in with_stages]) * signs
+        unique, which = np.unique(values, axis=0, return_inverse=True)
+        weights = alone(unique)[which.reshape(-1)] + 1e-9 if len(signs) <= MOST else np.ones(len(values))
+        trial = with_stages[random.choice(len(with_stages), p=weights / weights.sum())]
+        stages = int(random.integers(1, depths(_recipe(trial)) + 1))
+        try:
+            kept = deciding(self._space.suggest, trial.params, trial.distributions, stages)
+        except Exception:  # a space that cannot do without a trial of Optuna's
+            return None
+        return trial.number, kept
+
+    def _ask(self, ordinal: int) -> optuna.Trial:
+        self._stored.sampler = samplers.make(self._study.sampler, self._study.seed, ordinal)
+        return self._stored.ask()
+
+    def _trials(self) -> list[FrozenTrial]:
+        return self._stored.get_trials(deepcopy=False)
+
+
+def known_front(runs: Path, name: str) -> list[dict[str, Any]]:
+    """The parameters of the trials on another stored study's front.
+
+    Raises:
+        SearcherError: No study is stored under that name, or none of its trials is complete.
+    """
+    stored, study = studies.load(runs, studies.resolve(runs, name)[0])
+    complete = stored.get_trials(deepcopy=False, states=[TrialState.COMPLETE])
+    if not complete:
+        raise SearcherError(f"warm_start: {name} has no complete trial in {runs}")
+    return [trial.params for trial in front(study, complete).trials]
+
+
+def retried(trial: FrozenTrial) -> bool:
+    """Whether a trial is one that was tried before: put back, or promoted from its rung."""
+    return "retry_of" in trial.user_attrs or "promoted_from" in trial.user_attrs
+
+
+def _ordinal(trials: Sequence[FrozenTrial]) -> int:
+    """Of the trial after these."""
+    return sum(not retried(t) for t in trials)
+
+
+def _recipe(trial: FrozenTrial) -> Recipe:
+    return recipe_of(trial)

@@ -1,0 +1,239 @@
+"""Before a search: every part of a study exists, and what must not change while it is stored."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import optuna
+import torch
+
+from searcher import tasks
+from searcher.compression.build import check_weights
+from searcher.compression.predict import predict
+from searcher.config import catalog
+from searcher.config.recipe import Distill, Model, Recipe
+from searcher.config.study import Study
+from searcher.costs.latency import check_device
+from searcher.costs.op import not_counted
+from searcher.errors import SearcherError, TrialError
+from searcher.execution.metrics import (
+    check_metrics,
+    check_quality,
+    own_metrics,
+    timed,
+)
+from searcher.execution.rehearsal import rehearse
+from searcher.models import build
+from searcher.search import samplers
+from searcher.search.goals import check_goals
+from searcher.search.seen import warning
+from searcher.search.space import Suggest, check_kinds, guarded
+from searcher.search.untrained import check_model, try_metrics
+from searcher.tasks.base import Task
+
+
+@dataclass(frozen=True)
+class Space:
+    """A space: what suggests recipes, the configurations that are tried first, and the models seen in it."""
+
+    suggest: Suggest
+    known: Sequence[dict[str, Any]]
+    models: Sequence[Model] = ()
+
+
+def check_parts(study: Study) -> Space:
+    """Find a study's space and metrics, and try the space.
+
+    Every known configuration, and one that is drawn at random, must make a recipe, and the files of weights
+    that it names must fit.
+
+    Raises:
+        SearcherError: A part is missing or does not fit.
+    """
+    check_metrics(study.measured())
+    check_quality(study.measured(), study.task, tasks.entry(study.task).kind.metrics)
+    check_goals(study)
+    if timed(study.measured()):
+        check_device(study.deployment)
+    samplers.make(study.sampler, study.seed, 0)
+    _check_images(study)
+    if study.reference:
+        _check_reference(study)
+    space = _space(study)
+    _check_models(space.models, study.task, runs=False)
+    samplers.check_options(study.sampler, space.suggest, [o.goal for o in study.objectives])
+    return space
+
+
+def _check_models(models: Sequence[Model], task: str, *, runs: bool) -> None:
+    """Refuse a space of which no model fits the task; one alone that does not fails its trials."""
+    misfits = []
+    for model in models:
+        try:
+            check_model(model, task, runs=runs)
+        except SearcherError as error:
+            misfits.append(error)
+    if misfits and len(misfits) == len(models):
+        raise misfits[0]
+
+
+def _space(study: Study) -> Space:
+    """A study's space; its known configurations and one that is drawn at random are tried."""
+    path = catalog.find("spaces", study.space)
+    module = catalog.load(path)
+    suggest, known = getattr(module, "suggest", None), getattr(module, "ENQUEUE", [])
+    if not callable(suggest):
+        raise SearcherError(f"{path}: expected a function suggest(trial) that returns a Recipe")
+    if not isinstance(known, list) or not all(isinstance(params, dict) for params in known):
+        raise SearcherError(f"{path}: ENQUEUE: expected a list of dicts of parameters")
+    suggest = guarded(suggest, path)
+    trials: list[optuna.trial.BaseTrial] = [optuna.trial.FixedTrial(params) for params in known]
+    places = [f"{path}: ENQUEUE[{number}]" for number in range(len(known))]
+    recipes = [_tried(suggest, trial, place) for trial, place in zip(trials, places, strict=True)]
+    for trial, params, place in zip(trials, known, places, strict=True):
+        unused = sorted(set(params) - set(trial.params))
+        if unused:
+            raise SearcherError(f"{place}: the space does not suggest {', '.join(unused)}")
+    drawn = draw(study)
+    recipes.append(_tried(suggest, drawn, str(path)))
+    check_kinds([dict(trial.distributions) for trial in (*trials, drawn)], path)
+    models = models_of(recipes)
+    check_weights(models, tasks.entry(study.task).image[0], tasks.entry(study.task).classes)
+    return Space(suggest, known, models)
+
+
+def models_of(recipes: Sequence[Recipe]) -> list[Model]:
+    """The models of recipes and their teachers, each once."""
+    found = [
+        model
+        for recipe in recipes
+        for model in (recipe.model, *(s.teacher for s in recipe.stages if isinstance(s, Distill)))
+    ]
+    return list({model.model_dump_json(): model for model in found}.values())
+
+
+def doubts(study: Study, space: Space | None = None) -> list[str]:
+    """Given weights that have probably seen the validation images, a line each.
+
+    Raises:
+        SearcherError: The space or a file of weights cannot be used.
+    """
+    models = [model for model in (space or _space(study)).models if model.weights]
+    task = tasks.entry(study.task).load() if models else None
+    return [line for model in models if task and (line := warning(model, task))]
+
+
+def _tried(suggest: Suggest, trial: optuna.trial.BaseTrial, where: str) -> Recipe:
+    try:
+        return suggest(trial)
+    except SearcherError as error:
+        text = str(error)
+        raise SearcherError(text if text.startswith(where) else f"{where}: {text}") from error
+    except Exception as error:
+        raise SearcherError(f"{where}: {type(error).__name__}: {error}") from error
+
+
+def _check_images(study: Study) -> None:
+    wanted = study.budget.train_images
+    if wanted:
+        there = len(tasks.entry(study.task).load().train)
+        if wanted > there:
+            raise SearcherError(
+                f"budget.train_images = {wanted:,}: task {study.task} has {there:,} training images; "
+                "leave the key out for all of them"
+            )
+
+
+def _check_reference(study: Study) -> None:
+    reference, entry = study.reference, tasks.entry(study.task)
+    assert reference is not None
+    try:
+        with torch.device("meta"):
+            build(reference.name, reference.args, in_channels=entry.image[0], classes=entry.classes)
+    except SearcherError as error:
+        raise SearcherError(f"reference: {error}") from error
+
+
+def draw(study: Study) -> optuna.Trial:
+    """A trial of a random configuration; always the same for the study's seed."""
+    optuna.logging.set_verbosity(optuna.logging.WARNING)
+    return optuna.create_study(sampler=optuna.samplers.RandomSampler(seed=study.seed)).ask()
+
+
+def _predicted(recipe: Recipe, task: Task) -> list[str]:
+    try:
+        prediction = predict(recipe, task.image, task.classes)
+    except TrialError as error:
+        return [f"cannot be made: {error}"]
+    reason = [f"{prediction.verdict}: {prediction.reason}"] if prediction.reason else []
+    ops = prediction.ops
+    if ops is None:
+        return reason
+    counts = f"{sum(op.params for op in ops):,} parameters, {sum(op.macs for op in ops):,} MACs predicted"
+    return [counts, *reason, *(f"not counted: {line}" for line in not_counted(ops))]
+
+
+def rehearsals(recipes: Sequence[Recipe], task: Task) -> list[str]:
+    """Rehearse as many recipes as have each model and each kind of stage once.
+
+    Returns:
+        A line for each that cannot be executed.
+
+    Raises:
+        SearcherError: None of them can.
+    """
+    tried, failed = _covering(recipes), []
+    for recipe in tried:
+        try:
+            rehearse(recipe, task, torch.device("cpu"))
+        except TrialError as error:
+            failed.append(f"{recipe.words()}: {error}")
+    if failed and len(failed) == len(tried):
+        raise SearcherError("no recipe of the space that was tried can be executed: " + "; ".join(failed))
+    return failed
+
+
+def _covering(recipes: Sequence[Recipe]) -> list[Recipe]:
+    """Those that have something that none before has, the longest first."""
+    seen: set[tuple[str, ...]] = set()
+    chosen = []
+    for recipe in sorted(recipes, key=lambda recipe: -len(_parts(recipe))):
+        if _parts(recipe) - seen:
+            chosen.append(recipe)
+            seen |= _parts(recipe)
+    return chosen
+
+
+def _parts(recipe: Recipe) -> set[tuple[str, ...]]:
+    stages = {(stage.kind, getattr(stage, "engine", "")) for stage in recipe.stages}
+    return {(recipe.model.name,), *stages}
+
+
+def describe(study: Study, space: Space) -> list[str]:
+    """The lines that say what a study that was checked consists of.
+
+    Raises:
+        SearcherError: A metric fails, or no recipe that was tried can be executed.
+    """
+    drawn = draw(study)
+    recipe = space.suggest(drawn)
+    task = tasks.entry(study.task).load()
+    own = own_metrics(study.measured())
+    _check_models(space.models, study.task, runs=True)
+    known = [space.suggest(optuna.trial.FixedTrial(params)) for params in space.known]
+    refused = rehearsals([*known, recipe], task)
+    try_metrics([m for m in study.measured() if m.metric in own], recipe.model, task)
+    return [
+        f"study {study.stored_name} is fine",
+        f"data fingerprint {task.fingerprint}",
+        *(f"  left out or changed: {count} × {reason}" for reason, count in task.dropped.items()),
+        f"space {study.space}: {len(space.known)} known configurations, {len(drawn.params)} parameters drawn",
+        f"  e.g. {recipe.words()}",
+        *(f"  {line}" for line in _predicted(recipe, task)),
+        *(f"  cannot be executed: {line}" for line in refused),
+        *(f"metric {name} is that of {path}" for name, path in own.items()),
+        *(f"warning: {line}" for line in doubts(study, space)),
+        f"objectives: {', '.join(f'{o.goal} {o.key}' for o in study.objectives)}",
+        f"constraints: {', '.join(map(str, study.constraints)) or 'none'}",
+        f"budget: {study.budget.trials} trials, {study.budget.epochs} epochs each",
+    ]

@@ -1,0 +1,31 @@
+"""The identity of a study: what must not change while it is stored."""
+
+from typing import Any
+
+from searcher import tasks
+from searcher.config import catalog
+from searcher.config.study import Study
+from searcher.execution.metrics import code_digest, metric_code, timed
+
+
+def identify(study: Study) -> dict[str, Any]:
+    """What must not change while a study is stored: a figure measured otherwise is not comparable.
+
+    Raises:
+        SearcherError: The task's data is absent or damaged.
+    """
+    conditions = {"deployment": study.deployment.model_dump()} if timed(study.measured()) else {}
+    return {
+        "task": study.task,
+        "data fingerprint": tasks.entry(study.task).load().fingerprint,
+        "space": study.space,
+        "space code": code_digest(catalog.find("spaces", study.space).read_text(encoding="utf-8")),
+        "objectives": [o.model_dump(exclude_none=True) for o in study.objectives],
+        "constraints": [str(c) for c in study.constraints],
+        "metrics": [m.key for m in study.metrics],
+        "metrics code": {m.metric: metric_code(m.metric) for m in study.measured()},
+        "seed": study.seed,
+        "epochs": study.budget.epochs,
+        **({"train images": study.budget.train_images} if study.budget.train_images else {}),
+        **conditions,
+    }

@@ -1,0 +1,120 @@
+"""What is known of a recipe before any training: its cost, and whether it was tried before."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import accumulate
+from typing import Any
+
+from optuna.trial import FrozenTrial, TrialState
+
+from searcher import tasks
+from searcher.compression.cached import first
+from searcher.compression.predict import predict
+from searcher.compression.training import epochs_of
+from searcher.config.recipe import Quantize, Recipe
+from searcher.config.study import Study
+from searcher.costs.op import Op, Prediction
+from searcher.errors import SearcherError, TrialError
+from searcher.execution.messages import Infeasible
+from searcher.execution.metrics import from_rows, on_split
+from searcher.search.tell import INFEASIBLE
+
+WEIGHT_BITS = "bits of weights"
+"""Among what is predicted, the only figure that int8 makes smaller in every study; the name of no metric."""
+
+
+@dataclass(frozen=True)
+class Screened:
+    """What is known of one recipe.
+
+    Attributes:
+        prediction: The rows that it will execute.
+        predicted: The metrics that these rows give, by key.
+        infeasible: The constraints that it cannot satisfy, where there are any.
+    """
+
+    prediction: Prediction
+    predicted: dict[str, float]
+    infeasible: Infeasible | None
+
+
+class Screen:
+    """Looks at recipes before they are trained."""
+
+    def __init__(self, study: Study) -> None:
+        self._study = study
+        self._entry = tasks.entry(study.task)
+        self._so_far: dict[str, dict[str, float]] = {}
+        self.qualities = {m.key for m in on_split(study.measured())}
+        """The metrics that are read on a split, by key."""
+        self.quality = [o for o in study.objectives if o.key in self.qualities][:1]
+        """The objective that is read after every epoch, where there is one."""
+
+    def look(self, recipe: Recipe) -> Screened:
+        """What is known of a recipe.
+
+        Raises:
+            TrialError: Too few of its channels could be removed, or a metric of what is predicted fails.
+            SearcherError: Its model cannot be built, or has no module of a name that is kept out of int8.
+        """
+        prediction = predict(recipe, self._entry.image, self._entry.classes)
+        predicted = self._predicted(prediction.ops) if prediction.ops is not None else {}
+        return Screened(prediction, predicted, self._infeasible(predicted))
+
+    def _predicted(self, ops: list[Op]) -> dict[str, float]:
+        macs = float(sum(op.macs for op in ops))
+        bits = float(sum(op.weights * (op.weight_bits or 0) for op in ops))
+        return {"macs": macs, WEIGHT_BITS: bits} | from_rows(ops, self._study.measured())
+
+    def _infeasible(self, predicted: dict[str, float]) -> Infeasible | None:
+        violated = [
+            f"{constraint}, predicted {predicted[constraint.key]:.6g}"
+            for constraint in self._study.violated(predicted)
+        ]
+        return Infeasible("; ".join(violated)) if violated and self._study.screening else None
+
+    def point(self, quality: float, predicted: dict[str, float], stands_in: str = "macs") -> list[float]:
+        """What a trial is judged by at a rung, all to be minimised: its quality, and its cost.
+
+        Where no objective of cost can be predicted (a latency), another figure stands for it.
+        """
+        cost = [predicted[o.key] * o.sign for o in self._study.objectives if o.key in predicted]
+        return [*(o.sign * quality for o in self.quality), *(cost or [predicted[stands_in]])]
+
+    def trained(self, recipe: Recipe) -> list[int]:
+        """The epochs that a trial has trained after each of a recipe's trained stages."""
+        shares = [stage.share for stage in recipe.stages if not isinstance(stage, Quantize)]
+        return list(accumulate(epochs_of(share, self._study.budget.epochs) for share in shares))
+
+    def so_far(self, recipe: Recipe, epochs: int) -> dict[str, float]:
+        """The predicted cost of what a trial has made of a recipe when it has trained so many epochs.
+
+        Nothing is known where that alone cannot be predicted, or a metric of it fails.
+
+        A quality that is not pruned yet says nothing of a cost that is: of two trials with one trained
+        network, that which will be pruned less is not the worse one. int8 is left out for the same reason.
+        """
+        trained = self.trained(recipe)
+        before = sum(done < epochs for done in trained)
+        made = first(recipe, min(before + 1, len(trained)))
+        if made.digest() not in self._so_far:
+            try:
+                predicted = self.look(made).predicted
+            except (SearcherError, TrialError):
+                predicted = {}
+            self._so_far[made.digest()] = predicted
+        return self._so_far[made.digest()]
+
+
+def tried_before(recipe: Recipe, trials: Sequence[FrozenTrial]) -> FrozenTrial | None:
+    """The trial that had the same recipe, where it was measured or stopped."""
+    wanted: dict[str, Any] = recipe.model_dump(mode="json")
+    ended = (TrialState.COMPLETE, TrialState.PRUNED)
+    same = [
+        t
+        for t in trials
+        if t.state in ended
+        and t.user_attrs.get("recipe") == wanted
+        and t.user_attrs.get("outcome") != INFEASIBLE
+    ]
+    return min(same, key=lambda t: t.state != TrialState.COMPLETE, default=None)

@@ -1,0 +1,115 @@
+"""Image classification: splits, whole-batch augmentation on the device, top-1 accuracy."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from searcher.tasks.base import Batch, Figure, Split, Task, device_of, shape_words, share
+
+
+@dataclass(frozen=True)
+class Classification(Task):
+    """Images of one class each; a split's labels are their numbers, (N,) int64.
+
+    `shift` is the largest random translation in pixels, `flip` whether images may be mirrored.
+    """
+
+    figure: ClassVar[str] = "top-1"
+    metrics: ClassVar[tuple[str, ...]] = ("top1",)
+    labels: ClassVar[Mapping[str, Figure]] = {"top1": share("top-1 accuracy")}
+    mixes: ClassVar[bool] = True
+
+    shift: int
+    flip: bool
+
+    @property
+    def augments(self) -> bool:
+        """Whether an image is another one each time that it is trained on."""
+        return bool(self.shift) or self.flip
+
+    @classmethod
+    def misfit(cls, outputs: Any, count: int, classes: int) -> str:
+        """Why outputs are no logits (count, classes), in words; empty where they are."""
+        if isinstance(outputs, Tensor) and outputs.shape == (count, classes):
+            return ""
+        return f"returns {shape_words(outputs)} for {count} images, expected {count}×{classes}: one a class"
+
+    def outputs(self, sizes: Sequence[tuple[int, ...]]) -> str:
+        """Logits."""
+        return "a logit for each class"
+
+    def figures(self, model: nn.Module, split: Split) -> dict[str, float]:
+        """Top-1 accuracy."""
+        return {"top1": self.top1(model, split)}
+
+    def loss(self, outputs: Tensor, batch: Batch) -> Tensor:
+        """The cross entropy of logits (N, classes)."""
+        return F.cross_entropy(outputs, batch.targets)
+
+    def divergence(self, outputs: Tensor, taught: Tensor, temperature: float) -> Tensor:
+        """The KL divergence of the student's classes from the teacher's, times the temperature squared."""
+        soft = F.log_softmax(taught.float() / temperature, 1)
+        student = F.log_softmax(outputs.float() / temperature, 1)
+        return temperature**2 * F.kl_div(student, soft, reduction="batchmean", log_target=True)
+
+    def quality(self, model: nn.Module, split: Split) -> float:
+        """Top-1 accuracy."""
+        return self.top1(model, split)
+
+    def augment(self, images: Tensor, labels: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor]:
+        """A random translation, padded with zeros, and a random mirroring of each image (N, C, H, W)."""
+        n, _, height, width = images.shape
+        device = images.device
+        padded = F.pad(images, (self.shift,) * 4)
+        top, left = (
+            torch.randint(0, 2 * self.shift + 1, (n, 1, 1), generator=generator).to(device) for _ in range(2)
+        )
+        rows = top + torch.arange(height, device=device)[:, None]
+        columns = torch.arange(width, device=device)[None, :]
+        if self.flip:
+            mirrored = torch.rand((n, 1, 1), generator=generator).to(device) < 0.5
+            columns = torch.where(mirrored, width - 1 - columns, columns)
+        every = torch.arange(n, device=device)[:, None, None]
+        return padded.permute(0, 2, 3, 1)[every, rows, left + columns].permute(0, 3, 1, 2), labels
+
+    @torch.no_grad()
+    def agreement(self, one: nn.Module, other: nn.Module, split: Split) -> float:
+        """The share of images for which both predict the same class."""
+        batches = [self.normalise(images) for images in torch.split(split.images, 500)]
+        ours, theirs = (torch.cat([m(images).argmax(1) for images in batches]) for m in (one.eval(), other))
+        return float((ours == theirs).double().mean())
+
+    @torch.no_grad()
+    def top1(self, model: nn.Module, split: Split, batch_size: int = 500) -> float:
+        """The share of a split's images whose largest logit is their label's; between 0 and 1."""
+        model.eval()
+        device = device_of(model)
+        right = 0
+        batches = zip(
+            torch.split(split.images, batch_size), torch.split(split.labels, batch_size), strict=True
+        )
+        for images, labels in batches:
+            logits = model(self.normalise(images.to(device)))
+            right += int((logits.argmax(1) == labels.to(device)).sum())
+        return right / len(split)
+
+
+def carve(images: np.ndarray, labels: np.ndarray, sizes: tuple[int, ...], seed: int) -> list[Split]:
+    """Disjoint random splits of the given sizes; the same seed gives the same splits."""
+    order = np.random.default_rng(seed).permutation(len(labels))
+    splits, start = [], 0
+    for size in sizes:
+        chosen = np.sort(order[start : start + size])
+        splits.append(as_split(images[chosen], labels[chosen]))
+        start += size
+    return splits
+
+
+def as_split(images: np.ndarray, labels: np.ndarray) -> Split:
+    """A split of uint8 images (N, C, H, W) and integer labels (N,)."""
+    return Split(torch.from_numpy(np.ascontiguousarray(images)), torch.from_numpy(labels.astype(np.int64)))

@@ -1,0 +1,1 @@
+"""All that a person sees: commands, tables on the terminal, pages, Optuna's dashboard."""

@@ -1,0 +1,111 @@
+"""Commands on one network, whether or not a search has found it: `cost` and `measure`."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Literal
+
+import typer
+
+from searcher.errors import SearcherError, TrialError
+from searcher.ui.commands.options import RUNS, Force, RunsDir, write_csv
+
+if TYPE_CHECKING:
+    from searcher.config.deployment import Deployment
+
+Target = Annotated[
+    str,
+    typer.Argument(
+        help="A recipe's file, STUDY#TRIAL, a study (for its reference), or pkg.mod:function; to measure, "
+        "an ONNX file as well.",
+    ),
+]
+InputSizes = Annotated[
+    str | None,
+    typer.Option(
+        "--input", metavar="1,C,H,W", help=r"Sizes of the input.  \[default: the study's, else 1,3,32,32]"
+    ),
+]
+Classes = Annotated[int, typer.Option(min=1, help="Outputs, where no study says it.")]
+
+
+def cost(
+    target: Target,
+    input_sizes: InputSizes = None,
+    classes: Classes = 10,
+    csv: Annotated[Path | None, typer.Option(metavar="FILE", help="Write the rows as CSV.")] = None,
+    force: Force = False,
+    runs_dir: RunsDir = RUNS,
+) -> None:
+    """What a network costs: every operation, the totals, and all score variants side by side."""
+    from rich.console import Console
+
+    from searcher.costs.op import not_counted
+    from searcher.ui.commands.target import resolve
+    from searcher.ui.terminal import costs
+
+    found = resolve(target, runs_dir, input_sizes, classes)
+    ops, how = found.ops()
+    console = Console()
+    console.print(f"{found.title}, {how}", soft_wrap=True, highlight=False)
+    console.print(costs.LayerTable(ops))
+    for line in not_counted(ops):
+        console.print(f"not counted: {line}", style="bold", soft_wrap=True, highlight=False)
+    console.print(costs.variant_table(ops))
+    for line in costs.references():
+        console.print(line, soft_wrap=True, highlight=False)
+    if csv:
+        write_csv(costs.frame(ops), csv, force=force)
+
+
+def measure(
+    target: Target,
+    input_sizes: InputSizes = None,
+    classes: Classes = 10,
+    batch: Annotated[int, typer.Option(min=1, help="Images a run.")] = 1,
+    threads: Annotated[int, typer.Option(min=1, max=1024, help="Threads of the processor.")] = 1,
+    device: Annotated[Literal["cpu", "cuda"], typer.Option(help="Where it runs.")] = "cpu",
+    warmup: Annotated[int, typer.Option(min=0, help="Runs before those that are timed.")] = 10,
+    runs: Annotated[int, typer.Option(min=1, help="Runs that are timed.")] = 50,
+    runs_dir: RunsDir = RUNS,
+) -> None:
+    """How a network runs: size of its file, latency, FPS and memory, in a process of its own."""
+    from rich.console import Console
+
+    from searcher.compression.engines import weights
+    from searcher.config.deployment import Deployment
+    from searcher.costs.latency import check_device, run_inference
+    from searcher.ui.commands.target import resolve
+    from searcher.ui.terminal import costs
+
+    asked = Deployment(batch=batch, threads=threads, device=device, warmup=warmup, runs=runs)
+    check_device(asked)
+    if target.endswith(".onnx"):
+        _measure_onnx(Path(target), asked)
+        return
+    found = resolve(target, runs_dir, input_sizes, classes)
+    executed = found.network().executed
+    try:
+        inference = run_inference(executed, found.example(), asked)
+    except TrialError as error:
+        raise SearcherError(f"{found.title}: {error}") from error
+    console = Console()
+    console.print(found.title, soft_wrap=True, highlight=False)
+    console.print(costs.inference_table(inference, weights.size_mb(executed)))
+
+
+def _measure_onnx(path: Path, asked: "Deployment") -> None:
+    from rich.console import Console
+
+    from searcher.deploy.onnx_latency import run_onnx
+    from searcher.ui.terminal import costs
+
+    if not path.is_file():
+        raise SearcherError(f"no file {path}")
+    if asked.device != "cpu":
+        raise SearcherError("--device: an ONNX file is measured on the processor")
+    try:
+        inference = run_onnx(path, asked)
+    except TrialError as error:
+        raise SearcherError(f"{path}: {error}") from error
+    console = Console()
+    console.print(f"{path}, by ONNX Runtime", soft_wrap=True, highlight=False)
+    console.print(costs.inference_table(inference, path.stat().st_size / 1e6))

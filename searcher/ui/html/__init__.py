@@ -1,0 +1,1 @@
+"""Pages of one file each, which need nothing from the network."""

@@ -1,0 +1,83 @@
+"""A front that was trained again with other seeds, as a table."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from rich import box
+from rich.console import Console, ConsoleOptions, RenderResult
+from rich.table import Table
+
+from searcher.config.study import Objective, Study
+from searcher.execution.metrics import on_split
+from searcher.search.verify import TEST, Verified
+from searcher.wording import number, spread
+
+ANY_WIDTH = 10_000
+"""Columns of a console on which every table fits."""
+
+
+@dataclass(frozen=True)
+class VerifiedTable:
+    """What was found beside the mean ± deviation of other seeds.
+
+    Where the console is narrow the verdicts stand in a list below, and where that is not enough every
+    objective has a table of its own.
+    """
+
+    study: Study
+    points: Sequence[Verified]
+
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
+        def fits(table: Table) -> bool:
+            needed = console.measure(table, options=options.update_width(ANY_WIDTH))
+            return needed.maximum <= options.max_width
+
+        title, every = (
+            f"{self.study.stored_name}, front with other seeds: mean±deviation",
+            self.study.objectives,
+        )
+        whole = self._table(title, every, verdicts=True)
+        if fits(whole):
+            yield whole
+            return
+        figures = self._table(title, every)
+        yield from [figures] if fits(figures) else [self._table(f"{title} of {o.key}", [o]) for o in every]
+        yield self._verdicts()
+
+    def _table(self, title: str, objectives: Sequence[Objective], verdicts: bool = False) -> Table:
+        table = Table(
+            title=title, title_justify="left", box=box.SIMPLE_HEAD, pad_edge=False, collapse_padding=True
+        )
+        for name in ("trial", *(name for o in objectives for name in self._headers(o))):
+            table.add_column(name, justify="right", no_wrap=True)
+        if verdicts:
+            table.add_column("verdict")
+        for point in self.points:
+            cells = [cell for o in objectives for cell in self._cells(point, o)]
+            table.add_row(str(point.trial.number), *cells, *([point.verdict] if verdicts else []))
+        return table
+
+    def _verdicts(self) -> Table:
+        table = Table(box=None, pad_edge=False, show_header=False)
+        table.add_column(justify="right")
+        table.add_column(overflow="fold")
+        for point in self.points:
+            table.add_row(str(point.trial.number), point.verdict)
+        return table
+
+    def _headers(self, objective: Objective) -> list[str]:
+        names = [f"{objective.key}\nfound".replace(":", "\n"), "other\nseeds"]
+        return [*names, "on\ntest"] if on_split([objective]) else names
+
+    def _cells(self, point: Verified, objective: Objective) -> list[str]:
+        key = objective.key
+        again = [key, TEST + key] if on_split([objective]) else [key]
+        return [number(point.trial.user_attrs["metrics"][key]), *(_over_seeds(point, name) for name in again)]
+
+
+def _over_seeds(point: Verified, key: str) -> str:
+    """Mean and deviation; no deviation where the seeds agree, or there is one."""
+    if not point.seeds:
+        return ""
+    mean, deviation = point.mean(key), point.deviation(key)
+    return f"{number(mean)}±{spread(mean, deviation)}" if deviation else number(mean)
