@@ -8,7 +8,7 @@ import torch
 from torch import nn
 
 from searcher import tasks
-from searcher.compression.pipeline import Network
+from searcher.compression.network import Network
 from searcher.config.study import Metric, Study
 from searcher.errors import SearcherError, TrialError
 from searcher.execution.metrics import Measurement, measure, metric_functions, ranges, value

@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from searcher.compression.engines import weights
-from searcher.compression.pipeline import Network
+from searcher.compression.network import Network
 from searcher.config.deployment import Deployment
 from searcher.config.recipe import Recipe
 from searcher.config.study import Metric, Study, StudyFile

@@ -9,7 +9,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from searcher.compression.pipeline import Network
+from searcher.compression.network import Network
 from searcher.compression.predict import predict
 from searcher.compression.reconcile import reconcile
 from searcher.config import catalog

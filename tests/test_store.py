@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from searcher import tasks
-from searcher.compression import cached
+from searcher.compression import cached, stages
 from searcher.compression.pipeline import run_recipe
 from searcher.compression.store import CONTENT, Store, size, size_text
 from searcher.compression.training import Run
@@ -44,8 +44,8 @@ def logits(recipe: Recipe, run: Run) -> torch.Tensor:
 
 @pytest.mark.parametrize("engine", ["torch-pruning", "nni"])
 def test_what_comes_from_the_store_is_what_was_trained(tmp_path: Path, engine: str):
-    stages = (RECIPE.stages[0], RECIPE.stages[1].model_copy(update={"engine": engine}), *RECIPE.stages[2:])
-    recipe = RECIPE.model_copy(update={"stages": stages})
+    others = (RECIPE.stages[0], RECIPE.stages[1].model_copy(update={"engine": engine}), *RECIPE.stages[2:])
+    recipe = RECIPE.model_copy(update={"stages": others})
     trained: list[tuple[object, ...]] = []
     found: list[tuple[object, ...]] = []
     plain = logits(recipe, a_run(None, []))
@@ -87,7 +87,7 @@ def test_the_digest_names_all_that_a_model_depends_on(tmp_path: Path, monkeypatc
         with_weights,
         cached.digest(loaded, run),
     ]
-    monkeypatch.setitem(cached.VERSIONS, "train", 1000)
+    monkeypatch.setattr(stages.RUNNERS["train"], "version", 1000)
     digests.append(cached.digest(prefix, run))
     assert len(set(digests)) == len(digests)
 

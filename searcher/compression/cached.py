@@ -17,13 +17,11 @@ from searcher.compression import structure
 from searcher.compression.build import start
 from searcher.compression.checkpoint import Checkpoints
 from searcher.compression.engines import weights
+from searcher.compression.stages import runner, stored_stages
 from searcher.compression.store import Stored
 from searcher.compression.training import Run
 from searcher.config.recipe import Model, Recipe
 from searcher.tasks.base import Task
-
-VERSIONS = {"train": 1, "distill": 1, "prune_channels": 2, "prune_weights": 1}
-"""Of the code of each stage: a new number where it makes another model than before."""
 
 Make = Callable[[Run], nn.Module]
 
@@ -34,11 +32,11 @@ def digest(prefix: Recipe, run: Run) -> str:
     That is the model with its family's code and its weights, the stages with the versions of their code, the
     data, the seed and the budget of epochs.
     """
-    every = [prefix.model, *(stage.teacher for stage in prefix.stages if stage.kind == "distill")]
+    every = [prefix.model, *(model for stage in prefix.stages for model in stage.models())]
     depends = {
         "recipe": prefix.model_dump(mode="json"),
         "models": [identity(model) for model in every],
-        "versions": [VERSIONS[stage.kind] for stage in prefix.stages],
+        "versions": [runner(stage).version for stage in prefix.stages],
         "data": run.task.fingerprint,
         "seed": run.seed,
         "epochs": run.epochs,
@@ -75,7 +73,7 @@ def is_trained(recipe: Recipe, run: Run) -> bool:
     """Whether the store has a recipe's network as it is before int8."""
     if run.store is None:
         return False
-    trained = first(recipe, sum(stage.kind != "quantize" for stage in recipe.stages))
+    trained = first(recipe, stored_stages(recipe))
     return run.store.has(digest(trained, run))
 
 

@@ -1,7 +1,6 @@
 """A recipe's stages, run one after another."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
@@ -10,29 +9,10 @@ from torch import nn
 
 from searcher.compression.build import start
 from searcher.compression.cached import first, kept, longest, recording
-from searcher.compression.engines.fx import convert
-from searcher.compression.engines.fx_reference import Prepared
-from searcher.compression.stages.distill import distill
-from searcher.compression.stages.prune_channels import prune_channels
-from searcher.compression.stages.prune_weights import prune_weights
-from searcher.compression.stages.quantize import prepare
-from searcher.compression.training import Run, fit
-from searcher.config.recipe import Distill, PruneChannels, PruneWeights, Quantize, Recipe, Stage, Train
-
-
-@dataclass(frozen=True)
-class Network:
-    """A finished model.
-
-    Attributes:
-        architecture: The model in floating point.
-        executed: What is executed: the same, or int8.
-        prepared: What the int8 model was converted from.
-    """
-
-    architecture: nn.Module
-    executed: nn.Module
-    prepared: Prepared | None = None
+from searcher.compression.network import Network, floating
+from searcher.compression.stages import runner, stored_stages
+from searcher.compression.training import Run
+from searcher.config.recipe import Recipe, Stage
 
 
 def run_recipe(
@@ -50,39 +30,29 @@ def run_recipe(
         TrialError: A stage could not be executed as asked.
         SearcherError: The model cannot be built.
     """
-    trained = first(recipe, sum(not isinstance(stage, Quantize) for stage in recipe.stages))
+    count = stored_stages(recipe)
     before: list[list[Any]] = []
     run = recording(run, before)
-    model, done = longest(trained, run)
+    model, done = longest(first(recipe, count), run)
     if model is None:
         torch.manual_seed(run.seed)
         model = start(recipe.model, run.task)
-    whole = not done
-    for count, stage in enumerate(recipe.stages[done:], done + 1):
-        if whole and not isinstance(stage, Train | Distill):
-            uncompressed(model)
+    whole, network = not done, floating(model)
+    for place, stage in enumerate(recipe.stages[done:], done + 1):
+        if whole and runner(stage).compresses:
+            uncompressed(network.architecture)
             whole = False
-        if isinstance(stage, Quantize):
-            run.report("quantize", 0, 1, float("nan"))
-            prepared = prepare(model, stage, run)
-            return Network(model, convert(model, prepared), prepared)
-        model = kept(first(recipe, count), run, partial(_run_stage, model, stage), before)
-    return Network(model, model)
+        if place <= count:
+            make = partial(_run_stored, network.architecture, stage)
+            network = floating(kept(first(recipe, place), run, make, before))
+        else:
+            network = runner(stage).run(network.architecture, stage, run)
+    return network
 
 
-def _run_stage(model: nn.Module, stage: Stage, run: Run) -> nn.Module:
+def _run_stored(model: nn.Module, stage: Stage, run: Run) -> nn.Module:
     """The model after one more stage, on the CPU and in the order in which the store would return it."""
     # A stage starts with the same random numbers, whatever was trained or found before it.
     torch.manual_seed(run.seed)
-    match stage:
-        case Train():
-            model = fit(model, run, stage, "train", mixup=stage.mixup)
-        case Distill():
-            model = distill(model, stage, run)
-        case PruneChannels():
-            model = prune_channels(model, stage, run)
-        case PruneWeights():
-            model = prune_weights(model, stage, run)
-        case Quantize():
-            raise AssertionError("a quantized model is made anew, from what was trained")
+    model = runner(stage).run(model, stage, run).architecture
     return model.to("cpu", memory_format=torch.contiguous_format)  # type: ignore[call-overload,no-any-return]

@@ -4,13 +4,11 @@ import itertools
 from collections.abc import Sequence
 from typing import Any
 
-from searcher.config.recipe import PruneWeights, Recipe
+from searcher.compression.stages import runner
+from searcher.config.recipe import Recipe
 from searcher.costs.counting.executed import keyed
 from searcher.costs.op import Op
 from searcher.errors import TrialError
-
-GLOBAL_TOLERANCE = 0.005
-"""One threshold over all layers meets a sparsity as nearly as equal magnitudes allow."""
 
 WORDS = {
     "inputs": "inputs",
@@ -42,8 +40,7 @@ def reconcile(predicted: Sequence[Op], counted: Sequence[Op], recipe: Recipe) ->
     pairs = [(expected.get(key), found.get(key)) for key in sorted(places, key=lambda key: places[key])]
     lines = [line for line in itertools.starmap(_difference, pairs) if line]
     pruned = [(a, b) for a, b in pairs if a and b and a.nonzero != a.weights]
-    if any(isinstance(stage, PruneWeights) for stage in recipe.stages):
-        lines += _zeros([a for a, _ in pruned], [b for _, b in pruned], recipe)
+    lines += _zeros([a for a, _ in pruned], [b for _, b in pruned], recipe)
     if lines:
         more = f"; and {len(lines) - 1} more operation{'s' * (len(lines) > 2)}" if len(lines) > 1 else ""
         first, *rest = lines
@@ -79,15 +76,10 @@ def _text(value: Any) -> str:
 
 
 def _zeros(predicted: Sequence[Op], counted: Sequence[Op], recipe: Recipe) -> list[str]:
+    weights = sum(op.weights for op in predicted)
+    allowed = [runner(stage).zeros_tolerance(stage, len(predicted), weights) for stage in recipe.stages]
+    most = max((tolerance for tolerance in allowed if tolerance is not None), default=None)
     off = sum(op.nonzero for op in predicted) - sum(op.nonzero for op in counted)
-    most = _tolerance(predicted, recipe)
-    if abs(off) <= most:
+    if most is None or abs(off) <= most:
         return []
     return [f"zero weights: {off:+.0f} against the prediction, expected within {most:.0f}"]
-
-
-def _tolerance(pruned: Sequence[Op], recipe: Recipe) -> float:
-    """One weight a tensor, or what one threshold over all can be off."""
-    shares = [stage.scope == "global" for stage in recipe.stages if isinstance(stage, PruneWeights)]
-    weights = sum(op.weights for op in pruned)
-    return max(len(pruned), GLOBAL_TOLERANCE * weights if any(shares) else 0)

@@ -1,9 +1,11 @@
 """A recipe: one compression configuration, a model and an ordered list of stages."""
 
+import functools
 import hashlib
 import json
+import operator
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
 import tomli_w
 from pydantic import BaseModel, ConfigDict, Field, model_validator
@@ -43,8 +45,29 @@ def _argument(key: str, value: object) -> str:
     return f"{key}={value}"
 
 
-class Training(_Frozen):
-    """What every stage that trains has in common.
+class Stage(_Frozen):
+    """One step of a recipe; its `kind` is the name under which it is registered.
+
+    Attributes:
+        rank: A recipe's stages come in the order of their ranks; one without a rank comes anywhere.
+        off_at_zero: A parameter whose value 0 would leave the network as it is, in a sweep.
+    """
+
+    kind: str
+    rank: ClassVar[int | None] = 0
+    off_at_zero: ClassVar[str | None] = None
+
+    def words(self) -> str:
+        """The stage as a reader says it; empty where it goes without saying."""
+        return self.kind.replace("_", " ")
+
+    def models(self) -> list[Model]:
+        """Models that the stage trains beside the recipe's own."""
+        return []
+
+
+class Training(Stage):
+    """A stage that trains.
 
     `share` is the part of the study's epoch budget that this stage spends, so that one recipe serves a
     cheap search and a full retraining.
@@ -84,11 +107,16 @@ class Distill(Training):
         """The stage as a reader says it; empty where it goes without saying."""
         return f"distilled from {self.teacher.words()}"
 
+    def models(self) -> list[Model]:
+        """The teacher."""
+        return [self.teacher]
+
 
 class PruneChannels(Training):
     """Structured pruning: remove a ratio of the channels, the tensors get smaller; then finetune."""
 
     kind: Literal["prune_channels"] = "prune_channels"
+    off_at_zero: ClassVar[str | None] = "ratio"
     ratio: float = Field(gt=0, lt=1)
     criterion: Literal["l1", "l2", "fpgm", "random", "activation"] = "l1"
     engine: Literal["torch-pruning", "nni"] = "torch-pruning"
@@ -102,6 +130,8 @@ class PruneWeights(Training):
     """Unstructured pruning: zero a share of the weights by magnitude; finetune after every step."""
 
     kind: Literal["prune_weights"] = "prune_weights"
+    rank: ClassVar[int | None] = 1  # a training after it would fill the zeros
+    off_at_zero: ClassVar[str | None] = "sparsity"
     sparsity: float = Field(gt=0, lt=1)
     scope: Literal["global", "local"] = "global"
     steps: int = Field(default=1, ge=1)
@@ -112,10 +142,11 @@ class PruneWeights(Training):
         return f"{self.sparsity:.1%} sparse ({self.scope}{steps})"
 
 
-class Quantize(_Frozen):
+class Quantize(Stage):
     """int8 post-training static quantization; `exclude` maps a module to the width kept there, in bits."""
 
     kind: Literal["quantize"] = "quantize"
+    rank: ClassVar[int | None] = 2  # an int8 network is not trained
     exclude: dict[str, Literal[16, 32]] = Field(default_factory=dict)
     calibration_images: int = Field(default=512, ge=1)
 
@@ -129,16 +160,6 @@ class Quantize(_Frozen):
         return f"int8 but {', '.join(kept)}" if kept else "int8"
 
 
-Stage = Annotated[
-    Train | Distill | PruneChannels | PruneWeights | Quantize,
-    Field(discriminator="kind"),
-]
-
-
-# Nothing may train after the weights were pruned but the pruning itself, and nothing at all after int8.
-_ORDER = {"train": 0, "distill": 0, "prune_channels": 0, "prune_weights": 1, "quantize": 2}
-
-
 class Recipe(_Frozen):
     """A model and its stages, in the order in which they run."""
 
@@ -147,7 +168,7 @@ class Recipe(_Frozen):
 
     @model_validator(mode="after")
     def _order(self) -> "Recipe":
-        order = [_ORDER[stage.kind] for stage in self.stages]
+        order = [stage.rank for stage in self.stages if stage.rank is not None]
         if order != sorted(order):
             kinds = ", ".join(stage.kind for stage in self.stages)
             raise ValueError(f"stages in the order {kinds}: a later stage would undo an earlier one")
@@ -168,3 +189,26 @@ class Recipe(_Frozen):
         path.write_text(
             tomli_w.dumps({"recipe": self.model_dump(mode="json", exclude_none=True)}), encoding="utf-8"
         )
+
+
+STAGES: dict[str, type[Stage]] = {}
+"""Every kind of stage that a recipe may have, by name."""
+
+_HOLDERS: list[type[BaseModel]] = [Recipe]
+
+
+def register(*stages: type[Stage]) -> None:
+    """Let recipes have further kinds of stages; each has a default for its `kind`, a `Literal`."""
+    STAGES.update({stage.model_fields["kind"].default: stage for stage in stages})
+    every: Any = functools.reduce(operator.or_, STAGES.values())
+    Recipe.model_fields["stages"].annotation = tuple[Annotated[every, Field(discriminator="kind")], ...]
+    for holder in _HOLDERS:
+        holder.model_rebuild(force=True)
+
+
+def holds_recipes(model: type[BaseModel]) -> None:
+    """Have a model that holds recipes know the stages that are registered from now on."""
+    _HOLDERS.append(model)
+
+
+register(Train, Distill, PruneChannels, PruneWeights, Quantize)

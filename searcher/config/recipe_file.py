@@ -9,7 +9,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from searcher import __version__
 from searcher.config.deployment import Deployment
-from searcher.config.recipe import Recipe
+from searcher.config.recipe import Recipe, holds_recipes
 from searcher.config.study import LAST_SEED, Metric
 from searcher.config.toml import read_toml, validated
 from searcher.errors import SearcherError
@@ -92,6 +92,9 @@ class RecipeFile(_Frozen):
                 part.write_text(_HEAD + tomli_w.dumps(content), encoding="utf-8")
         except OSError as error:
             raise SearcherError(f"{path} cannot be written: {error.strerror or error}") from error
+
+
+holds_recipes(RecipeFile)
 
 
 _HEAD = f"""# A recipe found by searcher {__version__}. Retrain it with: searcher retrain FILE

@@ -8,7 +8,9 @@ from typing import Literal
 from optuna.trial import FrozenTrial
 
 from searcher import __version__, tasks
-from searcher.config.recipe import PruneWeights, Recipe
+from searcher.compression.stages import runner
+from searcher.compression.stages.base import EXACT
+from searcher.config.recipe import Recipe
 from searcher.config.recipe_file import FORMAT, Expected, Provenance, RecipeFile
 from searcher.config.study import Metric, Study
 from searcher.execution.metrics import on_split, timed
@@ -69,5 +71,4 @@ def _tolerance(metric: Metric, value: float, recipe: Recipe, images: int) -> flo
         return round(max(0.01, 3 * math.sqrt(share * (1 - share) / images)), 4)
     if timed([metric]):
         return abs(value) * TIMED_SHARE
-    pruned = any(isinstance(stage, PruneWeights) for stage in recipe.stages)
-    return abs(value) * (0.02 if pruned else 1e-6)
+    return abs(value) * max([EXACT, *(runner(stage).tolerance for stage in recipe.stages)])

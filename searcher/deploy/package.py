@@ -9,7 +9,7 @@ from pathlib import Path
 from pydantic import TypeAdapter, ValidationError
 
 from searcher.compression.engines import weights
-from searcher.compression.pipeline import Network
+from searcher.compression.network import Network
 from searcher.config.recipe_file import RecipeFile
 from searcher.deploy import onnx
 from searcher.deploy.folder import CHECKPOINTS, METRICS, made

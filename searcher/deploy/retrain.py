@@ -16,7 +16,8 @@ from torch import nn
 
 from searcher import tasks
 from searcher.compression.checkpoint import Checkpoints
-from searcher.compression.pipeline import Network, run_recipe
+from searcher.compression.network import Network
+from searcher.compression.pipeline import run_recipe
 from searcher.compression.predict import predict
 from searcher.compression.reconcile import reconcile
 from searcher.compression.training import Run

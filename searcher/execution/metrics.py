@@ -13,7 +13,7 @@ from typing import Any
 from searcher import tasks
 from searcher.compression.engines import weights
 from searcher.compression.engines.fx import execution
-from searcher.compression.pipeline import Network
+from searcher.compression.network import Network
 from searcher.config import catalog
 from searcher.config.deployment import Deployment
 from searcher.config.study import Metric

@@ -8,9 +8,11 @@ from typing import Any
 import torch
 
 from searcher.compression.cached import identity, is_trained
-from searcher.compression.pipeline import Network, run_recipe
+from searcher.compression.network import Network
+from searcher.compression.pipeline import run_recipe
+from searcher.compression.stages import runner
 from searcher.compression.training import Run
-from searcher.config.recipe import Distill, Recipe, Train
+from searcher.config.recipe import Recipe
 from searcher.errors import TrialError
 from searcher.tasks.base import Task
 
@@ -53,7 +55,7 @@ def rehearse_once(recipe: Recipe, run: Run) -> None:
         TrialError: As `rehearse` does.
         SearcherError: As `rehearse` does.
     """
-    if all(isinstance(stage, Train | Distill) for stage in recipe.stages) or is_trained(recipe, run):
+    if not any(runner(stage).compresses for stage in recipe.stages) or is_trained(recipe, run):
         return
     known = run.store.folder / f"{_outline_digest(recipe)}{WENT_WELL}" if run.store else None
     if known and known.exists():

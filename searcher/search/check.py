@@ -11,7 +11,7 @@ from searcher import tasks
 from searcher.compression.build import check_weights
 from searcher.compression.predict import predict
 from searcher.config import catalog
-from searcher.config.recipe import Distill, Model, Recipe
+from searcher.config.recipe import Model, Recipe
 from searcher.config.study import Study
 from searcher.costs.latency import check_device
 from searcher.costs.op import not_counted
@@ -107,7 +107,7 @@ def models_of(recipes: Sequence[Recipe]) -> list[Model]:
     found = [
         model
         for recipe in recipes
-        for model in (recipe.model, *(s.teacher for s in recipe.stages if isinstance(s, Distill)))
+        for model in (recipe.model, *(model for stage in recipe.stages for model in stage.models()))
     ]
     return list({model.model_dump_json(): model for model in found}.values())
 

@@ -6,14 +6,15 @@ from typing import Any
 import optuna
 from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution, IntDistribution
 
-from searcher.config.recipe import Quantize, Recipe
+from searcher.compression.stages import stored_stages
+from searcher.config.recipe import Recipe
 
 Suggest = Callable[[optuna.trial.BaseTrial], Recipe]
 
 
 def depths(recipe: Recipe) -> int:
     """How many of a recipe's stages are trained, and can be kept."""
-    return sum(not isinstance(stage, Quantize) for stage in recipe.stages)
+    return stored_stages(recipe)
 
 
 def deciding(

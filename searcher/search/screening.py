@@ -10,8 +10,9 @@ from optuna.trial import FrozenTrial, TrialState
 from searcher import tasks
 from searcher.compression.cached import first
 from searcher.compression.predict import predict
+from searcher.compression.stages import stored_stages
 from searcher.compression.training import epochs_of
-from searcher.config.recipe import Quantize, Recipe
+from searcher.config.recipe import Recipe
 from searcher.config.study import Study
 from searcher.costs.op import Op, Prediction
 from searcher.errors import SearcherError, TrialError
@@ -83,7 +84,7 @@ class Screen:
 
     def trained(self, recipe: Recipe) -> list[int]:
         """The epochs that a trial has trained after each of a recipe's trained stages."""
-        shares = [stage.share for stage in recipe.stages if not isinstance(stage, Quantize)]
+        shares = [getattr(stage, "share", 0.0) for stage in recipe.stages[: stored_stages(recipe)]]
         return list(accumulate(epochs_of(share, self._study.budget.epochs) for share in shares))
 
     def so_far(self, recipe: Recipe, epochs: int) -> dict[str, float]:

@@ -6,12 +6,12 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol, get_args
+from typing import Any, Protocol
 
 import optuna
 from pydantic import ValidationError
 
-from searcher.config.recipe import Recipe, Stage, Training
+from searcher.config.recipe import STAGES, Recipe, Training
 from searcher.config.study import Study
 from searcher.errors import SearcherError, nearest, unknown
 from searcher.execution.launcher import cores
@@ -23,7 +23,6 @@ from searcher.search.check import check_parts
 from searcher.search.identity import identify
 from searcher.search.storage.backends import make_runs
 
-KINDS = {kind.model_fields["kind"].default: kind for kind in get_args(get_args(Stage)[0])}
 """The types of stage by name."""
 
 MOST = 1000
@@ -78,12 +77,12 @@ def parse(text: str) -> Setting:
     kind, dot, parameter = name.strip().partition(".")
     if not sign or not dot:
         raise SearcherError(f"--stage {text}: expected STAGE.PARAMETER=VALUES, e.g. prune.sparsity=0,0.1,0.2")
-    fitting = [k for k, model in KINDS.items() if k.startswith(kind) and parameter in model.model_fields]
+    fitting = [k for k, model in STAGES.items() if k.startswith(kind) and parameter in model.model_fields]
     if len(fitting) != 1:
-        named = [k for k in KINDS if k.startswith(kind)]
+        named = [k for k in STAGES if k.startswith(kind)]
         if not named:
-            raise unknown("stage", kind, KINDS)
-        fields = sorted({f for k in named for f in KINDS[k].model_fields} - {"kind"})
+            raise unknown("stage", kind, STAGES)
+        fields = sorted({f for k in named for f in STAGES[k].model_fields} - {"kind"})
         reason = (
             f"{', '.join(fitting)} have one" if fitting else f"no such parameter{nearest(parameter, fields)}"
         )
@@ -166,9 +165,8 @@ def _with(recipe: Recipe, chosen: dict[Setting, Any]) -> Recipe:
     for stage in stages:
         stage |= {s.parameter: value for s, value in chosen.items() if s.kind == stage["kind"]}
     # What prunes nothing is no stage.
-    kept = [s for s in stages if s.get("sparsity") != 0 and s.get("ratio") != 0]
-    order = list(KINDS)
-    kept.sort(key=lambda stage: order.index(stage["kind"]) if stage["kind"] in order[-2:] else -1)
+    kept = [s for s in stages if not (off := STAGES[s["kind"]].off_at_zero) or s.get(off) != 0]
+    kept.sort(key=lambda stage: STAGES[stage["kind"]].rank or 0)
     try:
         return Recipe.model_validate({"model": recipe.model.model_dump(), "stages": kept})
     except ValidationError as error:
@@ -180,7 +178,7 @@ def _with(recipe: Recipe, chosen: dict[Setting, Any]) -> Recipe:
 def _training(recipe: Recipe, kind: str) -> dict[str, Any]:
     """How a stage that is added trains: as the recipe's first training does, at half its learning rate."""
     first = next((stage for stage in recipe.stages if isinstance(stage, Training)), None)
-    if first is None or not issubclass(KINDS[kind], Training):
+    if first is None or not issubclass(STAGES[kind], Training):
         return {}
     return {
         "optimizer": first.optimizer,

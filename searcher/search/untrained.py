@@ -6,7 +6,7 @@ import torch
 
 from searcher import tasks
 from searcher.compression.build import check_outputs, start
-from searcher.compression.pipeline import Network
+from searcher.compression.network import Network
 from searcher.config.recipe import Model
 from searcher.config.study import Metric
 from searcher.errors import SearcherError, TrialError

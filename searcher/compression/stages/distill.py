@@ -8,13 +8,24 @@ import torch
 from torch import Tensor, nn
 
 from searcher.compression.build import start
-from searcher.compression.cached import kept
+from searcher.compression.network import Network, floating
+from searcher.compression.stages.base import Runner
 from searcher.compression.training import Loss, Run, autocast, fit
 from searcher.config.recipe import Distill, Recipe
 from searcher.tasks.base import Batch, Task
 
 TEACHER = "teacher"
 """The stage under which the training of a teacher is reported."""
+
+
+class DistillRunner(Runner[Distill]):
+    """Trains on the labels and on a teacher's outputs."""
+
+    compresses = False
+
+    def run(self, model: nn.Module, stage: Distill, run: Run) -> Network:
+        """Train the teacher, then the model."""
+        return floating(distill(model, stage, run))
 
 
 def distill(model: nn.Module, stage: Distill, run: Run) -> nn.Module:
@@ -38,6 +49,8 @@ def _teacher(stage: Distill, run: Run) -> nn.Module:
 
     def report(name: str, epoch: int, epochs: int, accuracy: float) -> None:
         run.report(TEACHER, epoch, epochs, accuracy)
+
+    from searcher.compression.cached import kept  # which asks the runners for their versions
 
     # What an earlier run has trained of the teacher is no progress of the student's.
     own = replace(run, report=report, replay=lambda *point: None)

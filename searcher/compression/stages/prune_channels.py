@@ -3,13 +3,38 @@
 import torch
 from torch import nn
 
-from searcher.compression.engines.channel_pruning import SCORED, scores
+from searcher.compression.engines.channel_pruning import SCORED, check_removed, scores
+from searcher.compression.network import Network, floating
+from searcher.compression.outlined import NotCertain, Outlined, first_line
+from searcher.compression.stages.base import Runner
 from searcher.compression.training import Run, fit
 from searcher.config.recipe import PruneChannels
 from searcher.costs.shapes.outline import returned
 
 CALIBRATION = 256
 """Training images on which a criterion of the activations looks."""
+
+
+class PruneChannelsRunner(Runner[PruneChannels]):
+    """Removes channels, then finetunes."""
+
+    version = 2
+
+    def run(self, model: nn.Module, stage: PruneChannels, run: Run) -> Network:
+        """Remove a ratio of the channels but those that the network returns, then finetune."""
+        return floating(prune_channels(model, stage, run))
+
+    def predict(self, outlined: Outlined, stage: PruneChannels) -> None:
+        """Trace the network with fewer channels."""
+        lost = outlined.outline.channels.lost
+        if lost:
+            raise NotCertain(outlined.reason or f"its channels cannot be followed with certainty: {lost}")
+        before = outlined.width()
+        try:
+            outlined.shrink(outlined.outline.channels.after(stage.ratio))
+        except Exception as error:
+            raise NotCertain(f"its forward does not run with fewer channels: {first_line(error)}") from error
+        check_removed(stage.engine, 1 - outlined.width() / max(before, 1), stage.ratio)
 
 
 def prune_channels(model: nn.Module, stage: PruneChannels, run: Run) -> nn.Module:

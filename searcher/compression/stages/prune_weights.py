@@ -1,11 +1,48 @@
 """Unstructured pruning: weights are zeroed in steps, with finetuning after each."""
 
+from dataclasses import replace
+
 import torch
 from torch import nn
 
+from searcher.compression.network import Network, floating
+from searcher.compression.outlined import Outlined
+from searcher.compression.stages.base import Runner
 from searcher.compression.training import Run, fit
 from searcher.config.recipe import PruneWeights
+from searcher.costs.op import Op
 from searcher.errors import TrialError
+
+PRUNED = ("Conv2d", "Linear")
+"""The types of module in which weights are zeroed."""
+
+GLOBAL_ZEROS_SHARE = 0.005
+"""Of the weights: one threshold over all layers meets a sparsity as nearly as equal magnitudes allow."""
+
+
+class PruneWeightsRunner(Runner[PruneWeights]):
+    """Zeroes weights in steps, with finetuning after each."""
+
+    tolerance = 0.02  # of a share of zeros: one threshold over all layers decides which they are
+
+    def run(self, model: nn.Module, stage: PruneWeights, run: Run) -> Network:
+        """Zero the smallest weights in steps."""
+        return floating(prune_weights(model, stage, run))
+
+    def predict(self, outlined: Outlined, stage: PruneWeights) -> None:
+        """Count the zeros: in all, or a layer where every layer has the same share."""
+        layers = {name for name, m in outlined.modules.items() if type(m).__name__ in PRUNED}
+        outlined.ops = [_sparse(op, stage) if op.name in layers else op for op in outlined.ops]
+
+    def zeros_tolerance(self, stage: PruneWeights, tensors: int, weights: int) -> float | None:
+        """One weight a tensor, or what one threshold over all can be off."""
+        return max(tensors, GLOBAL_ZEROS_SHARE * weights if stage.scope == "global" else 0)
+
+
+def _sparse(op: Op, stage: PruneWeights) -> Op:
+    zeros = op.weights * stage.sparsity
+    nonzero = op.weights - (int(zeros) if stage.scope == "local" else zeros)
+    return replace(op, nonzero=nonzero, density=nonzero / op.weights if op.weights else 1 - stage.sparsity)
 
 
 def prune_weights(model: nn.Module, stage: PruneWeights, run: Run) -> nn.Module:

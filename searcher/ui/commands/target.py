@@ -8,11 +8,13 @@ import torch
 from torch import Tensor
 
 from searcher import tasks
-from searcher.compression.pipeline import Network, run_recipe
+from searcher.compression.network import Network
+from searcher.compression.pipeline import run_recipe
 from searcher.compression.predict import predict
+from searcher.compression.stages import untrained
 from searcher.compression.training import Run
 from searcher.config import catalog
-from searcher.config.recipe import Distill, Model, Recipe, Stage, Train, Training
+from searcher.config.recipe import Model, Recipe
 from searcher.config.study import StudyFile
 from searcher.config.toml import read_toml, validated
 from searcher.costs.arithmetic import Sizes
@@ -146,13 +148,6 @@ class _Noise(Classification):
     @classmethod
     def misfit(cls, outputs: Any, count: int, classes: int) -> str:
         return ""
-
-
-def untrained(recipe: Recipe) -> Recipe:
-    """The recipe without its training: what it builds has the same shapes and widths."""
-    stages: list[Stage] = [stage for stage in recipe.stages if not isinstance(stage, Train | Distill)]
-    idle = [s.model_copy(update={"share": 0.0}) if isinstance(s, Training) else s for s in stages]
-    return recipe.model_copy(update={"stages": tuple(idle)})
 
 
 def parse_sizes(text: str) -> Sizes:

@@ -1,0 +1,62 @@
+"""A stage's runner: all that the pipeline, predictions, the store and exports ask of a kind of stage."""
+
+from typing import ClassVar, Generic, TypeVar
+
+from torch import nn
+
+from searcher.compression.network import Network
+from searcher.compression.outlined import Outlined
+from searcher.compression.training import Run
+from searcher.config.recipe import Stage, Training
+
+S = TypeVar("S", bound=Stage)
+
+EXACT = 1e-6
+"""The share by which a counted figure may be off when a recipe is trained again."""
+
+
+class Runner(Generic[S]):
+    """How a kind of stage is executed, predicted and stored.
+
+    Attributes:
+        version: Of its code: a new number where it makes another network than before.
+        stored: Whether the store holds what it makes: a network in floating point.
+        compresses: Whether the network is another one after it; else it is trained alone.
+        tolerance: The share by which counted figures may be off when the recipe is trained again.
+    """
+
+    version: ClassVar[int] = 1
+    stored: ClassVar[bool] = True
+    compresses: ClassVar[bool] = True
+    tolerance: ClassVar[float] = EXACT
+
+    def run(self, model: nn.Module, stage: S, run: Run) -> Network:
+        """The network after the stage.
+
+        Args:
+            model: The network in floating point, which may be changed.
+            stage: The stage.
+            run: Task, budget, seed, device and store.
+
+        Raises:
+            TrialError: The stage could not be executed as asked.
+        """
+        raise NotImplementedError
+
+    def predict(self, outlined: Outlined, stage: S) -> None:
+        """Change the rows that are predicted as the stage will change those that are executed.
+
+        Raises:
+            NotCertain: They cannot be told with certainty.
+            TrialError: The stage could not be executed.
+        """
+
+    def untrained(self, stage: S) -> Stage | None:
+        """The stage for a network that is not trained; None where it does nothing but train."""
+        if not self.compresses:
+            return None
+        return stage.model_copy(update={"share": 0.0}) if isinstance(stage, Training) else stage
+
+    def zeros_tolerance(self, stage: S, tensors: int, weights: int) -> float | None:
+        """How many zeros more or fewer than predicted there may be; None where it makes no zeros."""
+        return None
