@@ -1,4 +1,4 @@
-"""Content by name: studies, spaces and objectives in ./, then $SEARCHER_PATH, then the shipped ones."""
+"""Content by name: studies, spaces, objectives and plugins in ./, then $SEARCHER_PATH, then the shipped."""
 
 import importlib.util
 import os
@@ -8,11 +8,17 @@ from types import ModuleType
 
 from searcher.errors import SearcherError, unknown
 
-_KINDS = {"studies": ("study", ".toml"), "spaces": ("space", ".py"), "objectives": ("objectives file", ".py")}
+_KINDS = {
+    "studies": ("study", ".toml"),
+    "spaces": ("space", ".py"),
+    "objectives": ("objectives file", ".py"),
+    "plugins": ("plugin", ".py"),
+}
+_PLUGGED: set[Path] = set()
 
 
 def roots() -> list[Path]:
-    """The folders that may hold `studies/`, `spaces/` and `objectives/`, first match first."""
+    """The folders that may hold content, first match first."""
     package = Path(__file__).parents[1]
     shipped = package / "_builtin" if (package / "_builtin").is_dir() else package.parent
     extra = os.environ.get("SEARCHER_PATH", "")
@@ -20,7 +26,7 @@ def roots() -> list[Path]:
 
 
 def files(kind: str) -> dict[str, Path]:
-    """Every file of a kind (`studies`, `spaces` or `objectives`) by name."""
+    """Every file of a kind (`studies`, `spaces`, `objectives` or `plugins`) by name."""
     suffix = _KINDS[kind][1]
     found: dict[str, Path] = {}
     for root in roots():
@@ -58,6 +64,18 @@ def load(path: Path) -> ModuleType:
     except Exception as error:
         raise SearcherError(f"{path}: {type(error).__name__}: {error}") from error
     return module
+
+
+def load_plugins() -> None:
+    """Run every plugin once in this process: files that register stages, tasks, models and the like.
+
+    Raises:
+        SearcherError: One of them does not run.
+    """
+    for path in files("plugins").values():
+        if path.absolute() not in _PLUGGED:
+            _PLUGGED.add(path.absolute())
+            load(path)
 
 
 def ended(path: Path, error: SystemExit) -> SearcherError:

@@ -8,7 +8,9 @@ from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal
 
 import tomli_w
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
+
+from searcher.errors import nearest
 
 
 class _Frozen(BaseModel):
@@ -112,13 +114,23 @@ class Distill(Training):
         return [self.teacher]
 
 
+CRITERIA = ["l1", "l2", "fpgm", "random", "activation"]
+"""The names of all criteria by which channels are pruned."""
+
+
+def _known_criterion(name: str) -> str:
+    if name not in CRITERIA:
+        raise ValueError(f"no criterion named {name!r}{nearest(name, CRITERIA)}")
+    return name
+
+
 class PruneChannels(Training):
     """Structured pruning: remove a ratio of the channels, the tensors get smaller; then finetune."""
 
     kind: Literal["prune_channels"] = "prune_channels"
     off_at_zero: ClassVar[str | None] = "ratio"
     ratio: float = Field(gt=0, lt=1)
-    criterion: Literal["l1", "l2", "fpgm", "random", "activation"] = "l1"
+    criterion: Annotated[str, AfterValidator(_known_criterion)] = "l1"
     engine: Literal["torch-pruning", "nni"] = "torch-pruning"
 
     def words(self) -> str:

@@ -20,6 +20,7 @@ from searcher.compression.reconcile import reconcile
 from searcher.compression.stages.distill import TEACHER
 from searcher.compression.store import Store
 from searcher.compression.training import Run
+from searcher.config import catalog
 from searcher.costs.op import Op, Prediction, not_counted, save_ops
 from searcher.errors import no_room
 from searcher.execution.curve import CURVE, Curve, Point
@@ -52,6 +53,7 @@ def run(job: Job, channel: Channel, *, log: bool = True) -> None:
         if log:
             _log_to(job.folder / "log.txt")
         try:
+            catalog.load_plugins()
             channel.send(execute(job, channel))
         except Exception as error:
             if no_room(error):

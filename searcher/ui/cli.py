@@ -8,6 +8,7 @@ from typing import Annotated, NoReturn
 import typer
 
 from searcher import __version__
+from searcher.config import catalog
 from searcher.errors import SearcherError
 from searcher.ui.commands import batch, data, deploy, networks, store, studies, views
 
@@ -63,6 +64,7 @@ def _searcher(
     ] = False,
 ) -> None:
     """Search over neural-network compression recipes: the front of quality against cost."""
+    catalog.load_plugins()
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from searcher import models, tasks
-from searcher.compression.engines.channel_pruning import scores
+from searcher.compression.engines.channel_pruning import activation_scores, random_scores
 from searcher.compression.pipeline import run_recipe
 from searcher.compression.predict import predict
 from searcher.compression.reconcile import reconcile
@@ -131,11 +131,11 @@ def test_scores_by_activations_are_those_behind_the_activation():
     norm.weight.data = torch.tensor([1.0, 0.0, 5.0])
     norm.bias.data = torch.tensor([0.0, 0.5, -100.0])
     net = torch.nn.Sequential(conv, norm, torch.nn.ReLU())
-    found = scores(net, "activation", [torch.randn(8, 1, 4, 4)], 0)["0"]
+    found = activation_scores(net, [torch.randn(8, 1, 4, 4)], 0)["0"]
     assert found[2] == 0
     assert found[1] == pytest.approx(0.5)
     assert found[0] > 0
-    again = [scores(net, "random", [], 1)["0"] for _ in range(2)]
+    again = [random_scores(net, [], 1)["0"] for _ in range(2)]
     assert torch.equal(again[0], again[1])
 
 

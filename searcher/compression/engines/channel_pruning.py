@@ -1,6 +1,6 @@
 """What the engines for structured pruning share: what is kept whole, and whether enough was removed."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 import torch
@@ -28,24 +28,22 @@ def kept_modules(net: nn.Module, keep: Sequence[str]) -> dict[str, nn.Module]:
     return {n: m for n, m in modules.items() if any(f"{n}.".startswith(f"{name}.") for name in keep)}
 
 
-SCORED = ("random", "activation")
-"""Criteria that are not of the weights: a score for every channel is given to the engine."""
+Scores = dict[str, Tensor]
+"""The importance of every output channel of every convolution, (channels,), by the module's name."""
 
 
-def scores(model: nn.Module, criterion: str, batches: Iterable[Tensor], seed: int) -> dict[str, Tensor]:
-    """The importance of every output channel of every convolution, (channels,), by the module's name.
+def random_scores(model: nn.Module, batches: Iterable[Tensor], seed: int) -> Scores:
+    """Random numbers."""
+    generator = torch.Generator().manual_seed(seed)
+    return {n: torch.rand(m.out_channels, generator=generator) for n, m in _convolutions(model).items()}
 
-    Args:
-        model: The network, on the CPU.
-        criterion: ``random``: at random; ``activation``: the mean magnitude of what follows from the channel,
-            behind the batch norm and the activation that the convolution is followed by.
-        batches: Images (N, C, H, W), for ``activation``.
-        seed: For ``random``.
+
+def activation_scores(model: nn.Module, batches: Iterable[Tensor], seed: int) -> Scores:
+    """The mean magnitude of what follows from a channel.
+
+    That is behind the batch norm and the activation that the convolution is followed by.
     """
-    convolutions = {n: m for n, m in model.named_modules() if isinstance(m, nn.Conv2d)}
-    if criterion == "random":
-        generator = torch.Generator().manual_seed(seed)
-        return {n: torch.rand(m.out_channels, generator=generator) for n, m in convolutions.items()}
+    convolutions = _convolutions(model)
     sums = {name: torch.zeros(m.out_channels) for name, m in convolutions.items()}
     last: list[str] = []
     now: dict[str, Tensor] = {}
@@ -72,6 +70,18 @@ def scores(model: nn.Module, criterion: str, batches: Iterable[Tensor], seed: in
         for hook in hooks:
             hook.remove()
     return sums
+
+
+def _convolutions(model: nn.Module) -> dict[str, nn.Conv2d]:
+    return {n: m for n, m in model.named_modules() if isinstance(m, nn.Conv2d)}
+
+
+SCORED: dict[str, Callable[[nn.Module, Iterable[Tensor], int], Scores]] = {
+    "random": random_scores,
+    "activation": activation_scores,
+}
+"""Criteria that give an engine a score for every channel: of the network on the CPU, of batches of normalised
+images (N, C, H, W), and of a seed."""
 
 
 def check_removed(engine: str, removed: float, ratio: float) -> None:

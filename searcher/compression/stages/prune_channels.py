@@ -3,7 +3,7 @@
 import torch
 from torch import nn
 
-from searcher.compression.engines.channel_pruning import SCORED, check_removed, scores
+from searcher.compression.engines.channel_pruning import SCORED, check_removed
 from searcher.compression.network import Network, floating
 from searcher.compression.outlined import NotCertain, Outlined, first_line
 from searcher.compression.stages.base import Runner
@@ -48,6 +48,6 @@ def prune_channels(model: nn.Module, stage: PruneChannels, run: Run) -> nn.Modul
     if stage.criterion in SCORED:
         images = torch.split(run.task.train.images[:CALIBRATION], 64)
         batches = (run.task.normalise(part) for part in images)
-        given = scores(model.cpu(), stage.criterion, batches, run.seed)
+        given = SCORED[stage.criterion](model.cpu(), batches, run.seed)
     small = engines[stage.engine](model.cpu(), example, stage.ratio, stage.criterion, keep, given)
     return fit(small, run, stage, "prune channels")

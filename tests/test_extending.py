@@ -1,0 +1,268 @@
+"""What a user may add from one file of their own: nothing shipped knows any of it."""
+
+import json
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, ClassVar, Literal
+
+import pytest
+import torch
+from pydantic import Field
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from searcher import models, tasks
+from searcher.compression.engines import channel_pruning
+from searcher.compression.network import Network, floating
+from searcher.compression.outlined import Outlined
+from searcher.compression.stages import RUNNERS
+from searcher.compression.stages.base import Runner
+from searcher.compression.training import Run as Training
+from searcher.config import recipe
+from searcher.config.recipe import Stage
+from searcher.costs import scores
+from searcher.tasks.base import Batch, Figure, Split, Task, share
+from tests.conftest import Run
+
+
+# A stage that replaces modules.
+class LowRank(Stage):
+    """Linear layers as the product of two of a lower rank, by singular values."""
+
+    kind: Literal["low_rank"] = "low_rank"
+    rank: ClassVar[None] = None
+    rank_share: float = Field(gt=0, le=1)
+
+    def words(self) -> str:
+        return f"rank {self.rank_share:.0%}"
+
+
+class LowRankRunner(Runner[LowRank]):
+    def run(self, model: nn.Module, stage: LowRank, run: Training) -> Network:
+        return floating(factored(model, stage))
+
+    def predict(self, outlined: Outlined, stage: LowRank) -> None:
+        factored(outlined.model, stage)
+        outlined.trace()
+
+
+def factored(model: nn.Module, stage: LowRank) -> nn.Module:
+    for name, layer in [(n, m) for n, m in model.named_modules() if isinstance(m, nn.Linear)]:
+        rank = max(1, round(stage.rank_share * min(layer.weight.shape)))
+        device = layer.weight.device
+        first = nn.Linear(layer.in_features, rank, bias=False, device=device)
+        second = nn.Linear(rank, layer.out_features, device=device)
+        if device.type != "meta":
+            u, s, v = torch.linalg.svd(layer.weight.detach(), full_matrices=False)
+            first.weight.data = v[:rank].contiguous()
+            second.weight.data = (u[:, :rank] * s[:rank]).contiguous()
+            second.bias.data = layer.bias.data
+        model.set_submodule(name, nn.Sequential(first, second))
+    return model
+
+
+# A kind of task, with its data.
+@dataclass(frozen=True)
+class Regression(Task):
+    """A number of each image."""
+
+    figure: ClassVar[str] = "R2"
+    metrics: ClassVar[tuple[str, ...]] = ("r2",)
+    labels: ClassVar[Mapping[str, Figure]] = {
+        "r2": share("explained variance"),
+        "mae": Figure("error", "minimize"),
+    }
+    augments: ClassVar[bool] = False
+
+    def augment(self, images: Tensor, labels: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor]:
+        return images, labels
+
+    @classmethod
+    def misfit(cls, outputs: Any, count: int, classes: int) -> str:
+        return (
+            ""
+            if outputs.shape == (count, 1)
+            else f"returns {tuple(outputs.shape)}, expected a number an image"
+        )
+
+    def outputs(self, sizes: Any) -> str:
+        return "the number"
+
+    def loss(self, outputs: Tensor, batch: Batch) -> Tensor:
+        return F.mse_loss(outputs[:, 0], batch.targets)
+
+    def divergence(self, outputs: Tensor, taught: Tensor, temperature: float) -> Tensor:
+        return F.mse_loss(outputs, taught)
+
+    @torch.no_grad()
+    def figures(self, model: nn.Module, split: Split) -> dict[str, float]:
+        model.eval()
+        device = next((p.device for p in model.parameters()), torch.device("cpu"))
+        off = model(self.normalise(split.images.to(device)))[:, 0].float().cpu() - split.labels.cpu()
+        explained = 1 - float(off.square().mean() / split.labels.var())
+        return {"r2": max(0.0, explained), "mae": float(off.abs().mean())}
+
+    def quality(self, model: nn.Module, split: Split) -> float:
+        return self.figures(model, split)["r2"]
+
+    @torch.no_grad()
+    def agreement(self, one: nn.Module, other: nn.Module, split: Split) -> float:
+        images = self.normalise(split.images)
+        return float(((one(images) - other(images)).abs() < 0.02).double().mean())
+
+
+def ink() -> Regression:
+    """How much of a digit's image is dark."""
+    from sklearn.datasets import load_digits
+
+    images = torch.from_numpy(load_digits().images.astype("uint8")[:400, None])
+    labels = images.float().mean((1, 2, 3)) / 4 - 1.2
+    parts = [Split(images[a:b], labels[a:b]) for a, b in ((0, 200), (200, 300), (300, 400))]
+    return Regression("ink", 1, *parts, (0.305,), (0.376,), 16.0)
+
+
+# A family of models.
+def pyramid(in_channels: int, classes: int, width: int = 8) -> nn.Module:
+    blocks = [
+        nn.Sequential(
+            nn.Conv2d(i, o, 3, padding=1, bias=False), nn.BatchNorm2d(o), nn.ReLU(), nn.MaxPool2d(2)
+        )
+        for i, o in ((in_channels, width), (width, 2 * width))
+    ]
+    return nn.Sequential(*blocks, nn.Flatten(), nn.Linear(8 * width, 8), nn.ReLU(), nn.Linear(8, classes))
+
+
+# A criterion of pruning.
+def largest(model: nn.Module, batches: Iterable[Tensor], seed: int) -> channel_pruning.Scores:
+    convolutions = ((n, m) for n, m in model.named_modules() if isinstance(m, nn.Conv2d))
+    return {name: m.weight.detach().abs().amax((1, 2, 3)) for name, m in convolutions}
+
+
+# A score.
+BITS = scores.Variant(
+    params=lambda op: op.params * op.bits / 32,
+    ops=lambda op, free, accumulator: op.macs * op.bits / 32,
+    reference=scores.Reference("a thousand of each", 1e3, 1e3),
+    freebie_bits=32,
+    accumulator_bits=32,
+    summary="dense, at the executed width",
+    known={},
+)
+
+
+def extend() -> None:
+    recipe.register(LowRank)
+    RUNNERS["low_rank"] = LowRankRunner()
+    tasks.TASKS["ink"] = tasks.Entry(ink, (1, 8, 8), 1, Regression)
+    models.MODELS["pyramid"] = pyramid
+    recipe.CRITERIA.append("largest")
+    channel_pruning.SCORED["largest"] = largest
+    scores.VARIANTS["bits"] = BITS
+
+
+SPACE = """
+from searcher.recipe import Model, PruneChannels, Quantize, Recipe, Train
+from tests.test_extending import LowRank
+
+ENQUEUE = [{"width": 8, "share": 0.5}]
+
+def suggest(trial):
+    share = trial.suggest_float("share", 0.25, 1)
+    stages = (
+        Train(lr=0.02),
+        LowRank(rank_share=share),
+        PruneChannels(ratio=0.3, criterion="largest", share=0.5, lr=0.01),
+        Quantize(calibration_images=64),
+    )
+    args = {"width": trial.suggest_int("width", 4, 12)}
+    return Recipe(model=Model(name="pyramid", args=args), stages=stages)
+"""
+STUDY = """
+task = "ink"
+space = "own"
+early_stopping = { enabled = false }
+[reference]
+name = "pyramid"
+args = { width = 16 }
+[[objectives]]
+metric = "r2"
+goal = "maximize"
+[[objectives]]
+metric = "micronet_score"
+variant = "bits"
+goal = "minimize"
+[budget]
+trials = 2
+epochs = 6
+"""
+FILES = {
+    "plugins/own.py": "from tests.test_extending import extend\n\nextend()\n",
+    "spaces/own.py": SPACE,
+    "studies/own.toml": STUDY,
+}
+
+
+@pytest.fixture
+def own(place: Path) -> Iterator[Path]:
+    for name, text in FILES.items():
+        (place / name).parent.mkdir(exist_ok=True)
+        (place / name).write_text(text)
+    registries: list[dict[str, Any]] = [
+        RUNNERS,
+        tasks.TASKS,
+        models.MODELS,
+        channel_pruning.SCORED,
+        scores.VARIANTS,
+    ]
+    before = [dict(one) for one in registries]
+    yield place
+    for one, content in zip(registries, before, strict=True):
+        one.clear()
+        one.update(content)
+    recipe.STAGES.pop("low_rank", None)
+    recipe.CRITERIA[:] = [name for name in recipe.CRITERIA if name != "largest"]
+    recipe.register()
+
+
+@pytest.mark.slow
+def test_all_of_a_users_own_goes_from_a_search_to_a_deployed_file(own: Path, run_command: Run):
+    def run(*args: str) -> str:
+        ran = run_command(*args)
+        assert ran.status == 0, ran.out + ran.err
+        return ran.out
+
+    assert "study own@ink is fine" in run("check", "--study", "own")
+    run("run", "--study", "own", "--workers", "1")
+    shown = run("show", "own")
+    assert "bits" in shown
+    assert "rank " in shown
+    kept = run("store", "ls")
+    assert "rank " in kept
+    table = run("sweep", "--study", "own", "--stage", "low_rank.rank_share=0.5,1")
+    assert "r2" in table
+    assert "rank " in run("export", "--study", "own", "-o", "own.toml")
+    cost = run("cost", "own.toml", "--input", "1,1,8,8", "--classes", "1")
+    assert "predicted from shapes" in cost
+    run("retrain", "own.toml")
+    metrics = json.loads((own / "own" / "metrics.json").read_text())
+    assert metrics["onnx"]["model.int8.onnx"]["metric"] == "R2"
+    assert metrics["onnx"]["model.int8.onnx"]["equal_share"] >= 0.95
+    assert "the number" in (own / "own" / "README.md").read_text()
+
+
+def test_what_is_not_registered_is_refused(place: Path, run_command: Run):
+    for name, text in FILES.items():
+        if not name.startswith("plugins"):
+            (place / name).write_text(text)
+    refused = run_command("check", "--study", "own")
+    assert refused.status == 2
+    assert "no task named 'ink'" in refused.err
+
+
+def test_a_plugin_that_does_not_run_is_named(place: Path, run_command: Run):
+    (place / "plugins").mkdir()
+    (place / "plugins" / "broken.py").write_text("import nothing_of_the_kind\n")
+    refused = run_command("ls")
+    assert refused.status == 2
+    assert "plugins/broken.py: ModuleNotFoundError" in refused.err
