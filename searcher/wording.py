@@ -51,7 +51,7 @@ def number(value: float) -> str:
 
 
 def spread(value: float, off: float) -> str:
-    """How far off a figure may be, or is over the seeds, with as many decimals as the figure itself has."""
+    """A tolerance or a deviation, with as many decimals as the figure itself has."""
     places = len(number(value).partition(".")[2])
     return f"{off:,.{places}f}"
 
@@ -62,7 +62,7 @@ def kernels(ran: Mapping[str, Any]) -> str:
 
 
 def fidelity(ran: Mapping[str, Any]) -> str:
-    """How far an int8 network's outputs are from exact arithmetic on its own codes."""
+    """The distance of an int8 network's outputs from exact arithmetic on its own codes, in words."""
     return f"{ran['decibels']:.1f} dB" if ran["decibels"] < EXACT else "exact"
 
 

@@ -1,4 +1,4 @@
-"""What a recipe's first stages make, taken from the store where it is there, else made and put there."""
+"""Cache of trained prefixes: a recipe's first stages from the store, or trained and stored."""
 
 import hashlib
 import json

@@ -1,4 +1,4 @@
-"""What a training that was killed goes on from: its state after the last whole epoch."""
+"""Checkpoints of a training: its state after the last whole epoch."""
 
 import re
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""What a recipe will cost, before anything is trained."""
+"""Predicts a recipe's operations before anything is trained."""
 
 from functools import lru_cache
 

@@ -1,4 +1,4 @@
-"""Whether a recipe costs what was predicted."""
+"""Reconciles a recipe's counted cost with the predicted one."""
 
 import itertools
 from collections.abc import Sequence
@@ -26,7 +26,7 @@ WORDS = {
     "weight_bits": "bits of weights",
     "activation_bits": "bits of activations",
 }
-"""What is compared of an operation and of its arithmetic, as a reader says it."""
+"""The compared fields of an operation and of its arithmetic, in words."""
 
 
 def reconcile(predicted: Sequence[Op], counted: Sequence[Op], recipe: Recipe) -> None:
@@ -48,7 +48,7 @@ def reconcile(predicted: Sequence[Op], counted: Sequence[Op], recipe: Recipe) ->
 
 
 def _difference(expected: Op | None, found: Op | None) -> str | None:
-    """What differs of one operation, in words."""
+    """The differences of one operation, in words."""
     if expected is None or found is None:
         return f"{found.name}: executed, not predicted" if found else _missing(expected)
     a, b = _compared(expected), _compared(found)

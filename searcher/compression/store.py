@@ -204,7 +204,7 @@ def _remove(path: Path) -> None:
 
 @contextmanager
 def _gone_meanwhile() -> Iterator[None]:
-    """What another process has removed is not there any more: no matter."""
+    """Ignores files that another process has removed."""
     try:
         yield
     except FileNotFoundError:

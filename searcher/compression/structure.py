@@ -1,4 +1,4 @@
-"""In what a network differs from what its family builds, as plain data, and how to make it so again."""
+"""The structure of a network as plain data: its differences from what its family builds."""
 
 import importlib
 from collections import defaultdict
@@ -18,7 +18,7 @@ class NotPlain(Exception):
 
 
 def told(network: nn.Module, family: nn.Module) -> dict[str, Any]:
-    """What `apply` needs to make a network's structure of the family's, as JSON has it.
+    """The differences of a network's structure from its family's, for `apply`, as JSON has it.
 
     Raises:
         NotPlain: A stage has put a module into it that is none of torch's, or has more than plain attributes.
@@ -134,7 +134,7 @@ def _shared(network: nn.Module) -> list[list[str]]:
 
 
 def _equal(groups: list[list[str]], state: Mapping[str, Tensor]) -> list[list[str]]:
-    """Those of the groups whose parameters are equal in a state: a stage may have made several of one."""
+    """The groups whose parameters are equal in a state: a stage may have made several of one."""
     return [group for group in groups if all(torch.equal(state[name], state[group[0]]) for name in group)]
 
 

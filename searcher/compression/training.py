@@ -29,7 +29,7 @@ MIN_WATCHED = 1_000
 
 @dataclass(frozen=True)
 class Run:
-    """What a stage needs besides the model and its parameters.
+    """The context of a stage: task, budget, seed, device, store.
 
     Attributes:
         epochs: The budget at share 1.

@@ -1,4 +1,4 @@
-"""What a trial asks of a cluster: the `[cluster]` table of a study."""
+"""Resources that a trial asks a cluster for: the `[cluster]` table of a study."""
 
 import re
 from typing import Annotated, Literal
@@ -80,5 +80,5 @@ class Cluster(BaseModel):
 
     @property
     def trials_per_job(self) -> int:
-        """How many trials share a job."""
+        """The number of trials that share a job."""
         return self.trials_per_gpu * max(1, self.gpus)

@@ -1,4 +1,4 @@
-"""How a finished model is run when its latency and memory are measured."""
+"""The conditions under which a finished model's latency and memory are measured."""
 
 from typing import Literal
 

@@ -24,7 +24,7 @@ class _Frozen(BaseModel):
 
 
 class Provenance(_Frozen):
-    """Where a recipe comes from, and what it takes to make it again.
+    """A recipe's origin, and all that it takes to make it again.
 
     Attributes:
         study: The stored study's name.

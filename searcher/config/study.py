@@ -42,7 +42,7 @@ class Objective(Metric):
 
     @property
     def sign(self) -> int:
-        """What turns a value into one that is to be minimised."""
+        """The factor that turns a value into one to be minimised."""
         return 1 if self.goal == "minimize" else -1
 
 
@@ -66,7 +66,7 @@ class Constraint(Metric):
         return bound
 
     def violation(self, value: float) -> float:
-        """How far a value is beyond the bound, in the metric's unit; 0 or less is feasible."""
+        """The distance of a value beyond the bound, in the metric's unit; 0 or less is feasible."""
         return self.bound - value if self.at_least is not None else value - self.bound
 
     def __str__(self) -> str:
@@ -75,7 +75,7 @@ class Constraint(Metric):
 
 
 class Budget(_Frozen):
-    """How many trials, and how many epochs a trial's training at share 1 takes.
+    """The number of trials, and the epochs of a training at share 1.
 
     With `train_images` a trial trains on so many images of the training split, a retraining on all of them.
     """
@@ -86,11 +86,11 @@ class Budget(_Frozen):
 
 
 Compile = Literal["off", "default", "cuda-graphs"]
-"""How a training is compiled: not at all, by `torch.compile`, or by that and CUDA graphs."""
+"""The way a training is compiled: not at all, by `torch.compile`, or by that and CUDA graphs."""
 
 
 class EarlyStopping(_Frozen):
-    """When a trial that lags behind is stopped: asynchronous successive halving for several objectives.
+    """Stops trials that lag behind: asynchronous successive halving for several objectives.
 
     The rungs are at `min_epochs`, `min_epochs` · `reduction_factor`, ... epochs of a trial. `min_epochs` is a
     third of the budget's epochs, and at least one, where it is not given.
@@ -111,7 +111,7 @@ class EarlyStopping(_Frozen):
 
 
 class Sampler(_Frozen):
-    """What suggests the next recipe: a sampler of Optuna's with its own options.
+    """The sampler that suggests recipes: one of Optuna's, with its own options.
 
     `prefix_reuse` is the share of trials that keep the first stages of a trial on the front, which are
     trained already, and draw the rest; from the tenth complete trial on. With `variants`, networks that were

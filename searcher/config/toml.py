@@ -29,7 +29,7 @@ def read_toml(path: Path) -> dict[str, Any]:
 
 
 def _reason(error: ValueError | RecursionError) -> str:
-    """What is wrong with a file; of a number with thousands of digits Python names its own limits alone."""
+    """The reason why a file is not TOML; of too long a number Python names its own limits alone."""
     if isinstance(error, tomllib.TOMLDecodeError | UnicodeDecodeError):
         return str(error)
     return "it is nested too deeply" if isinstance(error, RecursionError) else f"a number: {error}"

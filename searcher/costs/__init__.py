@@ -1,1 +1,1 @@
-"""What a network costs: its operations, and the rules that score them."""
+"""The cost of a network: its operations, and the rules that score them."""

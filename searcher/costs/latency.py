@@ -1,4 +1,4 @@
-"""How fast a finished model runs and what memory it takes, measured in a process that does nothing else."""
+"""Latency and memory of a finished model, measured in a process that does nothing else."""
 
 import io
 import json
@@ -32,7 +32,7 @@ _DEPRECATED = ("`torch.jit.trace` is deprecated", "`torch.jit.trace_method` is d
 
 @dataclass(frozen=True)
 class Machine:
-    """What an inference ran on.
+    """The machine of an inference.
 
     Attributes:
         processor: The processor's model name, or that of the GPU.
@@ -51,7 +51,7 @@ class Machine:
 
 @dataclass(frozen=True)
 class Inference:
-    """What was measured of a model's timed runs, and under which conditions.
+    """Measurements of a model's timed runs, with their conditions.
 
     Attributes:
         mean_ms: Mean latency of a run, which is of a whole batch, in milliseconds.
@@ -167,7 +167,7 @@ def _path(descriptor: int) -> str:
 
 
 def _report(module: str, file: int, conditions: Deployment) -> dict[str, Any]:
-    """What the clean process has printed, which runs a module's program."""
+    """The report of a clean process that runs a module's program."""
     program = [sys.executable, "-P", "-m", module, conditions.model_dump_json(), _path(file)]
     with _leash() as leash:
         try:

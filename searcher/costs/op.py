@@ -89,7 +89,7 @@ class Op:
 
 @dataclass(frozen=True)
 class Prediction:
-    """What a finished network will execute.
+    """The predicted operations of a finished network.
 
     Attributes:
         ops: The rows as `counting.executed.walk` will count them; None where they are not certain.
@@ -101,7 +101,7 @@ class Prediction:
 
     @property
     def verdict(self) -> str:
-        """How far the prediction goes, in words that the reason follows."""
+        """The extent of the prediction, in words that the reason follows."""
         if self.ops is None:
             return "cost not predicted"
         return "predicted on the meta device" if self.reason else "predicted from shapes"

@@ -184,7 +184,7 @@ def _micronet_2019_ops(op: Op, free: bool, accumulator: int) -> float:
 
 
 def _additions(op: Op, zeros: int) -> int:
-    """Those of dot products with m non-zeros on average are m − 1 each, but none less than 0, and a bias."""
+    """The additions of dot products with m non-zeros on average: m − 1 each, none less than 0, and a bias."""
     if op.kind not in DOT_PRODUCTS:
         return op.arithmetic.adds
     outputs = math.prod(op.output)

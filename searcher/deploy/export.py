@@ -61,7 +61,7 @@ def _goal(study: Study, key: str) -> Literal["maximize", "minimize"] | None:
 
 
 def _tolerance(metric: Metric, value: float, recipe: Recipe, images: int) -> float:
-    """How far off a figure may be when the recipe is trained again.
+    """The difference that a figure may have when the recipe is trained again.
 
     Quality: three standard errors of a share of so many images, and at least a point. Timed figures: half of
     them. Counted ones: nothing, but where one threshold over all layers decides which weights are zero.

@@ -95,13 +95,13 @@ def export_int8(
 
 
 def preprocessing(task: Task) -> dict[str, str]:
-    """How a task's images become a network's input, (image / scale - mean) / std, as notes in JSON."""
+    """A task's normalisation, (image / scale - mean) / std, as notes in JSON."""
     figures = {"mean": task.mean, "std": task.std, "scale": task.scale}
     return {key: json.dumps(value) for key, value in figures.items()}
 
 
 def read_back(path: Path) -> dict[str, str]:
-    """How each convolution and linear layer of a file runs, by the module's path.
+    """The width in which each convolution and linear layer of a file runs, by the module's path.
 
     Returns:
         ``int8``: int8 codes times a quantized input; ``bfloat16``: float32 arithmetic with weights stored in
@@ -160,7 +160,7 @@ class Runtime(nn.Module):
 
 
 def outputs(path: Path) -> dict[str, tuple[int, ...]]:
-    """What a file gives of each image: its outputs by name, and their sizes without the batch's."""
+    """The outputs of a file by name, with their sizes without the batch's."""
     found = onnx.load(path, load_external_data=False).graph.output
     return {one.name: tuple(d.dim_value for d in one.type.tensor_type.shape.dim[1:]) for one in found}
 

@@ -1,4 +1,4 @@
-"""What is inside an ONNX graph: its layers by their modules' paths, and the widths that they run in."""
+"""The layers of an ONNX graph by their modules' paths, and the widths that they run in."""
 
 import itertools
 from collections import Counter, defaultdict
@@ -35,7 +35,7 @@ class Graph:
             node.name = path if seen[path] == 1 else f"{path}{_REPEATED}{seen[path]}"
 
     def executions(self) -> dict[str, str]:
-        """What each named layer runs in: see `searcher.deploy.onnx.read_back`."""
+        """The width of each named layer: see `searcher.deploy.onnx.read_back`."""
         found: defaultdict[str, set[str]] = defaultdict(set)
         for node in self._graph.node:
             if node.op_type in _LAYERS:

@@ -24,7 +24,7 @@ from searcher.tasks.base import Task
 
 @dataclass(frozen=True)
 class Delivery:
-    """What ``metrics.json`` holds.
+    """The content of ``metrics.json``.
 
     Attributes:
         result: What came out of the training, beside what was expected.

@@ -38,12 +38,12 @@ Report = Callable[[int, str, int, int, float], None]
 """Takes the seed, the stage, the epochs done, the epochs in all and the validation accuracy."""
 
 COMPARED = ("size_mb", "params", "macs", "latency_median_ms", "fps", "inference_memory_mb")
-"""What is measured of the uncompressed and of the finished model, besides quality and score."""
+"""Metrics of the uncompressed and of the finished model, besides quality and score."""
 
 
 @dataclass(frozen=True)
 class Retrained:
-    """What came out of one seed.
+    """The outcome of one seed.
 
     Attributes:
         seed: Of weights, order and augmentation.
@@ -142,7 +142,7 @@ def load_task(file: RecipeFile) -> Task:
 
 
 def compare(file: RecipeFile, done: Sequence[Retrained]) -> list[Line]:
-    """What was expected beside the mean over the seeds."""
+    """Expected values beside the mean over the seeds."""
     lines = []
     for key, expected in file.expected.items():
         values = [seed.validation[key] for seed in done]
@@ -153,7 +153,7 @@ def compare(file: RecipeFile, done: Sequence[Retrained]) -> list[Line]:
 
 
 def states(folder: Path, digest: str, epochs: int, seed: int) -> Path:
-    """Where the states of one seed's training are kept, and its curve."""
+    """The folder of one seed's checkpoints and curve."""
     return folder / f"{digest}-{epochs}-epochs-seed-{seed}"
 
 

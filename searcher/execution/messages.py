@@ -35,7 +35,7 @@ class Job:
 
 @dataclass(frozen=True)
 class Progress:
-    """Where a running trial is; `accuracy` is NaN where the stage has none.
+    """The progress of a running trial; `accuracy` is NaN where the stage has none.
 
     At a rung, `rung` is the number of epochs that the trial has trained, and the trial waits for an answer.
     """
@@ -98,7 +98,7 @@ Outcome = Done | Failed | Killed | Stopped | Infeasible | Reused
 
 
 class Channel(Protocol):
-    """How a trial speaks with its driver."""
+    """A trial's channel to its driver."""
 
     def send(self, said: Progress | Outcome) -> None:
         """Say what happened."""

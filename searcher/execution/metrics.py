@@ -28,7 +28,7 @@ from searcher.tasks.base import Split, Task
 
 @dataclass(frozen=True)
 class Measurement:
-    """What a metric may look at: the finished model, the task, the split that quality is read on, and how
+    """All that a metric may look at: the finished model, the task, the split that quality is read on, and how
     the model is run where latency and memory are measured.
     """
 
@@ -195,7 +195,7 @@ def timed(metrics: Sequence[Metric]) -> bool:
 
 
 def on_split(metrics: Sequence[Metric]) -> list[Metric]:
-    """Those of the metrics that are read on a split: tasks' figures, `QUALITY` of files in `objectives/`."""
+    """The metrics that are read on a split: tasks' figures, `QUALITY` of files in `objectives/`."""
     listed = [*_listed(metrics, "QUALITY"), *(m for m in metrics if m.metric in built_in())]
     return [m for m in metrics if m in listed]
 
@@ -208,7 +208,7 @@ def _listed(metrics: Sequence[Metric], attribute: str) -> list[Metric]:
 
 @dataclass(frozen=True)
 class Rows:
-    """What is known of a network before it is trained, for the metrics that need no more."""
+    """The predicted rows of a network, for the metrics that need no more."""
 
     ops: list[Op]
 
@@ -306,7 +306,7 @@ def value(function: MetricFunction, measurement: Measurement, metric: Metric) ->
 
 
 def _number(found: object) -> float | None:
-    """What a function returned as a number, also a tensor or an array of one; None where it is none."""
+    """A function's result as a number, also of a tensor or an array of one; None where it is none."""
     if isinstance(found, str | bytes | bytearray):
         return None
     try:

@@ -10,7 +10,7 @@ from searcher.files import in_one_step
 
 
 def stored_outcome(folder: Path, recipe: Recipe) -> Done | None:
-    """What a trial measured before its driver died, where it got that far with this recipe."""
+    """A trial's outcome from before its driver died, where it got that far with this recipe."""
     try:
         stored = json.loads((folder / RESULT).read_text())
     except FileNotFoundError:

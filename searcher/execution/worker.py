@@ -104,7 +104,7 @@ def execute(job: Job, channel: Channel) -> Done:
 
 
 class _Diary:
-    """What a trial says while it runs: its log, its curve, and to the driver."""
+    """A trial's reports while it runs: its log, its curve, and to the driver."""
 
     def __init__(self, job: Job, channel: Channel) -> None:
         self._job, self._channel = job, channel

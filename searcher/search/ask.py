@@ -1,4 +1,4 @@
-"""What a search tries next."""
+"""Chooses the next trial: retries, known configurations, variants, prefixes, then the sampler."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path

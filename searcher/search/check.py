@@ -194,7 +194,7 @@ def rehearsals(recipes: Sequence[Recipe], task: Task) -> list[str]:
 
 
 def _covering(recipes: Sequence[Recipe]) -> list[Recipe]:
-    """Those that have something that none before has, the longest first."""
+    """Recipes of which each has something that none before has, the longest first."""
     seen: set[tuple[str, ...]] = set()
     chosen = []
     for recipe in sorted(recipes, key=lambda recipe: -len(_parts(recipe))):

@@ -8,7 +8,7 @@ from searcher.search.pareto import ranking
 
 
 class Rungs:
-    """What trials had reached at each rung, and which of them may go on.
+    """The points of all trials at each rung, by which it is decided which go on.
 
     A trial is known by its ordinal, under which it may be tried several times. A point has what the trial is
     judged by, all of it to be minimised: its quality now, and what it will cost.

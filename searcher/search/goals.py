@@ -1,4 +1,4 @@
-"""What a study asks for that nothing can satisfy: goals and bounds against each other or beyond a metric."""
+"""Refuses goals and bounds that nothing can satisfy."""
 
 import math
 from collections.abc import Iterator, Mapping, Sequence

@@ -6,7 +6,7 @@ import numpy as np
 from optuna._hypervolume import compute_hypervolume
 
 BEYOND = 0.1
-"""How far the box reaches beyond the worst values, as a share of each range."""
+"""The margin of the box beyond the worst values, as a share of each range."""
 
 
 def added(points: np.ndarray, point: Sequence[float]) -> float:
@@ -44,7 +44,7 @@ def dominated(points: np.ndarray, counted: np.ndarray, reference: np.ndarray) ->
 
 
 def alone(points: np.ndarray) -> np.ndarray:
-    """What each point adds to the others, as `added` has it.
+    """The contribution of each point to the others, as `added` has it.
 
     Args:
         points: (points, objectives), all to be minimised.

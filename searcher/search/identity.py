@@ -9,7 +9,7 @@ from searcher.execution.metrics import code_digest, metric_code, timed
 
 
 def identify(study: Study) -> dict[str, Any]:
-    """What must not change while a study is stored: a figure measured otherwise is not comparable.
+    """A study's identity, which must not change while it is stored: else its figures are not comparable.
 
     Raises:
         SearcherError: The task's data is absent or damaged.

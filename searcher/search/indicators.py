@@ -1,4 +1,4 @@
-"""How a search went: the hypervolume over time, and which parameters mattered."""
+"""Indicators of a search: the hypervolume over time, and the importance of parameters."""
 
 import re
 import warnings

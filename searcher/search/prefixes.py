@@ -13,14 +13,14 @@ Suggest = Callable[[optuna.trial.BaseTrial], Recipe]
 
 
 def depths(recipe: Recipe) -> int:
-    """How many of a recipe's stages are trained, and can be kept."""
+    """The number of a recipe's first stages that can be stored."""
     return stored_stages(recipe)
 
 
 def deciding(
     suggest: Suggest, params: Mapping[str, Any], distributions: Mapping[str, BaseDistribution], stages: int
 ) -> dict[str, Any]:
-    """Those of a trial's parameters that decide its model and its first stages.
+    """The parameters of a trial that decide its model and its first stages.
 
     A space is a function that says nothing of itself, so every parameter is tried with other values: it
     decides where the beginning of the recipe changes.

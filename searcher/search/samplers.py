@@ -25,7 +25,7 @@ SAMPLERS: dict[str, tuple[Callable[..., optuna.samplers.BaseSampler], dict[str, 
 
 
 TYPES: dict[str, tuple[type, ...]] = {"bool": (bool,), "int": (int,), "float": (int, float), "str": (str,)}
-"""What a study's file may give where a sampler is annotated to take it."""
+"""The types that a study's file may give for a sampler's options."""
 
 STARTUP, MOST = 10, 50
 """Trials that a sampler draws at random where its options do not say otherwise, and that it may here."""

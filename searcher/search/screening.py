@@ -1,4 +1,4 @@
-"""What is known of a recipe before any training: its cost, and whether it was tried before."""
+"""Predicts a recipe's cost before any training; rejects what is infeasible or was tried before."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -26,7 +26,7 @@ WEIGHT_BITS = "bits of weights"
 
 @dataclass(frozen=True)
 class Screened:
-    """What is known of one recipe.
+    """A recipe's prediction.
 
     Attributes:
         prediction: The rows that it will execute.
@@ -52,7 +52,7 @@ class Screen:
         """The objective that is read after every epoch, where there is one."""
 
     def look(self, recipe: Recipe) -> Screened:
-        """What is known of a recipe.
+        """Predict a recipe.
 
         Raises:
             TrialError: Too few of its channels could be removed, or a metric of what is predicted fails.
@@ -75,7 +75,7 @@ class Screen:
         return Infeasible("; ".join(violated)) if violated and self._study.screening else None
 
     def point(self, quality: float, predicted: dict[str, float], stands_in: str = "macs") -> list[float]:
-        """What a trial is judged by at a rung, all to be minimised: its quality, and its cost.
+        """The point by which a trial is judged at a rung, all to be minimised: its quality, and its cost.
 
         Where no objective of cost can be predicted (a latency), another figure stands for it.
         """

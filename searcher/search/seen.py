@@ -43,7 +43,7 @@ class Familiarity:
 
 
 def familiarity(network: nn.Module, task: Task) -> Familiarity | None:
-    """How well a classifier knows training and validation images, none of them augmented.
+    """A classifier's quality on training and validation images, none of them augmented.
 
     Whoever trains on an image to the end gives its label almost all probability, and less to that of an image
     that was not there: the test of membership by loss of Yeom et al. 2018, of all validation images at once.

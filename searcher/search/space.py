@@ -105,7 +105,7 @@ def check_kinds(every: list[Asked], path: Path) -> None:
 
 
 def words(distribution: BaseDistribution) -> str:
-    """What a parameter may be, as a reader says it."""
+    """A parameter's values in words."""
     if isinstance(distribution, CategoricalDistribution):
         return f"one of {', '.join(map(repr, distribution.choices))}"
     if isinstance(distribution, IntDistribution | FloatDistribution):

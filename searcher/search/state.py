@@ -1,4 +1,4 @@
-"""What a search is doing: its trials under way, what is finished, the front so far."""
+"""The state of a search: its trials under way, what is finished, the front so far."""
 
 import time
 from collections.abc import Sequence
@@ -27,7 +27,7 @@ class Running:
 
 @dataclass
 class State:
-    """What a view shows of a search.
+    """A search as a view shows it.
 
     `reused` are among the complete; `infeasible` do not count towards the budget. `cpu_seconds` is the
     processor time of the trials that this driver has run.
@@ -66,7 +66,7 @@ class State:
 
     @property
     def counts(self) -> list[tuple[int, str]]:
-        """How many trials ended in which way; those that did not happen are left out but for the complete."""
+        """Counts of trials by how they ended; ways that did not happen are left out, but for the complete."""
         every = [
             (len(self.complete), "complete"),
             (self.reused, "of them reused"),
@@ -78,7 +78,7 @@ class State:
 
 
 class View(Protocol):
-    """What shows a search while it runs."""
+    """The interface of views of a running search."""
 
     def update(self, state: State) -> None:
         """Something changed, or a fraction of a second went by."""

@@ -1,4 +1,4 @@
-"""Where each stored study stands: how many trials are done, run and wait, its front, the time left."""
+"""The progress of stored studies: trials done, running and waiting, the front, the time left."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -21,7 +21,7 @@ RECENT = 20
 
 @dataclass(frozen=True)
 class Status:
-    """Where a study stands.
+    """A study's progress.
 
     Attributes:
         study: The study.
@@ -55,7 +55,7 @@ class Status:
 
     @property
     def counts(self) -> str:
-        """How many trials are in which state, in words."""
+        """The number of trials in each state, in words."""
         return ", ".join(f"{count} {name}" for name, count in self._counts.items() if count)
 
     @property
@@ -87,7 +87,7 @@ class Status:
 
 
 def status(runs: Path, name: str) -> Status:
-    """Where a stored study stands."""
+    """The progress of a stored study."""
     stored, study = studies.load(runs, name)
     trials = stored.get_trials(deepcopy=False)
     over = ended(trials)

@@ -176,7 +176,7 @@ def _with(recipe: Recipe, chosen: dict[Setting, Any]) -> Recipe:
 
 
 def _training(recipe: Recipe, kind: str) -> dict[str, Any]:
-    """How a stage that is added trains: as the recipe's first training does, at half its learning rate."""
+    """The training of a stage that is added: that of the recipe's first one, at half its learning rate."""
     first = next((stage for stage in recipe.stages if isinstance(stage, Training)), None)
     if first is None or not issubclass(STAGES[kind], Training):
         return {}

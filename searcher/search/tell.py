@@ -1,4 +1,4 @@
-"""What came of a trial, as it is stored: its state, its values, and why."""
+"""Tells Optuna the outcome of a trial: its state, its values, and why."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass

@@ -1,4 +1,4 @@
-"""What a model and a user's own metrics do before any training: the task's outputs, and numbers."""
+"""Tries a model and a user's own metrics before any training: the task's outputs, and numbers."""
 
 from collections.abc import Sequence
 

@@ -54,7 +54,7 @@ class Variant:
 
     @property
     def attributes(self) -> dict[str, Any]:
-        """What is told of the variant with its own trial."""
+        """The attributes that are stored with the variant's trial."""
         return {"variant_of": self.trial, "variant": {"recipe": self.recipe, "expected": self.expected}}
 
 
@@ -142,7 +142,7 @@ class Variants:
             self._open += self._found(trial, new)
 
     def _kept_quality(self, trial: FrozenTrial) -> Iterator[float]:
-        """How much of what was expected of a variant's quality came true; nothing where it failed."""
+        """The share of a variant's expected quality that came true; nothing where it failed."""
         (quality,) = self._screen.quality
         expected = trial.user_attrs["variant"]["expected"][quality.key]
         if trial.state == TrialState.COMPLETE and expected > 0:
@@ -173,7 +173,7 @@ class Variants:
                 yield Network(recipe.digest(count), count, qualities)
 
     def _found(self, trial: FrozenTrial, networks: Sequence["Network"]) -> list[Variant]:
-        """What was found of a trial's networks by an earlier driver, or is found now."""
+        """A trial's networks as an earlier driver has found them, or as they are found now."""
         folder = self._place(trial.number)
         with suppress(FileNotFoundError, ValueError, TypeError):
             return [Variant(**variant) for variant in json.loads((folder / VARIANTS).read_text())]
@@ -195,7 +195,7 @@ class Variants:
             yield Variant(trial.number, found.params, found.recipe.digest(), predicted | network.qualities)
 
     def _cost(self, recipe: Recipe, network: "Network") -> tuple[float, ...] | None:
-        """What is to be minimised of a recipe that trains this network and no more; None for another."""
+        """The costs of a recipe that trains this network and no more; None for another."""
         if depths(recipe) != network.stages or recipe.digest(network.stages) != network.digest:
             return None
         predicted = self._predicted(recipe)
@@ -218,7 +218,7 @@ class Variants:
 
 @dataclass(frozen=True)
 class Network:
-    """What a trial had after so many stages: the digest of its recipe until then, and its qualities."""
+    """A trial after so many stages: the digest of its recipe until then, and its qualities."""
 
     digest: str
     stages: int
@@ -227,7 +227,7 @@ class Network:
 
 @dataclass(frozen=True)
 class Suggested:
-    """What a space suggests where some parameters are given."""
+    """The suggestion of a space where some parameters are given."""
 
     params: dict[str, Any]
     distributions: dict[str, BaseDistribution]

@@ -17,7 +17,7 @@ from searcher.tasks.detection.task import Detection
 
 @dataclass(frozen=True)
 class Entry:
-    """How a task is loaded, whether its data is here, how its data is fetched where it can be,
+    """A task by name: its loader, whether its data is here, how its data is fetched where it can be,
     and how to get it in words.
 
     `image` has the sizes of an image, channels first: what a network costs is known without the data.

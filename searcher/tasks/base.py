@@ -1,4 +1,4 @@
-"""What every task has: splits, normalisation, and what a training and a measurement ask of it."""
+"""The base of all kinds of tasks: splits, normalisation, loss, figures of quality."""
 
 import hashlib
 from abc import ABC, abstractmethod
@@ -108,7 +108,7 @@ class Task(ABC):
 
     @property
     def dropped(self) -> Mapping[str, int]:
-        """What of the data was left out, by reason."""
+        """Counts of data that was left out, by reason."""
         return {}
 
     def trained_on(self, count: int | None) -> Self:
@@ -138,7 +138,7 @@ class Task(ABC):
         return ((scaled - mean) / std).contiguous(memory_format=torch.channels_last)
 
     figure: ClassVar[str]
-    """What `quality` is, for a reader."""
+    """The name of `quality` for a reader."""
 
     metrics: ClassVar[tuple[str, ...]]
     """The names of those figures of quality that a study can ask for."""
@@ -168,22 +168,22 @@ class Task(ABC):
 
     @abstractmethod
     def loss(self, outputs: Any, batch: Batch) -> Tensor:
-        """What a training minimises, a scalar, of a model's outputs for a batch."""
+        """The loss of a model's outputs for a batch, a scalar."""
 
     @abstractmethod
     def divergence(self, outputs: Any, taught: Any, temperature: float) -> Tensor:
-        """How far a student's outputs are from a teacher's, a scalar, both softened by a temperature."""
+        """A student's divergence from a teacher, both outputs softened by a temperature, a scalar."""
 
     @abstractmethod
     def figures(self, model: nn.Module, split: Split) -> dict[str, float]:
         """Every figure of quality by name, from one run over the split; no NaN."""
 
     def outputs(self, sizes: Sequence[tuple[int, ...]]) -> str:
-        """What a model's outputs of such sizes, without the batch's, are, in words; empty where unknown."""
+        """The meaning of outputs of such sizes, without the batch's, in words; empty where unknown."""
         return ""
 
     def sample(self, model: nn.Module) -> list[Any]:
-        """What a model makes of a few images of the test split, to be stored as JSON and drawn later."""
+        """A model's findings in a few images of the test split, as JSON, to be drawn later."""
         return []
 
     def gallery(self, samples: Mapping[str, Sequence[Any]]) -> Gallery | None:
@@ -200,7 +200,7 @@ class Task(ABC):
 
 
 def device_of(model: nn.Module) -> torch.device:
-    """Where a model's first parameter is; the CPU where it has none."""
+    """The device of a model's first parameter; the CPU where it has none."""
     for parameter in model.parameters():
         return parameter.device
     return torch.device("cpu")

@@ -1,4 +1,4 @@
-"""Where data sets are looked for."""
+"""The folders that data sets are looked for in."""
 
 import os
 from pathlib import Path

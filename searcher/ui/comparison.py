@@ -65,7 +65,7 @@ _NONE = Change("", "", "", "")
 
 
 def goal_of(key: str) -> Goal | None:
-    """Which way a metric is better, by its key; None where it is not known, or neither is."""
+    """A metric's goal by its key; None where it is not known, or where neither way is better."""
     figure = labels().get(_name(key))
     return figure.goal if figure else None
 

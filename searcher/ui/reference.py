@@ -1,4 +1,4 @@
-"""What a study's compressed networks are compared with: the figures of its reference, counted from shapes."""
+"""The figures of a study's reference, counted from shapes, to compare networks with."""
 
 from collections.abc import Sequence
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""What the engines for structured pruning share: what is kept whole, and whether enough was removed."""
+"""Common parts of the engines for structured pruning: scores, modules kept whole, the least removal."""
 
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any

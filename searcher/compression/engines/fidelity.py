@@ -30,7 +30,7 @@ _DEQUANTIZE = "quantized_decomposed.dequantize_per_tensor.default"
 
 @dataclass(frozen=True)
 class Fidelity:
-    """How an int8 network agrees with its reference on some images.
+    """The agreement of an int8 network with its reference on some images.
 
     Attributes:
         decibels: Power of what the reference returns over that of the difference; infinite without any.

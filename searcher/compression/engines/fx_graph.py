@@ -126,7 +126,7 @@ def _part_scaled(graph: fx.GraphModule) -> None:
 
 
 def _observer(node: fx.Node, named: Mapping[str, nn.Module]) -> Any:
-    """What observes a node, or the activation that it is fused with; None where nothing does."""
+    """The observer of a node, or of the activation that it is fused with; None where there is none."""
     for user in node.users:
         if _observes(user, named):
             return named[str(user.target)]

@@ -43,7 +43,7 @@ def initialise(model: nn.Module, path: Path) -> None:
 
 
 def _read(path: Path) -> Mapping[str, Any]:
-    """What is in a file by name, whatever it is.
+    """The content of a file by name, whatever it is.
 
     Raises:
         SearcherError: Says what the file is.
@@ -71,7 +71,7 @@ _PICKLE = "a pickle"
 
 
 def _kind(path: Path) -> str:
-    """What a file is, in words, by its first bytes."""
+    """A file's type in words, by its first bytes."""
     if path.is_dir():
         return "a folder"
     with path.open("rb") as file:
@@ -117,7 +117,7 @@ def _why(error: Exception) -> str:
 
 
 def _words(value: Any) -> str:
-    """What a value is, in a few words."""
+    """A value in a few words."""
     if isinstance(value, Tensor):
         kind = (
             "a quantized" if value.is_quantized else "a sparse" if value.layout is not torch.strided else "a"
@@ -142,7 +142,7 @@ def _fitting(state: Mapping[str, Any], model: nn.Module) -> dict[str, Any]:
 
 
 def _faults(state: Mapping[str, Any], model: nn.Module) -> Iterator[str]:
-    """What of a file does not fit, a line each: what differs, what is missing, what is too much."""
+    """The misfits of a file, a line each: what differs, what is missing, what is too much."""
     expected = {name: own for name, own in model.state_dict().items() if isinstance(own, Tensor)}
     for name, own in expected.items():
         fault = _fault(own, state[name], name) if name in state else None
@@ -154,7 +154,7 @@ def _faults(state: Mapping[str, Any], model: nn.Module) -> Iterator[str]:
 
 
 def _fault(own: Tensor, given: Any, name: str) -> str | None:
-    """What is wrong with one tensor, in words."""
+    """One tensor's misfit, in words."""
     sizes = f"a tensor of {_sizes(own)}"
     if (
         not isinstance(given, Tensor)

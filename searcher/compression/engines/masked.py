@@ -33,7 +33,7 @@ random ones; of channels that were taken for others the least that was seen was 
 
 _IMAGES = nn.Conv2d | nn.ConvTranspose2d
 _EACH = nn.BatchNorm1d | nn.BatchNorm2d | nn.GroupNorm | nn.InstanceNorm2d | nn.PReLU
-"""What has a weight for every channel and leaves the channels as they are."""
+"""Modules that have a weight for every channel and leave the channels as they are."""
 
 
 def check(engine: str, model: nn.Module, small: nn.Module, kept: Kept, example: Tensor) -> None:
@@ -57,7 +57,7 @@ def check(engine: str, model: nn.Module, small: nn.Module, kept: Kept, example: 
 
 @dataclass(frozen=True)
 class _Layer:
-    """What was left of a module.
+    """The parts of a module that are left.
 
     Attributes:
         rows: Those of the channels before that it returns, in its order; None where that is not known.
@@ -70,7 +70,7 @@ class _Layer:
 
 @dataclass(frozen=True)
 class _Call:
-    """What one call of a module has read and returned.
+    """The inputs and outputs of one call of a module.
 
     Attributes:
         unread: Of its input what the pruned module does not read.
@@ -220,7 +220,7 @@ def _tensors(value: Any) -> Iterator[Tensor]:
 
 
 def _parting(before: list[_Call], moved: list[_Call], after: list[_Call]) -> str | None:
-    """Where a pruned network first differs from the one before; None where it does not.
+    """The first module at which a pruned network differs from the one before; None where it does not.
 
     Args:
         before: The calls of the one before, with the removed channels at zero.

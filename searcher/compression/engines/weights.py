@@ -1,4 +1,4 @@
-"""What is deployed of a network, as one safetensors file: the only file that uses `safetensors`."""
+"""A deployed network's tensors as one safetensors file: the only module that uses `safetensors`."""
 
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -45,7 +45,7 @@ def pack(state: dict[str, Tensor]) -> bytes:
 
 
 def unpack(content: bytes) -> dict[str, Tensor]:
-    """What `pack` was given."""
+    """The tensors that `pack` was given."""
     return deserialize(content)
 
 

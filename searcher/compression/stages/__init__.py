@@ -20,12 +20,12 @@ RUNNERS: dict[str, Runner[Any]] = {
 
 
 def runner(stage: Stage) -> Runner[Any]:
-    """What executes a stage."""
+    """The runner of a stage."""
     return RUNNERS[stage.kind]
 
 
 def stored_stages(recipe: Recipe) -> int:
-    """How many of a recipe's first stages the store can hold the network of."""
+    """The number of a recipe's first stages whose network can be stored."""
     return next((i for i, stage in enumerate(recipe.stages) if not runner(stage).stored), len(recipe.stages))
 
 

@@ -16,7 +16,7 @@ EXACT = 1e-6
 
 
 class Runner(Generic[S]):
-    """How a kind of stage is executed, predicted and stored.
+    """Executes, predicts and stores one kind of stage.
 
     Attributes:
         version: Of its code: a new number where it makes another network than before.
@@ -58,5 +58,5 @@ class Runner(Generic[S]):
         return stage.model_copy(update={"share": 0.0}) if isinstance(stage, Training) else stage
 
     def zeros_tolerance(self, stage: S, tensors: int, weights: int) -> float | None:
-        """How many zeros more or fewer than predicted there may be; None where it makes no zeros."""
+        """The difference of zeros from the prediction that is allowed; None where it makes no zeros."""
         return None

@@ -68,7 +68,7 @@ def distillation_loss(task: Task, teach: Callable[[Batch], Any], temperature: fl
 
 
 def outputs(teacher: nn.Module, task: Task, device: torch.device) -> Callable[[Batch], Any]:
-    """What the teacher says of a batch: computed for every image once where no augmentation changes them."""
+    """The teacher's outputs for a batch: computed for every image once where no augmentation changes them."""
     if task.augments:
         return torch.no_grad()(lambda batch: teacher(batch.images))
     images = torch.split(task.train.images, 500)

@@ -1,4 +1,4 @@
-"""Which batch norms the layer before them could hold."""
+"""Batch norms that the layer before them could hold."""
 
 import math
 from collections import Counter

@@ -40,7 +40,7 @@ def walk(architecture: nn.Module, executed: nn.Module, example: Tensor) -> list[
 
 
 class _Places:
-    """Where in the executed graph the operations of the architecture are, asked in their order.
+    """The place in the executed graph of each operation of the architecture, asked in their order.
 
     Modules are found by their path, functional calls and modules that run several times by the operations
     whose outputs they read: a conversion merges nodes, and neither their numbers nor their scopes last.

@@ -1,4 +1,4 @@
-"""What one operator that torch dispatches takes: its kind and arithmetic, from its arguments."""
+"""The kind and the arithmetic of one dispatched operator, from its arguments."""
 
 import math
 from collections.abc import Callable, Iterator
@@ -48,7 +48,7 @@ class Call:
 
     @classmethod
     def of(cls, func: Any, args: Any, kwargs: dict[str, Any], output: Any) -> "Call":
-        """What `__torch_dispatch__` is told."""
+        """The arguments of `__torch_dispatch__`."""
         names = [argument.name for argument in func._schema.arguments]
         arguments = dict(zip(names, args, strict=False)) | kwargs
         outputs = list(tensors_in(output))

@@ -1,4 +1,4 @@
-"""What a forward computes outside of torch, where no operation of it can be counted."""
+"""Arithmetic that a forward does outside of torch, of which nothing can be counted."""
 
 from collections.abc import Callable
 from typing import Any

@@ -1,4 +1,4 @@
-"""What the tensors of a running network are made of: parameters alone, or activations too."""
+"""The sources of a running network's tensors: parameters alone, or activations too."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
@@ -32,7 +32,7 @@ class Provenance:
             self._add(name, parameter)
 
     def of(self, tensor: Tensor) -> Made | None:
-        """What a tensor is made of; None if it depends on an activation, or is made of nothing known."""
+        """A tensor's sources; None if it depends on an activation, or on nothing known."""
         made: Made | None = self._made.get(tensor)
         if made is not None:
             return made
@@ -111,7 +111,7 @@ def joined(sources: Sequence[Made]) -> dict[Any, Count | None]:
 
 
 def storage(tensor: Tensor) -> Any:
-    """What a tensor and its views share."""
+    """The identity that a tensor and its views share."""
     return tensor.untyped_storage()._cdata if tensor.layout is torch.strided else id(tensor)
 
 

@@ -1,4 +1,4 @@
-"""Which module runs: the scope by which operations are named."""
+"""The running module: the scope by which operations are named."""
 
 import re
 from collections import Counter
@@ -91,7 +91,7 @@ class Scoped(fx.Interpreter):
 
 
 def run(model: nn.Module, scope: Scope, example: Any) -> Any:
-    """What a model returns for an example, with the scope followed."""
+    """A model's outputs for an example, with the scope followed."""
     call: Callable[[Any], Any] = Scoped(model, scope).run if isinstance(model, fx.GraphModule) else model
     with scope.entered(model):
         return call(example)

@@ -1,4 +1,4 @@
-"""What is read off tensors: how many elements and zeros they hold, and in how many bits."""
+"""Elements, zeros and widths of tensors."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -40,7 +40,7 @@ def count(tensor: Tensor) -> Count:
 
 
 def numbers(tensor: Tensor) -> int:
-    """How many real numbers a tensor holds."""
+    """The number of real numbers that a tensor holds."""
     return tensor.numel() * (2 if tensor.is_complex() else 1)
 
 
@@ -120,7 +120,7 @@ def _nonzero(weight: Tensor) -> int:
 
 
 def _values(weight: Tensor) -> Tensor:
-    """What is stored of a weight: codes, real numbers, both parts of complex ones beside each other."""
+    """A weight as it is stored: codes, real numbers, both parts of complex ones beside each other."""
     if weight.is_quantized:
         return weight.int_repr()
     return torch.view_as_real(weight.resolve_conj()) if weight.is_complex() else weight

@@ -1,4 +1,4 @@
-"""Where trials are stored: SQLite, a journal file, or a database server; each runs folder keeps its own."""
+"""The storage of trials: SQLite, a journal file, or a database server; each runs folder keeps its own."""
 
 import fcntl
 import os
@@ -96,7 +96,7 @@ def _is_url(text: str) -> bool:
 
 
 def _choice(runs: Path) -> str | None:
-    """What a runs folder has settled on; None where nothing is settled yet.
+    """The storage that a runs folder has settled on; None where nothing is settled yet.
 
     Raises:
         SearcherError: The runs folder is a file, or what it has written down is no choice.

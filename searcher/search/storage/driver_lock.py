@@ -1,4 +1,4 @@
-"""Who drives a stored study: one process at a time, which others may ask to end."""
+"""The lock of a stored study's driver: one process at a time, which others may ask to end."""
 
 import fcntl
 import os
@@ -69,7 +69,7 @@ def driver(folder: Path) -> str | None:
 
 
 def last_driven(folder: Path) -> float:
-    """When a study was driven last, in seconds since 1970; 0 for never."""
+    """The time at which a study was driven last, in seconds since 1970; 0 for never."""
     lock = folder / _LOCK
     return lock.stat().st_mtime if lock.exists() else 0.0
 

@@ -20,7 +20,7 @@ _READS = ("get_", "_get_")
 
 
 def standing(runs: Path) -> str:
-    """How many trials have left a result in a runs folder, and how to go on without its storage."""
+    """The number of trials with a result in a runs folder, and how to go on without its storage."""
     count = sum(1 for _ in runs.glob(f"*/trial-*/{RESULT}"))
     if not count:
         return ""

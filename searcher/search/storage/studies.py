@@ -1,4 +1,4 @@
-"""What is stored of studies: their trials, and what each was when it ran last."""
+"""Studies as they are stored: their trials, and what each was when it ran last."""
 
 import json
 import warnings
@@ -82,7 +82,7 @@ def _content(text: object) -> object:
 
 
 def kept_identity(runs: Path, stored: optuna.Study) -> dict[str, Any]:
-    """What must not change of a stored study, as it was when it was stored.
+    """The identity of a stored study, as it was when it was stored.
 
     Raises:
         SearcherError: It was not kept, or is damaged.

@@ -37,7 +37,7 @@ def cornered(boxes: Tensor) -> Tensor:
 
 
 def nms(boxes: Tensor, scores: Tensor, classes: Tensor, threshold: float) -> Tensor:
-    """Which boxes stay when each suppresses what overlaps it, has its class and a lower score.
+    """Non-maximum suppression: boxes that none of their class, with a higher score, overlaps.
 
     Args:
         boxes: (N, 4).

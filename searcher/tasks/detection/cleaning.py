@@ -133,7 +133,7 @@ def categories(
 
 
 class Annotations:
-    """What of the annotations can be meant, given the images and the categories that they may be of."""
+    """Annotations without those that cannot be meant, given their images and categories."""
 
     def __init__(
         self,
@@ -149,7 +149,7 @@ class Annotations:
         self._seen: set[tuple[Any, ...]] = set()
 
     def kept(self, annotations: Sequence[Any]) -> list[dict[str, Any]]:
-        """Those that can be meant, numbered from 1; a box that is partly outside of its image is clipped."""
+        """Valid annotations, numbered from 1; a box that is partly outside of its image is clipped."""
         found = [kept for one in annotations if (kept := self._one(one))]
         return [{**one, "id": number} for number, one in enumerate(found, 1)]
 

@@ -22,7 +22,7 @@ class Found(NamedTuple):
 
 @dataclass(frozen=True)
 class Truth:
-    """What is annotated, as a COCO file has it, and how many of its parts were dropped and why.
+    """Annotations as a COCO file has them, and the counts of those that were dropped, by reason.
 
     Attributes:
         instances: `images`, `annotations` and `categories`.

@@ -168,7 +168,7 @@ def _count(truth: Truth, reason: str, count: int) -> None:
 
 
 def classes(name: str) -> int | None:
-    """How many classes the data of that name has on this machine; None where it is not here.
+    """The number of classes of the data of that name; None where it is not on this machine.
 
     Raises:
         SearcherError: Its annotations cannot be read.

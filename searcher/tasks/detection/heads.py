@@ -1,4 +1,4 @@
-"""What a detector's outputs mean: boxes and scores of a priori boxes, or of cells of a grid.
+"""Decoding of a detector's outputs: boxes and scores of a priori boxes, or of cells of a grid.
 
 A detector returns a tuple of maps, one for each scale, finest first: (N, P · (5 + classes), h, w) for P boxes
 a cell. A box has 4 numbers of its place, one logit for whether there is an object, and one for each class.

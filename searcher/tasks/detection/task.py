@@ -82,7 +82,7 @@ class Detection(Task):
 
     @property
     def dropped(self) -> Mapping[str, int]:
-        """What of the annotations and images was left out, by reason."""
+        """Counts of annotations and images that were left out, by reason."""
         assert isinstance(self.train, Scenes)
         return self.train.truth.dropped
 
@@ -169,7 +169,7 @@ class Detection(Task):
         return Gallery("Detections before and after", note, rows)
 
     def loss(self, outputs: Any, batch: Batch) -> Tensor:
-        """That of the detector's kind: of boxes a priori, or of a grid."""
+        """The loss of the detector's kind: of boxes a priori, or of a grid."""
         return heads.loss(outputs, batch.targets, self.classes)
 
     def divergence(self, outputs: Any, taught: Any, temperature: float) -> Tensor:

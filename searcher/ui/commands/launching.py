@@ -1,4 +1,4 @@
-"""What the commands that start trials take: how many at a time, where they run, where they are stored."""
+"""Options of the commands that start trials: workers, launcher, storage."""
 
 import json
 import re
@@ -63,7 +63,7 @@ Memory = Annotated[
 
 @dataclass(frozen=True)
 class Asked:
-    """What was asked for of a cluster on the command line."""
+    """The options of a cluster that the command line gave."""
 
     cluster: str | None
     partition: str | None
@@ -98,7 +98,7 @@ class Asked:
 def launched(
     studies: Sequence["Study"], cluster: "Engine | None", workers: int | None, console: "Console"
 ) -> "Launcher":
-    """Where the trials run.
+    """The launcher that the options ask for.
 
     Raises:
         SearcherError: There is no Slurm here.
@@ -124,7 +124,7 @@ def launched(
 
 
 def goes_on(launcher: "Launcher", name: str, runs_dir: Path) -> str:
-    """What is said after Ctrl-C."""
+    """The message after Ctrl-C."""
     there = in_runs(runs_dir)
     if launcher.outlive:
         return (

@@ -1,4 +1,4 @@
-"""What several commands take, and what several do with it."""
+"""Options that several commands share, and their use."""
 
 import json
 import shlex
@@ -49,7 +49,7 @@ def the_study(study: str | None, option: str | None) -> str:
 
 
 def in_runs(runs_dir: Path) -> str:
-    """What a command of the same runs folder takes besides, for a hint."""
+    """The options with which a command finds the same runs folder, for a hint."""
     return "" if runs_dir == RUNS else f" --runs-dir {shlex.quote(str(runs_dir))}"
 
 

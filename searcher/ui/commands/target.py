@@ -1,4 +1,4 @@
-"""What `searcher cost` and `searcher measure` are asked about: a recipe, a trial, a reference, a function."""
+"""Resolves the TARGET of `cost` and `measure`: a recipe, a trial, a study's reference, or a function."""
 
 from dataclasses import dataclass
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""What is worth knowing of a trial, in Markdown: its recipe in words, its figures, what costs the most."""
+"""A note on a trial in Markdown: its recipe in words, its figures, and its most expensive operations."""
 
 import re
 from collections.abc import Sequence

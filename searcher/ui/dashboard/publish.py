@@ -1,4 +1,4 @@
-"""What Optuna's dashboard shows of a study beyond its own: the feasible front, a note and files a trial."""
+"""Additions to Optuna's dashboard: the feasible front, and a note and files for each trial."""
 
 import json
 import mimetypes
@@ -31,7 +31,7 @@ _FAILURES = (sqlalchemy.exc.SQLAlchemyError, optuna.exceptions.StorageInternalEr
 
 
 def artifact_store(runs: Path) -> FileSystemArtifactStore:
-    """Where the dashboard finds the files of trials."""
+    """The folder in which the dashboard finds the files of trials."""
     return FileSystemArtifactStore(runs / _ARTIFACTS)
 
 

@@ -22,7 +22,7 @@ def comparable(trials: Sequence[FrozenTrial]) -> list[FrozenTrial]:
 
 
 def compared(study: Study, trials: Sequence[FrozenTrial]) -> dict[str, Any]:
-    """What a page needs of comparable trials, for JSON: the metrics, and of each trial parts and figures."""
+    """Data of comparable trials for a page, as JSON: the metrics, and each trial's parts and figures."""
     return {
         "metrics": {
             m.key: {"share": is_share(m.key), "goal": _goals(study).get(m.key) or goal_of(m.key)}
@@ -46,7 +46,7 @@ def _trial(study: Study, trial: FrozenTrial) -> dict[str, Any]:
 
 
 def _goals(study: Study) -> dict[str, Goal]:
-    """Which way is better, of what the study itself says it of."""
+    """The goals of the metrics that the study states one for."""
     bounds: dict[str, Goal] = {
         c.key: "minimize" if c.at_least is None else "maximize" for c in study.constraints
     }

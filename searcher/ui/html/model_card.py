@@ -1,4 +1,4 @@
-"""What a reader is told of a retrained model: a card in Markdown, and a page."""
+"""The description of a retrained model: a card in Markdown, and a page."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -56,7 +56,7 @@ def _agreement(name: str, one: Agreement) -> Verdict:
 
 
 def use(task: Task, outputs: Mapping[str, tuple[int, ...]]) -> str:
-    """How the files are fed, and what they give.
+    """The inputs and outputs of the files, in words.
 
     Args:
         task: The task that the model is for.
@@ -82,12 +82,12 @@ def describe(of: Described) -> None:
 
 
 def title(file: RecipeFile) -> str:
-    """What the model is."""
+    """The title: the model and its task."""
     return f"{file.recipe.model.name} for {file.provenance.task}"
 
 
 def lead(file: RecipeFile, result: Result) -> str:
-    """Where it comes from."""
+    """The model's provenance, in words."""
     source = f"{file.provenance.study}, trial {file.provenance.trial}"
     seeds = ", ".join(str(s.seed) for s in result.seeds)
     return (

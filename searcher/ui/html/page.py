@@ -58,7 +58,7 @@ class Told:
 
 @dataclass(frozen=True)
 class Card:
-    """What is shown of a trial that was chosen; `compares` where the page has a `comparison` with it."""
+    """The card of a chosen trial; `compares` where the page has a `comparison` with it."""
 
     trial: int
     title: str

@@ -25,12 +25,12 @@ def expected_rows(result: Result) -> Rows:
 
 
 def expected(line: Line) -> str:
-    """What was expected of a metric, and how far off it may be."""
+    """A metric's expected value and tolerance."""
     return f"{number(line.expected)} ± {spread(line.expected, line.tolerance)}"
 
 
 def retrained(line: Line, seeds: int) -> str:
-    """What came out of a metric; with several seeds their mean and deviation."""
+    """A metric's retrained value; with several seeds their mean and deviation."""
     over = f" ± {spread(line.mean, line.deviation)}" if seeds > 1 else ""
     return number(line.mean) + over
 

@@ -37,7 +37,7 @@ class PlainView:
 
 
 def summary(state: State, outcome: Outcome) -> str:
-    """What came out of a trial, in one line."""
+    """A trial's outcome in one line."""
     if isinstance(outcome, Done):
         figures = (f"{o.key} {number(outcome.metrics[o.key])}" for o in state.study.objectives)
         origin = state.complete[-1].user_attrs.get("variant_of") if state.complete else None

@@ -1,4 +1,4 @@
-"""Where each stored study stands, as a table."""
+"""A table of stored studies' progress."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass

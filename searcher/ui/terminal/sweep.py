@@ -16,7 +16,7 @@ from searcher.wording import number
 
 
 def line(row: Row, study: Study) -> str:
-    """What came of one recipe."""
+    """One recipe's outcome."""
     if not isinstance(row.outcome, Done):
         return f"{row.value}: {getattr(row.outcome, 'reason', 'failed')}"
     figures = ", ".join(f"{o.key} {number(row.outcome.metrics[o.key])}" for o in study.objectives)

@@ -18,7 +18,7 @@ ANY_WIDTH = 10_000
 
 @dataclass(frozen=True)
 class VerifiedTable:
-    """What was found beside the mean ± deviation of other seeds.
+    """The figure of the search beside the mean ± deviation of other seeds.
 
     Where the console is narrow the verdicts stand in a list below, and where that is not enough every
     objective has a table of its own.
