@@ -68,7 +68,7 @@ CRITERIA: dict[str, Callable[[Any], Tensor]] = {
 
 
 MOST_CHANNELS, MOST_LAYERS = 20, 200
-"""Limits: how often the channels of the widest layer may be in one layer, and a network's layers in one group.
+"""Limits: how often the widest layer's channels may be in one layer, and the layers of a network in a group.
 
 With an end to it there was at most one of the former and, with attention, 40 of the latter.
 """
