@@ -4,8 +4,9 @@ import contextlib
 import multiprocessing
 import signal
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Generator, Iterable, Sequence
 from dataclasses import replace
+from itertools import islice
 from multiprocessing import forkserver, resource_tracker
 from multiprocessing.connection import wait
 from typing import Any
@@ -27,6 +28,9 @@ PRELOADED = [
     "sklearn.datasets",
     "torch._dynamo",
 ]
+Report = Callable[[Job, Progress], None]
+"""Hears where a job is."""
+
 _context = multiprocessing.get_context("forkserver")
 _context.set_forkserver_preload(PRELOADED)
 
@@ -130,6 +134,10 @@ class LocalTrial:
             events.append(Killed(_how_it_ended(self._process.exitcode or 0)))
         return events
 
+    def fileno(self) -> int:
+        """Of the file that can be read when the trial has something to say, for `select`."""
+        return self._connection.fileno()
+
     def go_on(self, rung: int) -> None:
         """Answer a trial that waits at a rung."""
         with contextlib.suppress(OSError):  # it was killed meanwhile, which `events` will say
@@ -142,9 +150,45 @@ class LocalTrial:
         self._connection.close()
 
 
-def wait_for(trials: Sequence[LocalTrial], seconds: float) -> None:
+def wait_for(trials: Iterable[LocalTrial], seconds: float) -> None:
     """Return when one of the trials has something to say, or after so many seconds."""
-    wait([t._connection for t in trials], seconds)
+    wait([trial.fileno() for trial in trials], seconds)
+
+
+def run_jobs(
+    jobs: Iterable[Job], workers: int, report: Report | None = None
+) -> Generator[tuple[Job, Outcome], None, None]:
+    """Run jobs on this machine, so many at a time; those that still run end when the generator is closed.
+
+    Args:
+        jobs: In the order of their start; the folders are made.
+        workers: Processes at a time.
+        report: Called with each word of a job's progress.
+
+    Yields:
+        Each job and its outcome, in the order in which they end.
+    """
+    waiting = iter(jobs)
+    running: dict[LocalTrial, None] = {}
+    try:
+        while True:
+            for job in islice(waiting, workers - len(running)):
+                job.folder.mkdir(parents=True, exist_ok=True)
+                running[LocalTrial(job)] = None
+            if not running:
+                return
+            wait_for(running, 60)
+            for trial in list(running):
+                for event in trial.events():
+                    if isinstance(event, Outcome):
+                        trial.stop()
+                        del running[trial]
+                        yield trial.job, event
+                    elif report:
+                        report(trial.job, event)
+    finally:
+        for trial in running:
+            trial.stop()
 
 
 def _how_it_ended(exitcode: int) -> str:

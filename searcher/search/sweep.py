@@ -3,8 +3,9 @@
 import hashlib
 import json
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -16,14 +17,12 @@ from searcher.config.study import Study
 from searcher.errors import SearcherError, nearest, unknown
 from searcher.execution.launcher import cores
 from searcher.execution.layout import STORE, figures_of
-from searcher.execution.local import LocalTrial, start_server, wait_for
+from searcher.execution.local import run_jobs, start_server
 from searcher.execution.messages import Done, Job, Outcome, Progress
 from searcher.execution.results import stored_outcome
 from searcher.search.check import check_parts
 from searcher.search.identity import identify
 from searcher.search.storage.backends import make_runs
-
-"""The types of stage by name."""
 
 MOST = 1000
 """Values that dots may stand for: each is a training."""
@@ -206,14 +205,8 @@ def sweep(study: Study, wanted: Sequence[tuple[Any, Recipe]], runs: Path, view: 
         folder.mkdir(parents=True, exist_ok=True)
         recipe.save(folder / "recipe.toml")
         store = runs.absolute() / STORE if study.store else None
-        before = stored_outcome(folder, recipe)
-        known = before is not None and all(m.key in before.metrics for m in study.measured())
-        found = (
-            before
-            if before and known
-            else _run(Job(study, number, recipe, folder, cores(), store), value, view)
-        )
-        rows.append(Row(value, recipe, found))
+        job = Job(study, number, recipe, folder, cores(), store)
+        rows.append(Row(value, recipe, _before(job) or _now(job, partial(view.progress, value))))
         view.told(rows[-1])
     return rows
 
@@ -225,17 +218,15 @@ def _conditions(study: Study) -> str:
     return hashlib.sha256(json.dumps(told, sort_keys=True).encode()).hexdigest()[:16]
 
 
-def _run(job: Job, value: Any, view: View) -> Outcome:
-    running = LocalTrial(job)
-    try:
-        while True:
-            wait_for([running], 60)
-            for event in running.events():
-                if isinstance(event, Outcome):
-                    return event
-                view.progress(value, event)
-    finally:
-        running.stop()
+def _before(job: Job) -> Done | None:
+    """The outcome of an earlier sweep, where that has measured all that is wanted."""
+    done = stored_outcome(job.folder, job.recipe)
+    return done if done and all(m.key in done.metrics for m in job.study.measured()) else None
+
+
+def _now(job: Job, progress: Callable[[Progress], None]) -> Outcome:
+    ((_, outcome),) = run_jobs([job], 1, lambda _, said: progress(said))
+    return outcome
 
 
 def cells(rows: Sequence[Row], study: Study) -> list[dict[str, Any]]:

@@ -2,6 +2,7 @@
 
 import statistics
 from collections.abc import Callable, Sequence
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -12,8 +13,8 @@ from searcher.config.study import Study
 from searcher.errors import SearcherError
 from searcher.execution.launcher import cores
 from searcher.execution.layout import STORE
-from searcher.execution.local import LocalTrial, start_server, wait_for
-from searcher.execution.messages import Done, Failed, Job, Killed, Outcome, Progress
+from searcher.execution.local import run_jobs, start_server
+from searcher.execution.messages import Done, Failed, Job, Killed, Outcome
 from searcher.execution.metrics import on_split
 from searcher.execution.results import stored_outcome
 from searcher.search.pareto import Front, non_dominated
@@ -121,29 +122,13 @@ def _job(study: Study, trial: FrozenTrial, offset: int, folder: Path, workers: i
 
 
 def _run(jobs: Sequence[Job], workers: int, say: Say) -> list[tuple[Job, Outcome]]:
-    waiting, running = list(jobs), list[LocalTrial]()
-    outcomes: list[tuple[Job, Outcome]] = []
-    try:
-        while waiting or running:
-            while waiting and len(running) < workers:
-                job = waiting.pop(0)
-                done = stored_outcome(job.folder, job.recipe)
-                if done:
-                    outcomes.append((job, done))
-                else:
-                    job.folder.mkdir(parents=True, exist_ok=True)
-                    running.append(LocalTrial(job))
-            wait_for(running, 0.25)
-            for process in list(running):
-                for event in process.events():
-                    if not isinstance(event, Progress):
-                        process.stop()
-                        running.remove(process)
-                        outcomes.append((process.job, event))
-                        say(_line(process.job, event, len(outcomes), len(jobs)))
-    finally:
-        for process in running:
-            process.stop()
+    stored = [(job, stored_outcome(job.folder, job.recipe)) for job in jobs]
+    outcomes: list[tuple[Job, Outcome]] = [(job, done) for job, done in stored if done]
+    left = [job for job, done in stored if not done]
+    with closing(run_jobs(left, workers)) as running:
+        for job, outcome in running:
+            outcomes.append((job, outcome))
+            say(_line(job, outcome, len(outcomes), len(jobs)))
     return outcomes
 
 
