@@ -31,6 +31,7 @@ from searcher.execution.worker import cpu_seconds
 from searcher.search import samplers
 from searcher.search.check import check_parts
 from searcher.search.loop import search
+from searcher.search.records import TrialRecord
 from searcher.search.state import State
 
 Trace = list[tuple[float, dict[str, float]]]
@@ -59,7 +60,7 @@ class Recorder:
         """Write down what is new among the measured trials."""
         self.counts = state.counts
         for trial in state.complete[self._known :]:
-            self.trace.append((self._spent(state), trial.user_attrs["metrics"]))
+            self.trace.append((self._spent(state), TrialRecord.of(trial).metrics))
         if len(state.complete) > self._known and self._enough(self.trace):
             os.kill(os.getpid(), signal.SIGINT)
         self._known = len(state.complete)

@@ -14,7 +14,7 @@ from searcher.config.recipe import Recipe
 from searcher.config.recipe_file import FORMAT, Expected, Provenance, RecipeFile
 from searcher.config.study import Metric, Study
 from searcher.execution.metrics import on_split, timed
-from searcher.search.records import recipe_of
+from searcher.search.records import TrialRecord
 
 LIBRARIES = ("torch", "torch-pruning", "nni", "optuna", "numpy")
 TIMED_SHARE = 0.5
@@ -32,14 +32,15 @@ def export(study: Study, trial: FrozenTrial, fingerprint: str) -> RecipeFile:
     Raises:
         SearcherError: The study's task is not known.
     """
-    recipe = recipe_of(trial)
+    record = TrialRecord.of(trial)
+    recipe = record.recipe
     images = len(tasks.entry(study.task).load().validation)
     metrics = {m.key: m for m in study.measured()}
     expected = {
         key: Expected(
             value=value, tolerance=_tolerance(metrics[key], value, recipe, images), goal=_goal(study, key)
         )
-        for key, value in trial.user_attrs["metrics"].items()
+        for key, value in record.metrics.items()
         if key in metrics
     }
     provenance = Provenance(

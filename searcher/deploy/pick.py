@@ -9,6 +9,7 @@ from optuna.trial import FrozenTrial
 from searcher.config.study import Constraint, Study
 from searcher.errors import SearcherError, unknown
 from searcher.search.pareto import distance, front
+from searcher.search.records import TrialRecord
 
 _CONDITION = re.compile(r"\s*([^\s<>=]+)\s*(>=|<=)\s*(\S+)\s*")
 
@@ -46,7 +47,7 @@ def pick(study: Study, trials: Sequence[FrozenTrial], choice: str) -> FrozenTria
 
 def unsatisfied(study: Study, trial: FrozenTrial) -> str:
     """A line for a reader where a trial was picked that violates the study's constraints; else empty."""
-    violated = study.violated(trial.user_attrs["metrics"])
+    violated = study.violated(TrialRecord.of(trial).metrics)
     if not violated:
         return ""
     wanted = " and ".join(map(str, violated))
@@ -90,7 +91,8 @@ def _cost(study: Study, trial: FrozenTrial) -> float:
 
 
 def _figures(trial: FrozenTrial, bounds: Sequence[Constraint]) -> str:
-    return ", ".join(f"{b.key} {trial.user_attrs['metrics'][b.key]:.5g}" for b in bounds)
+    metrics = TrialRecord.of(trial).metrics
+    return ", ".join(f"{b.key} {metrics[b.key]:.5g}" for b in bounds)
 
 
 def _knee(study: Study, trials: Sequence[FrozenTrial]) -> FrozenTrial:

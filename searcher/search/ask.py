@@ -8,7 +8,6 @@ import numpy as np
 import optuna
 from optuna.trial import FrozenTrial, TrialState
 
-from searcher.config.recipe import Recipe
 from searcher.config.study import Study
 from searcher.errors import SearcherError
 from searcher.search import samplers
@@ -16,7 +15,7 @@ from searcher.search.check import Space
 from searcher.search.hypervolume import alone
 from searcher.search.pareto import Front, front
 from searcher.search.prefixes import deciding, depths
-from searcher.search.records import recipe_of
+from searcher.search.records import ATTEMPT, ORDINAL, PREFIX_OF, TrialRecord
 from searcher.search.storage import studies
 
 FEWEST = 10
@@ -24,9 +23,6 @@ FEWEST = 10
 
 MOST = 3
 """Objectives up to which a hypervolume takes no time."""
-
-ORIGIN = ("prefix_of", "variant_of", "variant")
-"""Attributes of a trial: the number of the one whose first stages or whose trained network it has."""
 
 
 class Asker:
@@ -43,15 +39,15 @@ class Asker:
     def waiting(self) -> optuna.Trial | None:
         """A trial that was put back, if there is one."""
         waiting = [t for t in self._trials() if t.state == TrialState.WAITING]
-        return self._ask(waiting[0].user_attrs["ordinal"]) if waiting else None
+        return self._ask(TrialRecord.of(waiting[0]).ordinal) if waiting else None
 
     def again(self, number: int, reason: dict[str, Any]) -> None:
         """Put a trial's parameters back, to be asked for as a trial of the same ordinal."""
         before = self._trials()[number]
         params = before.system_attrs.get("fixed_params", {}) | before.params
-        stay = {key: value for key, value in before.user_attrs.items() if key in ORIGIN}
-        attrs = {"ordinal": before.user_attrs["ordinal"], "attempt": before.user_attrs.get("attempt", 0)}
-        self._stored.enqueue_trial(params, user_attrs=stay | attrs | reason)
+        record = TrialRecord.of(before)
+        attrs = record.origin | {ORDINAL: record.ordinal, ATTEMPT: record.attempt}
+        self._stored.enqueue_trial(params, user_attrs=attrs | reason)
 
     def known(self) -> optuna.Trial | None:
         """A trial of the next known configuration, if there is one left."""
@@ -74,11 +70,11 @@ class Asker:
         complete = sum(t.state == TrialState.COMPLETE for t in trials)
         parent = self._parent(ordinal, points) if complete >= FEWEST else None
         if parent:
-            return self._enqueued(ordinal, parent[1], prefix_of=parent[0])
+            return self._enqueued(ordinal, parent[1], **{PREFIX_OF: parent[0]})
         return self._enqueued(ordinal, {})
 
     def _enqueued(self, ordinal: int, params: Mapping[str, Any], **attrs: Any) -> optuna.Trial:
-        self._stored.enqueue_trial(dict(params), user_attrs={"ordinal": ordinal} | attrs)
+        self._stored.enqueue_trial(dict(params), user_attrs={ORDINAL: ordinal} | attrs)
         return self._ask(ordinal)
 
     def _parent(self, ordinal: int, points: Front) -> tuple[int, dict[str, Any]] | None:
@@ -87,7 +83,9 @@ class Asker:
         The more of the hypervolume a trial dominates alone, the more often it is chosen.
         """
         random = np.random.default_rng([self._study.seed, ordinal])
-        with_stages = [t for t in points.trials if depths(_recipe(t))] if self._study.store else []
+        with_stages = (
+            [t for t in points.trials if depths(TrialRecord.of(t).recipe)] if self._study.store else []
+        )
         if not with_stages or random.random() >= self._study.sampler.prefix_reuse:
             return None
         signs = [o.sign for o in self._study.objectives]
@@ -95,7 +93,7 @@ class Asker:
         unique, which = np.unique(values, axis=0, return_inverse=True)
         weights = alone(unique)[which.reshape(-1)] + 1e-9 if len(signs) <= MOST else np.ones(len(values))
         trial = with_stages[random.choice(len(with_stages), p=weights / weights.sum())]
-        stages = int(random.integers(1, depths(_recipe(trial)) + 1))
+        stages = int(random.integers(1, depths(TrialRecord.of(trial).recipe) + 1))
         try:
             kept = deciding(self._space.suggest, trial.params, trial.distributions, stages)
         except Exception:  # a space that cannot do without a trial of Optuna's
@@ -123,15 +121,6 @@ def known_front(runs: Path, name: str) -> list[dict[str, Any]]:
     return [trial.params for trial in front(study, complete).trials]
 
 
-def retried(trial: FrozenTrial) -> bool:
-    """Whether a trial is one that was tried before: put back, or promoted from its rung."""
-    return "retry_of" in trial.user_attrs or "promoted_from" in trial.user_attrs
-
-
 def _ordinal(trials: Sequence[FrozenTrial]) -> int:
     """Of the trial after these."""
-    return sum(not retried(t) for t in trials)
-
-
-def _recipe(trial: FrozenTrial) -> Recipe:
-    return recipe_of(trial)
+    return sum(not TrialRecord.of(t).retried for t in trials)

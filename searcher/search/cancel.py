@@ -12,7 +12,7 @@ from searcher.execution.layout import trial_folder
 from searcher.execution.results import stored_outcome
 from searcher.search.ask import Asker
 from searcher.search.check import check_parts
-from searcher.search.records import recipe_of
+from searcher.search.records import TrialRecord
 from searcher.search.recovery import put_back
 from searcher.search.storage import driver_lock, studies
 from searcher.search.tell import Teller
@@ -54,14 +54,12 @@ def _await_end(folder: Path, driver: str) -> None:
 def _cancel_left(runs: Path, name: str) -> str:
     """Cancel what a driver has left, and put it back; what has a result is for the next driver to tell."""
     stored, study = studies.load(runs, name)
-    left = [
-        t for t in stored.get_trials(deepcopy=False, states=[TrialState.RUNNING]) if "recipe" in t.user_attrs
-    ]
-    recipes = {t.number: recipe_of(t) for t in left}
-    left = [t for t in left if not stored_outcome(trial_folder(runs / name, t.number), recipes[t.number])]
-    jobs = [(trial_folder(runs / name, t.number), t.user_attrs["job"]) for t in left if "job" in t.user_attrs]
+    running = map(TrialRecord.of, stored.get_trials(deepcopy=False, states=[TrialState.RUNNING]))
+    places = [(record, trial_folder(runs / name, record.number)) for record in running if record.has_recipe]
+    left = [(record, place) for record, place in places if not stored_outcome(place, record.recipe)]
+    jobs = [(place, record.job) for record, place in left if record.job]
     count = cancel_jobs(jobs)
     asker, teller = Asker(study, stored, check_parts(study)), Teller(study, stored)
-    for trial in left:
-        put_back(asker, teller, stored.get_trials(deepcopy=False), trial.number, "cancelled")
+    for record, _ in left:
+        put_back(asker, teller, stored.get_trials(deepcopy=False), record.number, "cancelled")
     return f"{count} jobs without a driver are cancelled" if count else "nothing runs"

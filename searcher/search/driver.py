@@ -27,12 +27,12 @@ from searcher.execution.messages import (
 from searcher.search.ask import Asker
 from searcher.search.check import Space
 from searcher.search.early_stopping import Rungs
-from searcher.search.records import recipe_of
+from searcher.search.records import FAILED, JOB, PROMOTED_FROM, RECIPE, TrialRecord, rung
 from searcher.search.recovery import put_back, recover
 from searcher.search.screening import Screen, Screened, tried_before
 from searcher.search.state import Running, State, View
 from searcher.search.storage import driver_lock
-from searcher.search.tell import FAILED, Teller
+from searcher.search.tell import Teller
 from searcher.search.variants import Variants
 
 RETRIES = 2
@@ -123,14 +123,14 @@ class Driver:
         if found:
             ordinal, level = found
             self.rungs.promote(ordinal, level)
-            stopped = [t for t in self._trials() if t.user_attrs.get("ordinal") == ordinal][-1]
-            self.asker.again(stopped.number, {"promoted_from": stopped.number})
+            stopped = [t for t in self._trials() if TrialRecord.of(t).ordinal == ordinal][-1]
+            self.asker.again(stopped.number, {PROMOTED_FROM: stopped.number})
             self.state.stopped -= 1
 
     def _consider(self, trial: optuna.Trial, recipe: Recipe) -> None:
         """Start a trial, unless what comes of it is known already."""
         before = tried_before(recipe, self._trials()) if self._screens(trial) else None
-        trial.set_user_attr("recipe", recipe.model_dump(mode="json"))
+        trial.set_user_attr(RECIPE, recipe.model_dump(mode="json"))
         if before:
             self._reuse(trial, before)
             return
@@ -146,14 +146,13 @@ class Driver:
             self._start(trial, recipe, screened)
 
     def _screens(self, trial: optuna.Trial) -> bool:
-        again = {"retry_of", "promoted_from"} & set(trial.user_attrs)
-        return self.study.screening and not again
+        return self.study.screening and not TrialRecord.of(trial).retried
 
     def _reuse(self, trial: optuna.Trial, before: FrozenTrial) -> None:
         """Tell what came of the same recipe before."""
-        told, state = before.user_attrs, self.state
+        told, state = TrialRecord.of(before), self.state
         if before.state == TrialState.COMPLETE:
-            done = Done(told["metrics"], 0.0, 0.0, told.get("measured", {}))
+            done = Done(told.metrics, 0.0, 0.0, told.measured)
             state.add([self.teller.done(trial, done, reused=before.number)])
             state.reused += 1
         else:
@@ -178,7 +177,7 @@ class Driver:
         folder.mkdir()
         recipe.save(folder / "recipe.toml")
         job = self._job(trial, recipe, screened)
-        process = self.launcher.start(job, lambda told: trial.set_user_attr("job", told))
+        process = self.launcher.start(job, lambda told: trial.set_user_attr(JOB, told))
         self._runs(trial, process, screened)
 
     def _runs(self, trial: optuna.Trial, process: RunningTrial, screened: Screened) -> None:
@@ -190,7 +189,7 @@ class Driver:
     def _job(self, trial: optuna.Trial | FrozenTrial, recipe: Recipe, screened: Screened) -> Job:
         known = bool(screened.predicted)
         # To stop what needs no training saves nothing.
-        halving = known and "variant" not in trial.user_attrs
+        halving = known and not TrialRecord.of(trial).is_variant
         return Job(
             self.study,
             trial.number,
@@ -204,15 +203,15 @@ class Driver:
 
     def _attach(self, trial: FrozenTrial) -> bool:
         """Find a trial again that another driver has started, where it outlived that one."""
-        told = trial.user_attrs.get("job")
-        if not told:
+        record = TrialRecord.of(trial)
+        if not record.job:
             return False
-        recipe = recipe_of(trial)
+        recipe = record.recipe
         try:
             screened = self.screen.look(recipe)
         except (TrialError, SearcherError) as error:
             screened = Screened(Prediction(None, str(error)), {}, None)
-        found = self.launcher.attach(self._job(trial, recipe, screened), told)
+        found = self.launcher.attach(self._job(trial, recipe, screened), record.job)
         if found:
             self._runs(optuna.Trial(self.stored, trial._trial_id), found, screened)
         return found is not None
@@ -239,8 +238,8 @@ class Driver:
             running.process.go_on(event.rung)
             return True
         point = self.screen.point(event.accuracy, made)
-        trial.set_user_attr(f"rung:{event.rung}", point)
-        if self.rungs.arrive(trial.user_attrs["ordinal"], event.rung, point):
+        trial.set_user_attr(rung(event.rung), point)
+        if self.rungs.arrive(TrialRecord.of(trial).ordinal, event.rung, point):
             running.process.go_on(event.rung)
             return True
         # In this order: a driver that dies in between finds what it has decided.
@@ -249,7 +248,7 @@ class Driver:
         return False
 
     def _tell(self, trial: optuna.Trial, outcome: Outcome) -> None:
-        attempt = trial.user_attrs.get("attempt", 0) + 1
+        attempt = TrialRecord.of(trial).attempt + 1
         running = self.state.running.get(trial.number)
         spent = running.progress.cpu_seconds if running else 0.0
         self.state.cpu_seconds += outcome.cpu_seconds if isinstance(outcome, Done) else spent

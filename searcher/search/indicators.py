@@ -12,6 +12,7 @@ from optuna.trial import FrozenTrial
 from searcher.config.study import Study
 from searcher.search.hypervolume import BEYOND, dominated
 from searcher.search.pareto import violation
+from searcher.search.records import TrialRecord
 
 FEWEST = 10
 """Complete trials from which on importances are worth a look: the better half is five."""
@@ -62,7 +63,7 @@ def hypervolume(study: Study, trials: Sequence[FrozenTrial]) -> Hypervolume | st
 
 
 def _seconds(trials: Sequence[FrozenTrial]) -> list[float] | None:
-    taken = [t.user_attrs.get("seconds") for t in trials]
+    taken = [TrialRecord.of(t).seconds for t in trials]
     if None in taken:
         return None
     return [float(value) for value in np.cumsum(np.array(taken, dtype=float))]

@@ -8,6 +8,7 @@ from optuna.study._multi_objective import _fast_non_domination_rank
 from optuna.trial import FrozenTrial
 
 from searcher.config.study import Constraint, Study
+from searcher.search.records import TrialRecord
 from searcher.wording import off
 
 
@@ -36,7 +37,8 @@ def front(study: Study, trials: Sequence[FrozenTrial]) -> Front:
 
 
 def _same(trial: FrozenTrial) -> str:
-    return f"{trial.user_attrs.get('recipe', trial.number)} {trial.values}"
+    record = TrialRecord.of(trial)
+    return f"{record.stored_recipe if record.has_recipe else trial.number} {trial.values}"
 
 
 def non_dominated(costs: np.ndarray) -> list[int]:
@@ -57,13 +59,13 @@ def violation(study: Study, trial: FrozenTrial) -> float:
 
 def distance(bounds: Sequence[Constraint], trial: FrozenTrial) -> float:
     """The largest violation of one of the bounds, as a share of it; 0 or less satisfies them all."""
-    metrics = trial.user_attrs["metrics"]
+    metrics = TrialRecord.of(trial).metrics
     return max((b.violation(metrics[b.key]) / (abs(b.bound) or 1) for b in bounds), default=0.0)
 
 
 def missed(study: Study, trial: FrozenTrial) -> str:
     """The constraints that a complete trial violates, and by how much; empty where it violates none."""
-    metrics = trial.user_attrs["metrics"]
+    metrics = TrialRecord.of(trial).metrics
     broken = study.violated(metrics)
     return ", ".join(f"{bound} by {off(bound.key, metrics[bound.key], bound.bound)}" for bound in broken)
 

@@ -6,13 +6,21 @@ from pathlib import Path
 import optuna
 from optuna.trial import FrozenTrial, TrialState
 
-from searcher.config.recipe import Recipe
 from searcher.execution.layout import trial_folder
 from searcher.execution.results import stored_outcome
 from searcher.search.ask import Asker
 from searcher.search.early_stopping import Rungs
+from searcher.search.records import (
+    ATTEMPT,
+    ENDED_EARLY,
+    FAILED,
+    PUT_BACK,
+    RETRY_OF,
+    TrialRecord,
+    ended,
+)
 from searcher.search.state import State
-from searcher.search.tell import ENDED_EARLY, FAILED, Teller, ended
+from searcher.search.tell import Teller
 
 Attach = Callable[[FrozenTrial], bool]
 """Finds a trial again that still runs; False where none does."""
@@ -29,12 +37,12 @@ def recover(
 ) -> None:
     """Bring a stored study to where a driver can go on, and count what is finished."""
     for trial in stored.get_trials(deepcopy=False, states=[TrialState.RUNNING]):
-        if trial.user_attrs.get("outcome") in ENDED_EARLY:
+        if TrialRecord.of(trial).outcome in ENDED_EARLY:
             stored.tell(trial.number, state=TrialState.PRUNED)
     trials = stored.get_trials(deepcopy=False)
     before = ended(trials)
     state.add(before.complete)
-    state.reused = sum("reused" in t.user_attrs for t in before.complete)
+    state.reused = sum(TrialRecord.of(t).reused is not None for t in before.complete)
     state.stopped, state.infeasible = len(before.stopped), len(before.infeasible)
     state.failed = len(before.failed)
     stopped = {t.number for t in before.stopped}
@@ -46,13 +54,9 @@ def recover(
 
 
 def _restore(trial: FrozenTrial, rungs: Rungs, stopped: bool) -> None:
-    points = {
-        int(key.partition(":")[2]): value
-        for key, value in trial.user_attrs.items()
-        if key.startswith("rung:")
-    }
-    if points:
-        rungs.restore(trial.user_attrs["ordinal"], points, stopped)
+    record = TrialRecord.of(trial)
+    if record.rungs:
+        rungs.restore(record.ordinal, record.rungs, stopped)
 
 
 def _recover_running(
@@ -64,14 +68,13 @@ def _recover_running(
     teller: Teller,
     attach: Attach,
 ) -> None:
-    told = trial.user_attrs
-    recipe = told.get("recipe")
+    record = TrialRecord.of(trial)
     place = trial_folder(folder, trial.number)
-    done = stored_outcome(place, Recipe.model_validate(recipe)) if recipe else None
+    done = stored_outcome(place, record.recipe) if record.has_recipe else None
     if done:
         state.add([teller.done(optuna.Trial(stored, trial._trial_id), done)])
-    elif told.get("outcome") == FAILED:
-        teller.failed(trial.number, FAILED, told["reason"])
+    elif record.outcome == FAILED:
+        teller.failed(trial.number, FAILED, record.reason or "")
         state.failed += 1
     elif not attach(trial):
         put_back(asker, teller, stored.get_trials(deepcopy=False), trial.number, "interrupted")
@@ -86,7 +89,7 @@ def put_back(
     attempt: int | None = None,
 ) -> None:
     """Enqueue a trial's parameters again, then tell it failed; safe to be cut off in between."""
-    if not any(t.user_attrs.get("retry_of") == number for t in trials):
-        attrs = {"retry_of": number} | ({} if attempt is None else {"attempt": attempt})
+    if not any(TrialRecord.of(t).retry_of == number for t in trials):
+        attrs = {RETRY_OF: number} | ({} if attempt is None else {ATTEMPT: attempt})
         asker.again(number, attrs)
-    teller.failed(number, "put back", reason)
+    teller.failed(number, PUT_BACK, reason)

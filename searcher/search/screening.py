@@ -18,7 +18,7 @@ from searcher.costs.op import Op, Prediction
 from searcher.errors import SearcherError, TrialError
 from searcher.execution.messages import Infeasible
 from searcher.execution.metrics import from_rows, on_split
-from searcher.search.tell import INFEASIBLE
+from searcher.search.records import INFEASIBLE, TrialRecord
 
 WEIGHT_BITS = "bits of weights"
 """Among what is predicted, the only figure that int8 makes smaller in every study; the name of no metric."""
@@ -111,11 +111,6 @@ def tried_before(recipe: Recipe, trials: Sequence[FrozenTrial]) -> FrozenTrial |
     """The trial that had the same recipe, where it was measured or stopped."""
     wanted: dict[str, Any] = recipe.model_dump(mode="json")
     ended = (TrialState.COMPLETE, TrialState.PRUNED)
-    same = [
-        t
-        for t in trials
-        if t.state in ended
-        and t.user_attrs.get("recipe") == wanted
-        and t.user_attrs.get("outcome") != INFEASIBLE
-    ]
+    records = ((t, TrialRecord.of(t)) for t in trials if t.state in ended)
+    same = [t for t, record in records if record.stored_recipe == wanted and record.outcome != INFEASIBLE]
     return min(same, key=lambda t: t.state != TrialState.COMPLETE, default=None)

@@ -11,9 +11,9 @@ from searcher.config.study import Study
 from searcher.execution.layout import JOB, SAID, trial_folder
 from searcher.search.indicators import Hypervolume, hypervolume
 from searcher.search.pareto import Front, front
+from searcher.search.records import FAILED, INFEASIBLE, STOPPED, Ended, TrialRecord, ended
 from searcher.search.storage import studies
 from searcher.search.storage.driver_lock import driver
-from searcher.search.tell import FAILED, INFEASIBLE, STOPPED, Ended, ended
 
 RECENT = 20
 """The trials that ended last, whose pace the time left is estimated by."""
@@ -92,7 +92,7 @@ def status(runs: Path, name: str) -> Status:
     trials = stored.get_trials(deepcopy=False)
     over = ended(trials)
     under_way = [t for t in trials if t.state == TrialState.RUNNING]
-    queued = [t for t in under_way if "job" in t.user_attrs and not _begun(runs / name, t)]
+    queued = [t for t in under_way if TrialRecord.of(t).job and not _begun(runs / name, t)]
     driven_by = driver(runs / name)
     left = study.budget.trials - len(over.counted)
     return Status(

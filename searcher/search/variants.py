@@ -22,9 +22,8 @@ from searcher.files import in_one_step
 from searcher.search.hypervolume import added
 from searcher.search.pareto import Front
 from searcher.search.prefixes import Filled, Suggest, deciding, depths, other_values
-from searcher.search.records import recipe_of
+from searcher.search.records import FAILED, VARIANT, VARIANT_OF, TrialRecord
 from searcher.search.screening import WEIGHT_BITS, Screen
-from searcher.search.tell import FAILED
 
 VARIANTS = "variants.json"
 """In a trial's folder: what was found of the networks that it has trained."""
@@ -54,8 +53,8 @@ class Variant:
 
     @property
     def attributes(self) -> dict[str, Any]:
-        """The attributes that are stored with the variant's trial."""
-        return {"variant_of": self.trial, "variant": {"recipe": self.recipe, "expected": self.expected}}
+        """What is told of the variant with its own trial."""
+        return {VARIANT_OF: self.trial, VARIANT: {"recipe": self.recipe, "expected": self.expected}}
 
 
 class Variants:
@@ -117,26 +116,27 @@ class Variants:
 
     def _known(self, trial: FrozenTrial) -> dict[str, float]:
         """A trial's predicted costs and its measured qualities."""
-        predicted = self._predicted(recipe_of(trial))
-        metrics = trial.user_attrs["metrics"]
-        return predicted | {key: metrics[key] for key in self._screen.qualities}
+        record = TrialRecord.of(trial)
+        return self._predicted(record.recipe) | self._qualities(record)
+
+    def _qualities(self, record: TrialRecord) -> dict[str, float]:
+        return {key: record.metrics[key] for key in self._screen.qualities}
 
     def _hear(self, trial: FrozenTrial) -> None:
         """Learn what a trial has tried, and once it has ended, which networks it has trained."""
         if trial.number in self._heard:
             return
-        told = trial.user_attrs
-        if "variant" in told:
-            self._tried.add(told["variant"]["recipe"])
-        if "recipe" in told:
-            self._tried.add(Recipe.model_validate(told["recipe"]).digest())
+        record = TrialRecord.of(trial)
+        if record.is_variant:
+            self._tried.add(record.variant_recipe)
+        if record.has_recipe:
+            self._tried.add(record.recipe.digest())
         if trial.state.is_finished():
             self._heard.add(trial.number)
-            if "variant" in told:
+            if record.is_variant:
                 self._came_true.extend(self._kept_quality(trial))
         if trial.state == TrialState.COMPLETE:
-            recipe = Recipe.model_validate(told["recipe"])
-            networks = {network.digest: network for network in self._trained(trial, recipe)}
+            networks = {network.digest: network for network in self._trained(record)}
             new = [network for digest, network in networks.items() if digest not in self._networks]
             self._networks |= networks.keys()
             self._open += self._found(trial, new)
@@ -144,23 +144,24 @@ class Variants:
     def _kept_quality(self, trial: FrozenTrial) -> Iterator[float]:
         """The share of a variant's expected quality that came true; nothing where it failed."""
         (quality,) = self._screen.quality
-        expected = trial.user_attrs["variant"]["expected"][quality.key]
+        record = TrialRecord.of(trial)
+        expected = record.expected[quality.key]
         if trial.state == TrialState.COMPLETE and expected > 0:
-            yield min(1.0, trial.user_attrs["metrics"][quality.key] / expected)
-        elif trial.user_attrs.get("outcome") == FAILED:
+            yield min(1.0, record.metrics[quality.key] / expected)
+        elif record.outcome == FAILED:
             yield 0.0
 
-    def _trained(self, trial: FrozenTrial, recipe: Recipe) -> Iterator["Network"]:
+    def _trained(self, record: TrialRecord) -> Iterator["Network"]:
         """The networks that a trial had after its stages, with the qualities that are expected of them.
 
         What is measured may be another figure than what a training reports (AP, AP50): it is taken to be
         as much larger after another stage as that is.
         """
-        curve = read(self._place(trial.number) / CURVE)
+        curve = read(self._place(record.number) / CURVE)
         accuracies = [point.accuracy for point in curve if point.epoch and point.stage != TEACHER]
         if not accuracies or isnan(accuracies[-1]):
             return
-        measured = {key: trial.user_attrs["metrics"][key] for key in self._screen.qualities}
+        recipe, measured = record.recipe, self._qualities(record)
         before = 0
         trained = self._screen.trained(recipe)
         for count, epochs in enumerate(trained, 1):

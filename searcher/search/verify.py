@@ -18,7 +18,7 @@ from searcher.execution.messages import Done, Failed, Job, Killed, Outcome
 from searcher.execution.metrics import on_split
 from searcher.execution.results import stored_outcome
 from searcher.search.pareto import Front, non_dominated
-from searcher.search.records import recipe_of
+from searcher.search.records import TrialRecord
 
 TEST = "test "
 """The prefix of a metric that is read on the test split."""
@@ -99,7 +99,7 @@ def judge(study: Study, points: Sequence[Verified]) -> list[Verified]:
 def _verdict(study: Study, point: Verified, best: set[int]) -> str:
     if not point.seeds:
         return "failed again: " + "; ".join(sorted(set(point.failures)))
-    found = point.trial.user_attrs["metrics"]
+    found = TrialRecord.of(point.trial).metrics
     for constraint in study.constraints:
         if (
             constraint.violation(point.mean(constraint.key))
@@ -115,7 +115,7 @@ def _verdict(study: Study, point: Verified, best: set[int]) -> str:
 def _job(study: Study, trial: FrozenTrial, offset: int, folder: Path, workers: int) -> Job:
     seed = study.seed + offset
     place = folder.absolute() / "verify" / f"trial-{trial.number:05}-seed-{seed}"
-    recipe = recipe_of(trial)
+    recipe = TrialRecord.of(trial).recipe
     other = study.model_copy(update={"seed": seed})
     store = folder.absolute().parent / STORE if study.store else None
     return Job(other, trial.number, recipe, place, max(1, cores() // workers), store, test=True)

@@ -35,6 +35,7 @@ def export(
     from searcher.deploy.export import export as make_file
     from searcher.deploy.pick import pick as choose
     from searcher.deploy.pick import unsatisfied
+    from searcher.search.records import TrialRecord
     from searcher.search.storage import studies
     from searcher.ui.terminal.trials import complete_trials, words
 
@@ -42,7 +43,8 @@ def export(
     refuse_foreign(output, recipe_file.is_recipe, "a recipe file", force=force)
     trial = choose(searched, complete_trials(stored), pick)
     make_file(searched, trial, studies.kept_identity(runs_dir, stored)["data fingerprint"]).save(output)
-    figures = ", ".join(f"{o.key} {trial.user_attrs['metrics'][o.key]:.5g}" for o in searched.objectives)
+    metrics = TrialRecord.of(trial).metrics
+    figures = ", ".join(f"{o.key} {metrics[o.key]:.5g}" for o in searched.objectives)
     typer.echo(f"trial {trial.number}: {words(trial)}")
     if lacking := unsatisfied(searched, trial):
         typer.echo(lacking)

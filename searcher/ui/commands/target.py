@@ -23,7 +23,7 @@ from searcher.costs.op import Op, Prediction, load_ops
 from searcher.errors import SearcherError, TrialError
 from searcher.execution.layout import COST, trial_folder
 from searcher.models import MODELS, build
-from searcher.search.records import recipe_of
+from searcher.search.records import TrialRecord
 from searcher.search.storage import studies
 from searcher.tasks.base import Split
 from searcher.tasks.classification.task import Classification
@@ -173,9 +173,10 @@ def _trial(text: str, runs: Path, image: Sizes | None) -> Target:
     if number not in trials:
         known = f"0 to {len(trials) - 1}" if trials else "none"
         raise SearcherError(f"no trial {number!r} in {stored_name}; known: {known}")
-    if "recipe" not in trials[number].user_attrs:
+    record = TrialRecord.of(trials[number])
+    if not record.has_recipe:
         raise SearcherError(f"trial {number} of {stored_name} has no recipe yet")
-    recipe = recipe_of(trials[number])
+    recipe = record.recipe
     task = tasks.entry(study.task)
     counted = trial_folder(runs / stored_name, int(number)) / COST
     found = counted if counted.is_file() and image is None else None

@@ -10,6 +10,7 @@ from searcher.config.study import Study
 from searcher.costs.op import load_ops
 from searcher.execution.layout import COST
 from searcher.search.pareto import missed
+from searcher.search.records import TrialRecord
 from searcher.ui.terminal.costs import heaviest
 from searcher.ui.terminal.trials import state, words
 from searcher.wording import number
@@ -23,11 +24,10 @@ def note(study: Study, trial: FrozenTrial, folder: Path) -> str:
     # Line by line: the dashboard does not wrap long ones.
     recipe = [f"- {_plain(part)}" for part in words(trial).split("; ")]
     parts = ["\n".join(recipe), _standing(study, trial)]
-    metrics = trial.user_attrs.get("metrics", {})
-    if metrics:
-        figures = [(m.key, number(metrics[m.key])) for m in study.measured()]
-        seconds = trial.user_attrs.get("seconds")
-        figures += [] if seconds is None else [("seconds", f"{seconds:.1f}")]
+    record = TrialRecord.of(trial)
+    if record.metrics:
+        figures = [(m.key, number(record.metrics[m.key])) for m in study.measured()]
+        figures += [] if record.seconds is None else [("seconds", f"{record.seconds:.1f}")]
         parts.append(_table([("figure", "value"), *figures]))
     cost = folder / COST
     if cost.is_file():
@@ -37,7 +37,7 @@ def note(study: Study, trial: FrozenTrial, folder: Path) -> str:
 
 
 def _standing(study: Study, trial: FrozenTrial) -> str:
-    if "metrics" not in trial.user_attrs:
+    if not TrialRecord.of(trial).metrics:
         return f"Trial {trial.number}: {state(trial)}."
     if not study.constraints:
         return f"Trial {trial.number}: complete."

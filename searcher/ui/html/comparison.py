@@ -9,6 +9,7 @@ from optuna.trial import FrozenTrial
 from searcher import models
 from searcher.config.recipe import Recipe
 from searcher.config.study import Study
+from searcher.search.records import TrialRecord
 from searcher.ui.comparison import Goal, goal_of
 from searcher.wording import is_share, number
 
@@ -18,7 +19,8 @@ Parts = list[tuple[str, dict[str, str]]]
 
 def comparable(trials: Sequence[FrozenTrial]) -> list[FrozenTrial]:
     """The trials that have a recipe and were measured."""
-    return [t for t in trials if t.user_attrs.get("recipe") and "metrics" in t.user_attrs]
+    records = {t.number: TrialRecord.of(t) for t in trials}
+    return [t for t in trials if records[t.number].stored_recipe and records[t.number].metrics]
 
 
 def compared(study: Study, trials: Sequence[FrozenTrial]) -> dict[str, Any]:
@@ -40,9 +42,10 @@ def parts(recipe: Recipe) -> Parts:
 
 
 def _trial(study: Study, trial: FrozenTrial) -> dict[str, Any]:
-    metrics = trial.user_attrs["metrics"]
+    record = TrialRecord.of(trial)
+    metrics = record.metrics
     figures = {m.key: (metrics[m.key], number(metrics[m.key])) for m in study.measured() if m.key in metrics}
-    return {"parts": parts(Recipe.model_validate(trial.user_attrs["recipe"])), "figures": figures}
+    return {"parts": parts(record.recipe), "figures": figures}
 
 
 def _goals(study: Study) -> dict[str, Goal]:

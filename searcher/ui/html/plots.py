@@ -16,6 +16,7 @@ from searcher.execution.curve import Point
 from searcher.execution.metrics import built_in
 from searcher.search.indicators import Importances
 from searcher.search.pareto import front, violation
+from searcher.search.records import TrialRecord
 from searcher.ui.terminal.trials import words
 from searcher.wording import number
 
@@ -207,7 +208,7 @@ def _told(name: str, point: Point) -> str:
 
 def hover(study: Study, trial: FrozenTrial) -> str:
     """A trial's number, figures and recipe in words, wrapped, in Plotly's markup."""
-    metrics = trial.user_attrs["metrics"]
+    metrics = TrialRecord.of(trial).metrics
     figures = [f"{_plain(m.key)}: <b>{number(metrics[m.key])}</b>" for m in study.measured()]
     recipe = [_plain(line) for line in textwrap.wrap(words(trial), HOVER_COLUMNS)]
     return "<br>".join([f"<b>trial {trial.number}</b>", *figures, *recipe])

@@ -17,8 +17,8 @@ from searcher.execution.curve import CURVE, read
 from searcher.execution.layout import INT8, trial_folder
 from searcher.search.indicators import Hypervolume, Importances, hypervolume, importances
 from searcher.search.pareto import front, missed, violation
+from searcher.search.records import TrialRecord, ended
 from searcher.search.storage.studies import load
-from searcher.search.tell import ended
 from searcher.ui.html import page, plots
 from searcher.ui.html.comparison import comparable, compared
 from searcher.ui.html.page import Cell, Section
@@ -162,8 +162,8 @@ class _View:
 
     def failures(self) -> Section:
         failed = ended(self.trials).failed
-        reasons = Counter(t.user_attrs.get("reason", "no reason was stored") for t in failed)
-        rows = [[page.amount(str(n), n), reason] for reason, n in reasons.most_common()]
+        reasons = Counter(TrialRecord.of(t).reason or "no reason was stored" for t in failed).most_common()
+        rows: list[list[Cell | str]] = [[page.amount(str(n), n), reason] for reason, n in reasons]
         return Section("Failures", [page.table(["trials", "reason"], rows)] if rows else [])
 
     def every(self) -> Section:
@@ -179,26 +179,26 @@ class _View:
         return page.table(headers, rows, trials=[t.number for t in trials], sortable=True)
 
     def _row(self, trial: FrozenTrial, metrics: Sequence[str], short: bool) -> list[Cell | str]:
-        values = trial.user_attrs.get("metrics", {})
-        cells = [_amount(values.get(key)) for key in metrics]
-        seconds = trial.user_attrs.get("seconds")
+        record = TrialRecord.of(trial)
+        cells = [_amount(record.metrics.get(key)) for key in metrics]
+        seconds = record.seconds
         cells.append(page.amount("") if seconds is None else page.amount(f"{seconds:,.0f}", seconds))
         first = [page.amount(str(trial.number), trial.number)]
         return [*first, *([] if short else [self._standing(trial)]), *cells, words(trial)]
 
     def _card(self, trial: FrozenTrial) -> page.Card:
-        metrics = trial.user_attrs.get("metrics", {})
+        record = TrialRecord.of(trial)
+        metrics = record.metrics
         figures = [(m.key, number(metrics[m.key])) for m in self.study.measured() if m.key in metrics]
-        seconds = trial.user_attrs.get("seconds")
-        figures += [("seconds", f"{seconds:.0f}")] if seconds is not None else []
-        if ran := trial.user_attrs.get("measured", {}).get(INT8):
+        figures += [("seconds", f"{record.seconds:.0f}")] if record.seconds is not None else []
+        if ran := record.measured.get(INT8):
             figures += [("int8 by", kernels(ran)), ("from exact arithmetic", fidelity(ran))]
         lines = words(trial).split("; ")
         both = len(comparable(self.trials)) > 1 and bool(comparable([trial]))
         return page.Card(trial.number, f"Trial {trial.number}", self._standing(trial), lines, figures, both)
 
     def _standing(self, trial: FrozenTrial) -> str:
-        if "metrics" not in trial.user_attrs:
+        if not TrialRecord.of(trial).metrics:
             return state(trial)
         broken = missed(self.study, trial)
         standing = "on the front" if trial.number in self.on_front else "complete"

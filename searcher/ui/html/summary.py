@@ -6,6 +6,7 @@ from optuna.trial import FrozenTrial
 
 from searcher.config.study import Study
 from searcher.execution.layout import figures_of, trial_folder
+from searcher.search.records import TrialRecord
 from searcher.ui.comparison import BETTER, Change, changes, class_changes
 from searcher.ui.html import page
 from searcher.ui.html.page import Cell, Section
@@ -23,8 +24,8 @@ def summary(study: Study, trial: FrozenTrial, chosen: str, folder: Path) -> Sect
     """
     before = reference_figures(study)
     known = before if isinstance(before, dict) else {}
-    own = trial_figures(trial_folder(folder, trial.number)) | trial.user_attrs["metrics"]
-    own |= figures_of(trial.user_attrs.get("measured", {}))
+    record = TrialRecord.of(trial)
+    own = trial_figures(trial_folder(folder, trial.number)) | record.metrics | figures_of(record.measured)
     goals = {o.key: o.goal for o in study.objectives}
     rows: list[list[Cell | str]] = [[c.label, *_cells(c)] for c in changes(known, own, goals)]
     classes: list[list[Cell | str]] = [

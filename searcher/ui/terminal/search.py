@@ -14,6 +14,7 @@ from rich.table import Table
 from rich.text import Text
 
 from searcher.execution.messages import Done, Failed, Infeasible, Killed, Outcome, Reused, Stopped
+from searcher.search.records import TrialRecord
 from searcher.search.state import Running, State
 from searcher.ui.terminal.trials import WIDE, front_table
 from searcher.wording import duration, number
@@ -40,7 +41,7 @@ def summary(state: State, outcome: Outcome) -> str:
     """A trial's outcome in one line."""
     if isinstance(outcome, Done):
         figures = (f"{o.key} {number(outcome.metrics[o.key])}" for o in state.study.objectives)
-        origin = state.complete[-1].user_attrs.get("variant_of") if state.complete else None
+        origin = TrialRecord.of(state.complete[-1]).variant_of if state.complete else None
         network = "" if origin is None else f", the network of trial {origin}"
         return f"{', '.join(figures)}, {duration(outcome.seconds)}{network}"
     if isinstance(outcome, Stopped):

@@ -15,8 +15,7 @@ from searcher.config.study import Metric, Study
 from searcher.errors import SearcherError
 from searcher.execution.layout import INT8
 from searcher.search.pareto import Front, front, violation
-from searcher.search.records import damage, recipe_of, whole
-from searcher.search.tell import ended
+from searcher.search.records import TrialRecord, damage, ended, whole
 from searcher.wording import kernels, number, several
 
 if TYPE_CHECKING:
@@ -52,7 +51,7 @@ def study_table(study: Study, stored: optuna.Study, every: bool) -> "TrialTable"
 
 def int8_kernels(trials: Sequence[FrozenTrial]) -> str:
     """The kernels that have computed the trials' int8 figures, each once; empty without any."""
-    ran = [t.user_attrs.get("measured", {}).get(INT8) for t in trials if not damage(t)]
+    ran = [TrialRecord.of(t).measured.get(INT8) for t in trials if not damage(t)]
     return "; ".join(dict.fromkeys(kernels(one) for one in ran if one))
 
 
@@ -104,7 +103,7 @@ class TrialTable:
         return ["trial", *(["state"] if self.state else []), *names, *bound]
 
     def _cells(self, trial: FrozenTrial, metrics: Sequence[Metric]) -> list[str]:
-        values = {} if damage(trial) else trial.user_attrs.get("metrics", {})
+        values = {} if damage(trial) else TrialRecord.of(trial).metrics
         figures = [number(values[m.key]) if m.key in values else "" for m in metrics]
         bound = [f"{violation(self.study, trial):.1%}"] if self._bounded else []
         return [str(trial.number), *([state(trial)] if self.state else []), *figures, *bound]
@@ -118,15 +117,17 @@ def state(trial: FrozenTrial) -> str:
     """A trial's state as the tables name it: complete, reused, stopped early, infeasible, failed, ..."""
     if damage(trial):
         return "damaged"
-    reused = "reused" if "reused" in trial.user_attrs else ""
-    return str(trial.user_attrs.get("outcome") or reused or trial.state.name.lower())
+    record = TrialRecord.of(trial)
+    reused = "" if record.reused is None else "reused"
+    return record.outcome or reused or trial.state.name.lower()
 
 
 def words(trial: FrozenTrial) -> str:
     """A trial's recipe in words, and why it failed where it did."""
-    text, reason = "", trial.user_attrs.get("reason") or damage(trial)
+    record = TrialRecord.of(trial)
+    text, reason = "", record.reason or damage(trial)
     try:
-        text = recipe_of(trial).words() if "recipe" in trial.user_attrs else ""
+        text = record.recipe.words() if record.has_recipe else ""
     except SearcherError as error:
         reason = str(error)
     return f"{text} ({reason})" if reason else text
@@ -148,14 +149,14 @@ def records(study: Study, stored: optuna.Study, every: bool) -> list[dict[str, o
 
 
 def _record(study: Study, trial: FrozenTrial, on_front: bool) -> dict[str, object]:
-    metrics = {} if damage(trial) else trial.user_attrs.get("metrics", {})
+    metrics = {} if damage(trial) else TrialRecord.of(trial).metrics
     return {
         "trial": trial.number,
         "state": state(trial),
         "front": on_front,
         "feasible": violation(study, trial) <= 0 if metrics else None,
         **{m.key: metrics.get(m.key) for m in study.measured()},
-        "seconds": trial.user_attrs.get("seconds"),
+        "seconds": TrialRecord.of(trial).seconds,
         "recipe": words(trial),
         **{f"param:{name}": value for name, value in trial.params.items()},
     }

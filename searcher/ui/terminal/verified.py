@@ -9,6 +9,7 @@ from rich.table import Table
 
 from searcher.config.study import Objective, Study
 from searcher.execution.metrics import on_split
+from searcher.search.records import TrialRecord
 from searcher.search.verify import TEST, Verified
 from searcher.wording import number, spread
 
@@ -72,7 +73,8 @@ class VerifiedTable:
     def _cells(self, point: Verified, objective: Objective) -> list[str]:
         key = objective.key
         again = [key, TEST + key] if on_split([objective]) else [key]
-        return [number(point.trial.user_attrs["metrics"][key]), *(_over_seeds(point, name) for name in again)]
+        found = TrialRecord.of(point.trial).metrics[key]
+        return [number(found), *(_over_seeds(point, name) for name in again)]
 
 
 def _over_seeds(point: Verified, key: str) -> str:
