@@ -11,14 +11,12 @@ from searcher.execution.curve import CURVE, read
 from searcher.execution.layout import RESULT
 from searcher.execution.local import Local
 from searcher.execution.messages import Done, Outcome
-from searcher.search.ask import Asker
 from searcher.search.check import check_parts
 from searcher.search.identity import identify
 from searcher.search.loop import search
-from searcher.search.pareto import Front
 from searcher.search.state import State
 from searcher.search.storage import backends, studies
-from searcher.search.tell import Teller
+from searcher.search.storage.trials import StoredTrials
 
 CONTENT = Path(__file__).parent / "content"
 
@@ -59,14 +57,14 @@ def remember(asked: Study, runs: Path, count: int, stored_in: str | None = None)
     stored.set_user_attr("warm_start", [])
     (runs / asked.stored_name).mkdir()
     drawn = asked.model_copy(update={"sampler": asked.sampler.model_copy(update={"name": "random"})})
-    asker, teller = Asker(drawn, stored, space), Teller(asked, stored)
+    trials = StoredTrials(drawn, stored)
     numbers = random.Random(0)
     for _ in range(count):
-        trial = asker.new(Front([], feasible=False))
+        trial = trials.new({})
         recipe = space.suggest(trial)
-        trial.set_user_attr("recipe", recipe.model_dump(mode="json"))
+        trials.started(trial, recipe)
         values = {o.key: numbers.random() for o in asked.objectives}
-        teller.done(trial, Done(values | {"slept": 0.0}, 60.0, 60.0))
+        trials.complete(trial, Done(values | {"slept": 0.0}, 60.0, 60.0))
 
 
 def searched(asked: Study, runs: Path, workers: int) -> Clock:

@@ -78,7 +78,7 @@ def test_a_metric_that_cannot_be_predicted_fails_the_trial(body, tmp_path, monke
     searching = driver(tmp_path, lambda trial: recipe("small"), metrics=({"metric": "figure"},))
     assert searching.start_one()
     assert searching.start_one()
-    trials = searching.stored.trials
+    trials = searching.trials.all()
     assert [trial.state for trial in trials] == [TrialState.FAIL] * 2
     assert trials[0].user_attrs["reason"].startswith("TrialError: metric figure of the predicted network")
     assert RAISING[body] in trials[0].user_attrs["reason"]
@@ -87,7 +87,7 @@ def test_a_metric_that_cannot_be_predicted_fails_the_trial(body, tmp_path, monke
 def test_the_shipped_sparsity_of_a_network_without_weights(tmp_path):
     searching = driver(tmp_path, lambda trial: recipe(), metrics=({"metric": "sparsity"},))
     searching.start_one()
-    (trial,) = searching.stored.trials
+    (trial,) = searching.trials.all()
     assert trial.state == TrialState.FAIL
     assert "metric sparsity of the predicted network: ZeroDivisionError" in trial.user_attrs["reason"]
     ops = record(weightless(), torch.rand(1, 1, 8, 8))
@@ -108,7 +108,7 @@ def test_a_space_that_fails_fails_the_trial(suggest, reason, tmp_path):
     searching = driver(tmp_path, suggest)
     assert searching.start_one()
     assert searching.start_one()
-    assert [(t.state, t.user_attrs["reason"]) for t in searching.stored.trials] == [
+    assert [(t.state, t.user_attrs["reason"]) for t in searching.trials.all()] == [
         (TrialState.FAIL, reason)
     ] * 2
 
@@ -121,7 +121,7 @@ def test_a_trial_at_a_rung_that_cannot_be_judged_goes_on(tmp_path, monkeypatch):
     assert searching.screen.so_far(pruned, 1) == {}
     went: list[int] = []
     process = SimpleNamespace(job=SimpleNamespace(recipe=pruned), go_on=went.append)
-    trial = searching.stored.ask()
+    trial = searching.trials.stored.ask()
     assert searching._goes_on(
         SimpleNamespace(trial=trial, process=process), Progress("train", 1, 2, 0.5, 0.0, 1)
     )
@@ -133,10 +133,10 @@ def test_a_trial_that_is_found_again_is_attached_though_its_metric_fails(tmp_pat
     searching = driver(tmp_path, lambda trial: recipe("small"), metrics=({"metric": "figure"},))
     seen: list[Screened | None] = []
     monkeypatch.setattr(searching.launcher, "attach", lambda job, told: seen.append(job.predicted))
-    trial = searching.stored.ask()
+    trial = searching.trials.stored.ask()
     trial.set_user_attr("job", {"engine": "local"})
     trial.set_user_attr("recipe", recipe("small").model_dump(mode="json"))
-    assert not searching._attach(searching.stored.trials[0])
+    assert not searching._attach(searching.trials.all()[0])
     assert seen == [None]
 
 
@@ -150,5 +150,5 @@ def test_a_space_that_cannot_be_asked_for_a_prefix_is_asked_anew(tmp_path):
     parent = optuna.trial.create_trial(
         values=[0.5, 1.0], user_attrs={"recipe": recipe("small").model_dump(mode="json")}
     )
-    asker = ask.Asker(searching.study, searching.stored, searching.space)
+    asker = ask.Asker(searching.study, searching.trials, searching.space)
     assert asker._parent(0, SimpleNamespace(trials=[parent])) is None

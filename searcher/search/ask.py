@@ -1,22 +1,21 @@
 """Chooses the next trial: retries, known configurations, variants, prefixes, then the sampler."""
 
-from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import optuna
-from optuna.trial import FrozenTrial, TrialState
+from optuna.trial import TrialState
 
 from searcher.config.study import Study
 from searcher.errors import SearcherError
-from searcher.search import samplers
 from searcher.search.check import Space
 from searcher.search.hypervolume import alone
 from searcher.search.pareto import Front, front
 from searcher.search.prefixes import deciding, depths
-from searcher.search.records import ATTEMPT, ORDINAL, PREFIX_OF, TrialRecord
+from searcher.search.records import PREFIX_OF, TrialRecord
 from searcher.search.storage import studies
+from searcher.search.storage.trials import StoredTrials
 
 FEWEST = 10
 """Complete trials from which on the front is worth staying near."""
@@ -26,56 +25,33 @@ MOST = 3
 
 
 class Asker:
-    """Asks Optuna for trials, and says where their parameters come from.
+    """Asks for trials, and says where their parameters come from."""
 
-    A trial's ordinal counts it without the ones that are tried again, and seeds its suggestions, so that a
-    search that was interrupted asks what an undisturbed one would.
-    """
-
-    def __init__(self, study: Study, stored: optuna.Study, space: Space) -> None:
-        self._study, self._stored, self._space = study, stored, space
-        self._known = [*space.known, *stored.user_attrs.get("warm_start", [])]
+    def __init__(self, study: Study, trials: StoredTrials, space: Space) -> None:
+        self._study, self._trials, self._space = study, trials, space
+        self._known = [*space.known, *trials.stored.user_attrs.get("warm_start", [])]
 
     def waiting(self) -> optuna.Trial | None:
         """A trial that was put back, if there is one."""
-        waiting = [t for t in self._trials() if t.state == TrialState.WAITING]
-        return self._ask(TrialRecord.of(waiting[0]).ordinal) if waiting else None
-
-    def again(self, number: int, reason: dict[str, Any]) -> None:
-        """Put a trial's parameters back, to be asked for as a trial of the same ordinal."""
-        before = self._trials()[number]
-        params = before.system_attrs.get("fixed_params", {}) | before.params
-        record = TrialRecord.of(before)
-        attrs = record.origin | {ORDINAL: record.ordinal, ATTEMPT: record.attempt}
-        self._stored.enqueue_trial(params, user_attrs=attrs | reason)
+        waiting = self._trials.waiting()
+        return self._trials.ask(TrialRecord.of(waiting[0]).ordinal) if waiting else None
 
     def known(self) -> optuna.Trial | None:
         """A trial of the next known configuration, if there is one left."""
         if not self._known:
             return None
-        ordinal = _ordinal(self._trials())
+        ordinal = self._trials.next_ordinal()
         if ordinal < len(self._known):
-            return self._enqueued(ordinal, self._known[ordinal])
+            return self._trials.new(self._known[ordinal])
         self._known = []
         return None
 
-    def given(self, params: Mapping[str, Any], **attrs: Any) -> optuna.Trial:
-        """A trial of given parameters; the sampler draws those that are missing."""
-        return self._enqueued(_ordinal(self._trials()), params, **attrs)
-
     def new(self, points: Front) -> optuna.Trial:
         """A trial around a trained prefix, or one that is new from its first stage on."""
-        trials = self._trials()
-        ordinal = _ordinal(trials)
+        trials = self._trials.all()
         complete = sum(t.state == TrialState.COMPLETE for t in trials)
-        parent = self._parent(ordinal, points) if complete >= FEWEST else None
-        if parent:
-            return self._enqueued(ordinal, parent[1], **{PREFIX_OF: parent[0]})
-        return self._enqueued(ordinal, {})
-
-    def _enqueued(self, ordinal: int, params: Mapping[str, Any], **attrs: Any) -> optuna.Trial:
-        self._stored.enqueue_trial(dict(params), user_attrs={ORDINAL: ordinal} | attrs)
-        return self._ask(ordinal)
+        parent = self._parent(self._trials.next_ordinal(), points) if complete >= FEWEST else None
+        return self._trials.new(parent[1], {PREFIX_OF: parent[0]}) if parent else self._trials.new({})
 
     def _parent(self, ordinal: int, points: Front) -> tuple[int, dict[str, Any]] | None:
         """A trial on the front, and those of its parameters that decide its first stages.
@@ -100,13 +76,6 @@ class Asker:
             return None
         return trial.number, kept
 
-    def _ask(self, ordinal: int) -> optuna.Trial:
-        self._stored.sampler = samplers.make(self._study.sampler, self._study.seed, ordinal)
-        return self._stored.ask()
-
-    def _trials(self) -> list[FrozenTrial]:
-        return self._stored.get_trials(deepcopy=False)
-
 
 def known_front(runs: Path, name: str) -> list[dict[str, Any]]:
     """The parameters of the trials on another stored study's front.
@@ -119,8 +88,3 @@ def known_front(runs: Path, name: str) -> list[dict[str, Any]]:
     if not complete:
         raise SearcherError(f"warm_start: {name} has no complete trial in {runs}")
     return [trial.params for trial in front(study, complete).trials]
-
-
-def _ordinal(trials: Sequence[FrozenTrial]) -> int:
-    """Of the trial after these."""
-    return sum(not TrialRecord.of(t).retried for t in trials)

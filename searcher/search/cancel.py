@@ -4,18 +4,13 @@ import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from optuna.trial import TrialState
-
 from searcher.errors import SearcherError
 from searcher.execution.cluster.launcher import cancel_jobs
 from searcher.execution.layout import trial_folder
 from searcher.execution.results import stored_outcome
-from searcher.search.ask import Asker
-from searcher.search.check import check_parts
 from searcher.search.records import TrialRecord
-from searcher.search.recovery import put_back
 from searcher.search.storage import driver_lock, studies
-from searcher.search.tell import Teller
+from searcher.search.storage.trials import StoredTrials
 
 PATIENCE = 60.0
 """Seconds in which a driver should have ended."""
@@ -54,12 +49,14 @@ def _await_end(folder: Path, driver: str) -> None:
 def _cancel_left(runs: Path, name: str) -> str:
     """Cancel what a driver has left, and put it back; what has a result is for the next driver to tell."""
     stored, study = studies.load(runs, name)
-    running = map(TrialRecord.of, stored.get_trials(deepcopy=False, states=[TrialState.RUNNING]))
-    places = [(record, trial_folder(runs / name, record.number)) for record in running if record.has_recipe]
-    left = [(record, place) for record, place in places if not stored_outcome(place, record.recipe)]
-    jobs = [(place, record.job) for record, place in left if record.job]
+    trials = StoredTrials(study, stored)
+    left, jobs = [], []
+    for trial in trials.running():
+        record, place = TrialRecord.of(trial), trial_folder(runs / name, trial.number)
+        if record.has_recipe and not stored_outcome(place, record.recipe):
+            left.append(trial)
+            jobs += [(place, record.job)] if record.job else []
     count = cancel_jobs(jobs)
-    asker, teller = Asker(study, stored, check_parts(study)), Teller(study, stored)
-    for record, _ in left:
-        put_back(asker, teller, stored.get_trials(deepcopy=False), record.number, "cancelled")
+    for trial in left:
+        trials.put_back(trials.reopen(trial), "cancelled")
     return f"{count} jobs without a driver are cancelled" if count else "nothing runs"

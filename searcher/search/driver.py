@@ -2,6 +2,7 @@
 
 import shutil
 import time
+from functools import partial
 from pathlib import Path
 
 import optuna
@@ -27,12 +28,12 @@ from searcher.execution.messages import (
 from searcher.search.ask import Asker
 from searcher.search.check import Space
 from searcher.search.early_stopping import Rungs
-from searcher.search.records import FAILED, JOB, PROMOTED_FROM, RECIPE, TrialRecord, rung
-from searcher.search.recovery import put_back, recover
+from searcher.search.records import PROMOTED_FROM, TrialRecord
+from searcher.search.recovery import recover
 from searcher.search.screening import Screen, Screened, tried_before
 from searcher.search.state import Running, State, View
 from searcher.search.storage import driver_lock
-from searcher.search.tell import Teller
+from searcher.search.storage.trials import StoredTrials
 from searcher.search.variants import Variants
 
 RETRIES = 2
@@ -54,10 +55,11 @@ class Driver:
         launcher: Launcher,
         view: View,
     ) -> None:
-        self.study, self.stored, self.space, self.folder = study, stored, space, folder
+        self.study, self.space, self.folder = study, space, folder
         self.launcher, self.view = launcher, view
         self.state = State(study, launcher.workers)
-        self.asker, self.teller = Asker(study, stored, space), Teller(study, stored)
+        self.trials = StoredTrials(study, stored)
+        self.asker = Asker(study, self.trials, space)
         self.screen = Screen(study)
         self.variants = Variants(study, space.suggest, self.screen, self._place)
         self.rungs = Rungs(study.early_stopping.reduction_factor)
@@ -67,16 +69,16 @@ class Driver:
     def begin(self) -> None:
         """Take up what an earlier driver has left."""
         driver_lock.uncancel(self.folder)
-        recover(self.stored, self.folder, self.state, self.asker, self.teller, self.rungs, self._attach)
+        recover(self.trials, self.folder, self.state, self.rungs, self._attach)
 
     def end(self) -> None:
         """Tell what can be told; what still runs is stopped and put back, or goes on without a driver."""
         self.collect()
         if self.launcher.outlive and not self.cancelled:
             return
-        for number, running in list(self.state.running.items()):
+        for running in list(self.state.running.values()):
             running.process.stop()
-            self._put_back(number, "cancelled" if self.cancelled else "interrupted")
+            self.trials.put_back(running.trial, "cancelled" if self.cancelled else "interrupted")
 
     @property
     def alive(self) -> bool:
@@ -114,8 +116,8 @@ class Driver:
         )
 
     def _variant(self) -> optuna.Trial | None:
-        found = self.variants.best(self.state.front, self._trials())
-        return self.asker.given(found.params, **found.attributes) if found else None
+        found = self.variants.best(self.state.front, self.trials.all())
+        return self.trials.new(found.params, found.attributes) if found else None
 
     def _promote(self) -> None:
         """Put back what was stopped at a rung, where it is now among the best there."""
@@ -123,14 +125,14 @@ class Driver:
         if found:
             ordinal, level = found
             self.rungs.promote(ordinal, level)
-            stopped = [t for t in self._trials() if TrialRecord.of(t).ordinal == ordinal][-1]
-            self.asker.again(stopped.number, {PROMOTED_FROM: stopped.number})
+            stopped = [t for t in self.trials.all() if TrialRecord.of(t).ordinal == ordinal][-1]
+            self.trials.again(stopped.number, {PROMOTED_FROM: stopped.number})
             self.state.stopped -= 1
 
     def _consider(self, trial: optuna.Trial, recipe: Recipe) -> None:
         """Start a trial, unless what comes of it is known already."""
-        before = tried_before(recipe, self._trials()) if self._screens(trial) else None
-        trial.set_user_attr(RECIPE, recipe.model_dump(mode="json"))
+        before = tried_before(recipe, self.trials.all()) if self._screens(trial) else None
+        self.trials.started(trial, recipe)
         if before:
             self._reuse(trial, before)
             return
@@ -153,15 +155,15 @@ class Driver:
         told, state = TrialRecord.of(before), self.state
         if before.state == TrialState.COMPLETE:
             done = Done(told.metrics, 0.0, 0.0, told.measured)
-            state.add([self.teller.done(trial, done, reused=before.number)])
+            state.add([self.trials.complete(trial, done, reused=before.number)])
             state.reused += 1
         else:
-            self.teller.stopped(trial, f"as trial {before.number}", reused=before.number)
+            self.trials.stop(trial, f"as trial {before.number}", reused=before.number)
             state.stopped += 1
         self.view.told(state, trial.number, Reused(before.number))
 
     def _refuse(self, trial: optuna.Trial, outcome: Infeasible, predicted: dict[str, float]) -> None:
-        self.teller.infeasible(trial, outcome, predicted)
+        self.trials.refuse(trial, outcome.reason, predicted)
         self.state.infeasible += 1
         self.refused += 1
         self.view.told(self.state, trial.number, outcome)
@@ -177,7 +179,7 @@ class Driver:
         folder.mkdir()
         recipe.save(folder / "recipe.toml")
         job = self._job(trial, recipe, screened)
-        process = self.launcher.start(job, lambda told: trial.set_user_attr(JOB, told))
+        process = self.launcher.start(job, partial(self.trials.submitted, trial))
         self._runs(trial, process, screened)
 
     def _runs(self, trial: optuna.Trial, process: RunningTrial, screened: Screened) -> None:
@@ -213,7 +215,7 @@ class Driver:
             screened = Screened(Prediction(None, str(error)), {}, None)
         found = self.launcher.attach(self._job(trial, recipe, screened), record.job)
         if found:
-            self._runs(optuna.Trial(self.stored, trial._trial_id), found, screened)
+            self._runs(self.trials.reopen(trial), found, screened)
         return found is not None
 
     def collect(self) -> None:
@@ -238,7 +240,7 @@ class Driver:
             running.process.go_on(event.rung)
             return True
         point = self.screen.point(event.accuracy, made)
-        trial.set_user_attr(rung(event.rung), point)
+        self.trials.at_rung(trial, event.rung, point)
         if self.rungs.arrive(TrialRecord.of(trial).ordinal, event.rung, point):
             running.process.go_on(event.rung)
             return True
@@ -254,27 +256,21 @@ class Driver:
         self.state.cpu_seconds += outcome.cpu_seconds if isinstance(outcome, Done) else spent
         match outcome:
             case Done():
-                self.state.add([self.teller.done(trial, outcome)])
+                self.state.add([self.trials.complete(trial, outcome)])
             case Stopped():
                 reason = f"after {outcome.rung} epochs"
-                self.teller.stopped(trial, reason, cpu_seconds=spent)
+                self.trials.stop(trial, reason, cpu_seconds=spent)
                 self.state.stopped += 1
             case Killed(counts=False):
-                self._put_back(trial.number, outcome.reason)
+                self.trials.put_back(trial, outcome.reason)
             case Killed() if attempt <= RETRIES:
-                self._put_back(trial.number, outcome.reason, attempt)
+                self.trials.put_back(trial, outcome.reason, attempt)
             case Failed() | Killed():
                 outcome = Failed(outcome.reason)
-                self.teller.failed(trial.number, FAILED, outcome.reason)
+                self.trials.fail(trial, outcome.reason)
                 self.state.failed += 1
         self.state.running.pop(trial.number, None)
         self.view.told(self.state, trial.number, outcome)
-
-    def _put_back(self, number: int, reason: str, attempt: int | None = None) -> None:
-        put_back(self.asker, self.teller, self._trials(), number, reason, attempt)
-
-    def _trials(self) -> list[FrozenTrial]:
-        return self.stored.get_trials(deepcopy=False)
 
     def _place(self, number: int) -> Path:
         return trial_folder(self.folder, number)
