@@ -62,7 +62,7 @@ def remember(asked: Study, runs: Path, count: int, stored_in: str | None = None)
     for _ in range(count):
         trial = trials.new({})
         recipe = space.suggest(trial)
-        trials.started(trial, recipe)
+        trials.suggested(trial, recipe)
         values = {o.key: numbers.random() for o in asked.objectives}
         trials.complete(trial, Done(values | {"slept": 0.0}, 60.0, 60.0))
 

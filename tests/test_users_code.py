@@ -136,7 +136,7 @@ def test_a_trial_that_is_found_again_is_attached_though_its_metric_fails(tmp_pat
     trial = searching.trials.stored.ask()
     trial.set_user_attr("job", {"engine": "local"})
     trial.set_user_attr("recipe", recipe("small").model_dump(mode="json"))
-    assert not searching._attach(searching.trials.all()[0])
+    assert not searching.starter.attach(searching.trials.reopen(searching.trials.all()[0]))
     assert seen == [None]
 
 
@@ -150,5 +150,5 @@ def test_a_space_that_cannot_be_asked_for_a_prefix_is_asked_anew(tmp_path):
     parent = optuna.trial.create_trial(
         values=[0.5, 1.0], user_attrs={"recipe": recipe("small").model_dump(mode="json")}
     )
-    asker = ask.Asker(searching.study, searching.trials, searching.space)
-    assert asker._parent(0, SimpleNamespace(trials=[parent])) is None
+    prefixes = ask.Prefixes(searching.study, suggest, searching.trials)
+    assert prefixes._parent(0, SimpleNamespace(trials=[parent])) is None

@@ -82,9 +82,10 @@ class Stopped:
 
 @dataclass(frozen=True)
 class Infeasible:
-    """A recipe that cannot satisfy a cost constraint, by prediction; nothing was trained."""
+    """A recipe that cannot satisfy a cost constraint, by its predicted metrics; nothing was trained."""
 
     reason: str
+    predicted: dict[str, float] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)

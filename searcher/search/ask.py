@@ -1,7 +1,8 @@
-"""Chooses the next trial: retries, known configurations, variants, prefixes, then the sampler."""
+"""The sources of trials: what a search tries next."""
 
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 import optuna
@@ -12,10 +13,11 @@ from searcher.errors import SearcherError
 from searcher.search.check import Space
 from searcher.search.hypervolume import alone
 from searcher.search.pareto import Front, front
-from searcher.search.prefixes import deciding, depths
+from searcher.search.prefixes import Suggest, deciding, depths
 from searcher.search.records import PREFIX_OF, TrialRecord
 from searcher.search.storage import studies
 from searcher.search.storage.trials import StoredTrials
+from searcher.search.variants import Variants
 
 FEWEST = 10
 """Complete trials from which on the front is worth staying near."""
@@ -24,34 +26,72 @@ MOST = 3
 """Objectives up to which a hypervolume takes no time."""
 
 
-class Asker:
-    """Asks for trials, and says where their parameters come from."""
+class Source(Protocol):
+    """One of the places that trials come from."""
 
-    def __init__(self, study: Study, trials: StoredTrials, space: Space) -> None:
-        self._study, self._trials, self._space = study, trials, space
-        self._known = [*space.known, *trials.stored.user_attrs.get("warm_start", [])]
+    def next(self, points: Front) -> optuna.Trial | None:
+        """A trial that was asked for, given the front so far; None where the source has none."""
 
-    def waiting(self) -> optuna.Trial | None:
-        """A trial that was put back, if there is one."""
+
+def sources(study: Study, space: Space, trials: StoredTrials, variants: Variants) -> list[Source]:
+    """Where the next trial comes from, the first source that has one; the last always has."""
+    known = Known(trials, [*space.known, *trials.stored.user_attrs.get("warm_start", [])])
+    prefixes = Prefixes(study, space.suggest, trials)
+    return [Retries(trials), known, Requantized(trials, variants), prefixes, Sampled(trials)]
+
+
+class Retries:
+    """Trials that were put back."""
+
+    def __init__(self, trials: StoredTrials) -> None:
+        self._trials = trials
+
+    def next(self, points: Front) -> optuna.Trial | None:
+        """The one that waits longest."""
         waiting = self._trials.waiting()
         return self._trials.ask(TrialRecord.of(waiting[0]).ordinal) if waiting else None
 
-    def known(self) -> optuna.Trial | None:
-        """A trial of the next known configuration, if there is one left."""
-        if not self._known:
+
+class Known:
+    """Configurations that are known before the search, in the order of their ordinals."""
+
+    def __init__(self, trials: StoredTrials, configurations: Sequence[Mapping[str, Any]]) -> None:
+        self._trials, self._configurations = trials, configurations
+
+    def next(self, points: Front) -> optuna.Trial | None:
+        """The next configuration, if there is one left."""
+        if not self._configurations:
             return None
         ordinal = self._trials.next_ordinal()
-        if ordinal < len(self._known):
-            return self._trials.new(self._known[ordinal])
-        self._known = []
+        if ordinal < len(self._configurations):
+            return self._trials.new(self._configurations[ordinal])
+        self._configurations = []
         return None
 
-    def new(self, points: Front) -> optuna.Trial:
-        """A trial around a trained prefix, or one that is new from its first stage on."""
-        trials = self._trials.all()
-        complete = sum(t.state == TrialState.COMPLETE for t in trials)
+
+class Requantized:
+    """Networks that are trained already, quantized otherwise."""
+
+    def __init__(self, trials: StoredTrials, variants: Variants) -> None:
+        self._trials, self._variants = trials, variants
+
+    def next(self, points: Front) -> optuna.Trial | None:
+        """The one that would extend the front most, if one would."""
+        found = self._variants.best(points, self._trials.all())
+        return self._trials.new(found.params, found.attributes) if found else None
+
+
+class Prefixes:
+    """Recipes that begin as one on the front does, and are drawn from there on."""
+
+    def __init__(self, study: Study, suggest: Suggest, trials: StoredTrials) -> None:
+        self._study, self._suggest, self._trials = study, suggest, trials
+
+    def next(self, points: Front) -> optuna.Trial | None:
+        """One around a trained prefix, as often as the study says."""
+        complete = sum(t.state == TrialState.COMPLETE for t in self._trials.all())
         parent = self._parent(self._trials.next_ordinal(), points) if complete >= FEWEST else None
-        return self._trials.new(parent[1], {PREFIX_OF: parent[0]}) if parent else self._trials.new({})
+        return self._trials.new(parent[1], {PREFIX_OF: parent[0]}) if parent else None
 
     def _parent(self, ordinal: int, points: Front) -> tuple[int, dict[str, Any]] | None:
         """A trial on the front, and those of its parameters that decide its first stages.
@@ -71,10 +111,21 @@ class Asker:
         trial = with_stages[random.choice(len(with_stages), p=weights / weights.sum())]
         stages = int(random.integers(1, depths(TrialRecord.of(trial).recipe) + 1))
         try:
-            kept = deciding(self._space.suggest, trial.params, trial.distributions, stages)
+            kept = deciding(self._suggest, trial.params, trial.distributions, stages)
         except Exception:  # a space that cannot do without a trial of Optuna's
             return None
         return trial.number, kept
+
+
+class Sampled:
+    """Recipes that are the sampler's from their first stage on."""
+
+    def __init__(self, trials: StoredTrials) -> None:
+        self._trials = trials
+
+    def next(self, points: Front) -> optuna.Trial:
+        """One more."""
+        return self._trials.new({})
 
 
 def known_front(runs: Path, name: str) -> list[dict[str, Any]]:

@@ -3,8 +3,15 @@
 from collections.abc import Sequence
 
 import numpy as np
+import optuna
 
+from searcher.config.recipe import Recipe
+from searcher.config.study import Study
+from searcher.execution.messages import Progress
 from searcher.search.pareto import ranking
+from searcher.search.records import PROMOTED_FROM, Ended, TrialRecord
+from searcher.search.screening import Screen
+from searcher.search.storage.trials import StoredTrials
 
 
 class Rungs:
@@ -62,3 +69,43 @@ class Rungs:
     def promote(self, ordinal: int, level: int) -> None:
         """Let a trial that was stopped at a rung go on from there."""
         self._gone_on.add((ordinal, level))
+
+
+class EarlyStopping:
+    """Judges a study's trials at their rungs, and promotes those that were stopped there."""
+
+    def __init__(self, study: Study, trials: StoredTrials, screen: Screen) -> None:
+        self._trials, self._screen = trials, screen
+        self._rungs = Rungs(study.early_stopping.reduction_factor)
+
+    def restore(self, before: Ended) -> None:
+        """Learn what was decided at the rungs under earlier drivers."""
+        stopped = {trial.number for trial in before.stopped}
+        for trial in self._trials.all():
+            record = TrialRecord.of(trial)
+            self._rungs.restore(record.ordinal, record.rungs, trial.number in stopped)
+
+    def goes_on(self, trial: optuna.Trial, recipe: Recipe, at: Progress) -> bool:
+        """Whether a trial that has come to a rung goes on: also one that cannot be judged."""
+        made = self._screen.so_far(recipe, at.rung)
+        if not made:
+            return True
+        point = self._screen.point(at.accuracy, made)
+        self._trials.at_rung(trial, at.rung, point)
+        return self._rungs.arrive(TrialRecord.of(trial).ordinal, at.rung, point)
+
+    @property
+    def promotable(self) -> bool:
+        """Whether a trial that was stopped is now among the best of its rung."""
+        return self._rungs.promotable() is not None
+
+    def promote(self) -> int:
+        """Enqueue such a trial again, to go on from its rung; how many there were, 0 or 1."""
+        found = self._rungs.promotable()
+        if found is None:
+            return 0
+        ordinal, level = found
+        self._rungs.promote(ordinal, level)
+        stopped = [t for t in self._trials.all() if TrialRecord.of(t).ordinal == ordinal][-1]
+        self._trials.again(stopped.number, {PROMOTED_FROM: stopped.number})
+        return 1

@@ -29,11 +29,13 @@ class Screened:
     """A recipe's prediction.
 
     Attributes:
+        recipe: The recipe.
         prediction: The rows that it will execute.
         predicted: The metrics that these rows give, by key.
         infeasible: The constraints that it cannot satisfy, where there are any.
     """
 
+    recipe: Recipe
     prediction: Prediction
     predicted: dict[str, float]
     infeasible: Infeasible | None
@@ -60,7 +62,7 @@ class Screen:
         """
         prediction = predict(recipe, self._entry.image, self._entry.classes)
         predicted = self._predicted(prediction.ops) if prediction.ops is not None else {}
-        return Screened(prediction, predicted, self._infeasible(predicted))
+        return Screened(recipe, prediction, predicted, self._infeasible(predicted))
 
     def _predicted(self, ops: list[Op]) -> dict[str, float]:
         macs = float(sum(op.macs for op in ops))
@@ -72,7 +74,7 @@ class Screen:
             f"{constraint}, predicted {predicted[constraint.key]:.6g}"
             for constraint in self._study.violated(predicted)
         ]
-        return Infeasible("; ".join(violated)) if violated and self._study.screening else None
+        return Infeasible("; ".join(violated), predicted) if violated and self._study.screening else None
 
     def point(self, quality: float, predicted: dict[str, float], stands_in: str = "macs") -> list[float]:
         """The point by which a trial is judged at a rung, all to be minimised: its quality, and its cost.

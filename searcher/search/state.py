@@ -12,6 +12,7 @@ from searcher.config.study import Study
 from searcher.execution.launcher import RunningTrial
 from searcher.execution.messages import Outcome, Progress
 from searcher.search.pareto import Front, front
+from searcher.search.records import Ended, TrialRecord
 
 
 @dataclass
@@ -55,6 +56,13 @@ class State:
         """Count trials that are complete, and bring the front up to date."""
         self.complete.extend(trials)
         self.front = front(self.study, self.complete)
+
+    def restore(self, before: Ended) -> None:
+        """Count the trials that ended under earlier drivers."""
+        self.add(before.complete)
+        self.reused = sum(TrialRecord.of(t).reused is not None for t in before.complete)
+        self.stopped, self.infeasible = len(before.stopped), len(before.infeasible)
+        self.failed = len(before.failed)
 
     @property
     def seconds_left(self) -> float | None:

@@ -8,7 +8,7 @@ from optuna.trial import FrozenTrial, TrialState
 
 from searcher.config.recipe import Recipe
 from searcher.config.study import Study
-from searcher.execution.messages import Done
+from searcher.execution.messages import Done, Infeasible
 from searcher.search import samplers
 from searcher.search.records import (
     ATTEMPT,
@@ -84,7 +84,7 @@ class StoredTrials:
         own = record.origin | {ORDINAL: record.ordinal, ATTEMPT: record.attempt}
         self.stored.enqueue_trial(params, user_attrs=own | dict(attributes))
 
-    def started(self, trial: optuna.Trial, recipe: Recipe) -> None:
+    def suggested(self, trial: optuna.Trial, recipe: Recipe) -> None:
         """Write down a trial's recipe."""
         trial.set_user_attr(RECIPE, recipe.model_dump(mode="json"))
 
@@ -112,10 +112,10 @@ class StoredTrials:
         _set(trial, {OUTCOME: STOPPED, REASON: reason} | spent | _reused(reused))
         self.stored.tell(trial, state=TrialState.PRUNED)
 
-    def refuse(self, trial: optuna.Trial, reason: str, predicted: dict[str, float]) -> None:
+    def refuse(self, trial: optuna.Trial, outcome: Infeasible) -> None:
         """Tell that a recipe cannot satisfy a constraint on its cost."""
-        _set(trial, {OUTCOME: INFEASIBLE, REASON: reason, PREDICTED: predicted})
-        self._constrain(trial, predicted)
+        _set(trial, {OUTCOME: INFEASIBLE, REASON: outcome.reason, PREDICTED: outcome.predicted})
+        self._constrain(trial, outcome.predicted)
         self.stored.tell(trial, state=TrialState.PRUNED)
 
     def fail(self, trial: optuna.Trial, reason: str) -> None:
