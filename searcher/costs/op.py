@@ -24,7 +24,7 @@ class Op:
 
     Attributes:
         name: The module's path, or ``<path>.<kind>()`` for what a forward calls itself.
-        kind: A value of `searcher.costs.arithmetic.KINDS`, `UNCOUNTED` or `UNUSED`.
+        kind: A kind of `searcher.costs.operators_table`, `UNCOUNTED` or `UNUSED`.
         operation: The operator that was executed, e.g. ``quantized::conv2d_relu``.
         inputs: The sizes of the activations that it reads, with a batch of one.
         output: The sizes of what it writes.

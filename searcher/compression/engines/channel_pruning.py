@@ -6,9 +6,10 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from searcher.costs.operators_table import listed, torchs
 from searcher.errors import TrialError, unknown
 
-FOLLOWING = (nn.BatchNorm2d, nn.ReLU, nn.ReLU6, nn.SiLU, nn.Hardswish)
+FOLLOWING: tuple[type[nn.Module], ...] = tuple(map(torchs, sorted(listed(lambda row: row.follows))))
 """Modules that belong to the convolution before them."""
 
 MIN_SHARE = 0.25

@@ -1,39 +1,33 @@
 """The operations that an int8 conversion executes in integers, predicted."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
-import torch
-from torch import Tensor, nn
-from torch.nn import functional as F
+from torch import nn
 
 from searcher.compression.engines.exclusions import excluded
 from searcher.costs.op import Op
+from searcher.costs.operators_table import listed, torchs
 
-_MODULES = """
-    AdaptiveAvgPool1d AdaptiveAvgPool2d AdaptiveAvgPool3d AvgPool1d AvgPool2d AvgPool3d BatchNorm2d
-    BatchNorm3d Conv1d Conv2d Conv3d ELU Hardswish Hardtanh InstanceNorm1d InstanceNorm2d InstanceNorm3d
-    LayerNorm LeakyReLU Linear MaxPool1d MaxPool2d MaxPool3d ReLU ReLU6
-"""
-MODULES = frozenset(_MODULES.split())
+
+def _modules(names: Collection[str]) -> frozenset[Any]:
+    return frozenset(name.removeprefix("nn.") for name in names if name.startswith("nn."))
+
+
+def _functions(names: Collection[str]) -> frozenset[Any]:
+    return frozenset(torchs(name) for name in names if not name.startswith("nn."))
+
+
+_INT8, _BETWEEN = listed(lambda row: row.int8), listed(lambda row: row.int8_between)
+
+MODULES = _modules(_INT8)
 """The modules of torch that run in integers."""
 
-FUNCTIONS = frozenset((
-    torch.add, Tensor.__add__, Tensor.__radd__, Tensor.__iadd__,
-    torch.mul, Tensor.__mul__, Tensor.__rmul__, Tensor.__imul__,
-    torch.cat, torch.matmul, torch.mean, Tensor.mean, torch.clamp, Tensor.clamp,
-    F.relu, Tensor.relu, Tensor.relu_, F.relu6, F.hardtanh, F.hardtanh_, F.leaky_relu, F.elu, F.hardswish,
-    F.avg_pool1d, F.avg_pool2d, F.avg_pool3d, F.max_pool1d, F.max_pool2d, F.max_pool3d,
-    F.adaptive_avg_pool1d, F.adaptive_avg_pool2d, F.adaptive_avg_pool3d, F.interpolate,
-    F.instance_norm, F.layer_norm, torch.conv1d, torch.conv2d, torch.conv3d, F.linear,
-))  # fmt: skip
+FUNCTIONS = _functions(_INT8)
 """The functions that run in integers."""
 
-BETWEEN = frozenset((
-    "Hardsigmoid", "Sigmoid", "Softmax", "Tanh",
-    F.hardsigmoid, F.sigmoid, torch.sigmoid, Tensor.sigmoid, F.tanh, torch.tanh, Tensor.tanh,
-))  # fmt: skip
+BETWEEN = _modules(_BETWEEN) | _functions(_BETWEEN)
 """Modules and functions of a known range: they run in integers between operations that do."""
 
 

@@ -5,30 +5,21 @@ from typing import Any
 
 from torch import Tensor
 
+from searcher.costs.operators_table import listed
 from searcher.costs.shapes.channels import Channels, Origin, Other, whole
 from searcher.costs.shapes.stand_in import Shape, shapes_in
 
-_EACH = """
-    abs alpha_dropout celu clamp clamp_max clamp_min clip clone contiguous detach dropout dropout1d dropout2d
-    elu exp feature_dropout float gelu hardsigmoid hardswish hardtanh leaky_relu log_sigmoid mish neg relu
-    relu6 selu sigmoid silu softplus softsign sqrt square tanh to
-"""
-_POOLS = """
-    adaptive_avg_pool2d adaptive_max_pool2d avg_pool2d interpolate max_pool2d upsample
-"""
-CHANNELWISE = frozenset((_EACH + _POOLS).split())
+CHANNELWISE = listed(lambda row: row.channelwise)
 """Functions of one activation that work on every channel by itself."""
 
-_BINARY = """
-    add div iadd imul isub itruediv mul multiply radd rmul rsub sub subtract truediv
-"""
-BINARY = frozenset(_BINARY.split())
+BINARY = listed(lambda row: row.binary)
 """Functions of two activations that work on every channel by itself."""
 
-REDUCTIONS = frozenset(("mean", "sum", "amax"))
+REDUCTIONS = listed(lambda row: row.reductions)
 """Functions over dimensions that may be height and width."""
 
-RESHAPES = frozenset(("flatten", "reshape", "squeeze", "unsqueeze", "view"))
+RESHAPES = listed(lambda row: row.reshapes)
+"""Functions that may lay channels out anew."""
 
 
 def origin(

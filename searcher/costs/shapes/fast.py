@@ -13,13 +13,30 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from searcher.costs.arithmetic import Arithmetic, Sizes, convolution, dot_products, elementwise, reduction
+from searcher.costs.operators_table import BY_KIND
 from searcher.costs.shapes.channels import Origin, joined, whole
 from searcher.costs.shapes.stand_in import Shape
 
 if TYPE_CHECKING:
     from searcher.costs.shapes.outline import Walker
 
+_Answer = Callable[..., Shape | None]
+QUICK: dict[Any, _Answer] = {}
+"""The functions of torch that are answered here."""
 
+
+def _answers(kind: str, *functions: Any) -> Callable[[_Answer], _Answer]:
+    """Register what answers functions of an operator in the table, by its kind."""
+    assert kind in BY_KIND, kind
+
+    def register(answer: _Answer) -> _Answer:
+        QUICK.update(dict.fromkeys(functions, answer))
+        return answer
+
+    return register
+
+
+@_answers("conv", torch.conv2d)
 def _conv(
     walker: "Walker", x: Shape, weight: Tensor, bias: Tensor | None = None, stride: Any = 1,
     padding: Any = 0, dilation: Any = 1, groups: int = 1,
@@ -74,6 +91,7 @@ def _convolved(walker: "Walker", x: Shape, weight: Tensor, groups: int) -> tuple
     return size, origin, groups
 
 
+@_answers("conv", torch.conv_transpose2d)
 def _transposed(
     walker: "Walker", x: Shape, weight: Tensor, bias: Tensor | None = None, stride: Any = 1,
     padding: Any = 0, output_padding: Any = 0, groups: int = 1, dilation: Any = 1,
@@ -96,6 +114,7 @@ def _transposed(
     )  # fmt: skip
 
 
+@_answers("linear", F.linear)
 def _linear(walker: "Walker", x: Shape, weight: Tensor, bias: Tensor | None = None) -> Shape | None:
     own = walker.runs(weight, nn.Linear)
     if not own or x.ndim != 2 or not x.plain or weight.dtype is not x.dtype:
@@ -113,6 +132,7 @@ def _linear(walker: "Walker", x: Shape, weight: Tensor, bias: Tensor | None = No
     )  # fmt: skip
 
 
+@_answers("batch_norm", F.batch_norm)
 def _batch_norm(
     walker: "Walker", x: Shape, mean: Any, var: Any, weight: Any = None, bias: Any = None, *rest: Any,
     **options: Any,
@@ -127,15 +147,18 @@ def _batch_norm(
     return _same(walker, "batch_norm", "aten::native_batch_norm", x, biases=biases)
 
 
+@_answers("relu", F.relu, torch.relu, Tensor.relu)
 def _relu(walker: "Walker", x: Shape, inplace: bool = False) -> Shape | None:
     result = _same(walker, "relu", "aten::relu", x)
     return _in_place(x, result) if inplace else result
 
 
+@_answers("clamp", F.relu6)
 def _relu6(walker: "Walker", x: Shape, inplace: bool = False) -> Shape | None:
     return _hardtanh(walker, x, inplace=inplace)
 
 
+@_answers("clamp", F.hardtanh)
 def _hardtanh(
     walker: "Walker", x: Shape, min_val: float = -1.0, max_val: float = 1.0, inplace: bool = False
 ) -> Shape | None:
@@ -160,6 +183,7 @@ def _in_place(x: Shape, result: Shape | None) -> Shape | None:
     return x
 
 
+@_answers("cat", torch.cat)
 def _cat(walker: "Walker", tensors: Any, dim: int = 0) -> Shape | None:
     first = tensors[0].shape
     alike = all(x.shape[0] == first[0] and x.shape[2:] == first[2:] and x.plain for x in tensors)
@@ -172,6 +196,7 @@ def _cat(walker: "Walker", tensors: Any, dim: int = 0) -> Shape | None:
     return walker.row("cat", "aten::cat", list(tensors), sizes, joined(origins), Arithmetic(0, 0))
 
 
+@_answers("add", torch.add, Tensor.add, Tensor.__add__)
 def _add(walker: "Walker", x: Any, y: Any) -> Shape | None:
     if x.shape != y.shape or not (x.plain and y.plain):
         return None
@@ -181,10 +206,12 @@ def _add(walker: "Walker", x: Any, y: Any) -> Shape | None:
     return walker.row("add", "aten::add", [x, y], sizes, walker.channels.tie(x.origin, y.origin), arithmetic)
 
 
+@_answers("add", Tensor.__iadd__)
 def _add_in_place(walker: "Walker", x: Any, y: Any) -> Shape | None:
     return _in_place(x, _add(walker, x, y))
 
 
+@_answers("avg_pool", F.avg_pool2d)
 def _avg_pool(
     walker: "Walker", x: Shape, kernel: Any, stride: Any = None, padding: Any = 0, *rest: Any
 ) -> Shape | None:
@@ -194,6 +221,7 @@ def _avg_pool(
     return _pooled(walker, "avg_pool", "aten::avg_pool2d", x, [n // kernel for n in x.shape[2:]], kernel**2)
 
 
+@_answers("mean", F.adaptive_avg_pool2d)
 def _adaptive_avg_pool(walker: "Walker", x: Shape, output_size: Any) -> Shape | None:
     if output_size not in (1, (1, 1)) or x.ndim != 4 or not x.plain:
         return None
@@ -219,23 +247,3 @@ def _paddings(padding: Any, kernel: tuple[int, ...], dilation: tuple[int, int]) 
         return tuple(2 * p for p in _pair(padding))
     added = tuple(d * (k - 1) for d, k in zip(dilation, kernel, strict=True))
     return None if any(n % 2 for n in added) else added
-
-
-QUICK: dict[Any, Callable[..., Shape | None]] = {
-    torch.conv2d: _conv,
-    torch.conv_transpose2d: _transposed,
-    F.linear: _linear,
-    F.batch_norm: _batch_norm,
-    F.relu: _relu,
-    torch.relu: _relu,
-    Tensor.relu: _relu,
-    F.relu6: _relu6,
-    F.hardtanh: _hardtanh,
-    torch.cat: _cat,
-    torch.add: _add,
-    Tensor.add: _add,
-    Tensor.__add__: _add,
-    Tensor.__iadd__: _add_in_place,
-    F.avg_pool2d: _avg_pool,
-    F.adaptive_avg_pool2d: _adaptive_avg_pool,
-}
