@@ -6,6 +6,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
+from torch.utils._pytree import tree_map_only
 
 from searcher.costs.counting.scope import INNER
 from searcher.errors import SearcherError, unknown
@@ -49,13 +50,7 @@ def _rounded(value: Any) -> Any:
 
 def cast(value: Any, dtype: torch.dtype) -> Any:
     """The same tensors, also those in a container, where they are floating point in another type."""
-    if isinstance(value, Tensor):
-        return value.to(dtype) if value.is_floating_point() else value
-    if isinstance(value, dict):
-        return {key: cast(item, dtype) for key, item in value.items()}
-    if isinstance(value, list | tuple):
-        return type(value)(cast(item, dtype) for item in value)
-    return value
+    return tree_map_only(Tensor, lambda x: x.to(dtype) if x.is_floating_point() else x, value)
 
 
 def check_exclusions(model: nn.Module, exclude: Mapping[str, int]) -> None:

@@ -21,8 +21,6 @@ from searcher.costs.counting.scope import Scope, run, without_wrappers
 from searcher.costs.counting.tensors import Count, count, density, tensors_in, total, widths
 from searcher.costs.op import UNCOUNTED, Op
 
-__all__ = ["Recorder", "in_parts", "mark_folds", "record"]
-
 
 def record(model: nn.Module, example: Any) -> list[Op]:
     """The operations of a model in the order of execution.

@@ -99,13 +99,21 @@ def bits(tensor: Tensor) -> int:
 
 def tensors_in(value: Any) -> Iterator[Tensor]:
     """The tensors among arguments or results, also those inside lists, tuples and dictionaries."""
-    if isinstance(value, Tensor):
-        yield value
-    elif isinstance(value, list | tuple):
+    return (leaf for leaf in leaves(value) if isinstance(leaf, Tensor))
+
+
+def leaves(value: Any) -> Iterator[Any]:
+    """All that is in lists, tuples and dictionaries, one by one.
+
+    `torch.utils._pytree` does not look into subclasses of them, in which libraries return what a model makes.
+    """
+    if isinstance(value, list | tuple):
         for item in value:
-            yield from tensors_in(item)
+            yield from leaves(item)
     elif isinstance(value, dict):
-        yield from tensors_in(list(value.values()))
+        yield from leaves(list(value.values()))
+    else:
+        yield value
 
 
 def _widest(tensors: Sequence[Tensor]) -> int | None:

@@ -1,4 +1,4 @@
-"""What a network will cost, from shapes alone: its forward is called with sizes in the place of tensors."""
+"""A network's operations from shapes alone: its forward is called with sizes in the place of tensors."""
 
 import copy
 from collections.abc import Mapping
@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from torch import Tensor, nn
+from torch.utils._pytree import tree_map_only
 
 from searcher.costs.arithmetic import Arithmetic, Sizes
 from searcher.costs.counting.batch_norms import mark_folds
@@ -165,18 +166,14 @@ class Walker:
             name = getattr(func, "__name__", "a function")
             self.channels.lose(name.strip("_"), *(x.origin for x in inputs.values()))
 
-        def shaped(value: Any) -> Any:
-            if isinstance(value, list | tuple):
-                return type(value)(map(shaped, value))
-            if not isinstance(value, Tensor):
-                return value
+        def shaped(value: Tensor) -> Shape:
             # What works in place returns what it was given.
             shape = inputs.get(id(value), Shape(self, tuple(value.shape), whole(0), None, value))
             shape.origin = origin(self.channels, func, args, kwargs, value)
             shape.producer = self.recorder.producer(value)
             return shape
 
-        return shaped(output)
+        return tree_map_only(Tensor, shaped, output)
 
     def _check_whole(self, args: Any, kwargs: dict[str, Any]) -> None:
         """The engines remove channels of a convolution, so one that is run as it is cannot be followed."""
@@ -186,11 +183,8 @@ class Walker:
 
 
 def _as_meta(value: Any) -> Any:
-    if isinstance(value, Shape):
-        return value.as_meta()
-    if isinstance(value, Tensor) and not value.is_meta:
-        return value.to("meta")
-    if isinstance(value, list | tuple):
-        items = map(_as_meta, value)
-        return type(value)(*items) if hasattr(value, "_fields") else type(value)(items)
-    return {key: _as_meta(item) for key, item in value.items()} if isinstance(value, dict) else value
+    def one(x: Any) -> Tensor:
+        whole_tensor: Tensor = x.as_meta() if isinstance(x, Shape) else x
+        return whole_tensor if whole_tensor.is_meta else whole_tensor.to("meta")
+
+    return tree_map_only((Shape, Tensor), one, value)

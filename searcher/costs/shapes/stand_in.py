@@ -1,20 +1,44 @@
-"""What a network is called with in the place of a tensor."""
+"""A stand-in for a tensor that has sizes alone, to trace a forward pass without computing it."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any, Protocol
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
-from searcher.costs.arithmetic import Sizes
-from searcher.costs.shapes.channels import Origin
+from searcher.costs.arithmetic import Arithmetic, Sizes
+from searcher.costs.counting.tensors import leaves
+from searcher.costs.shapes.channels import Channels, Origin
 
 
-class Walker(Protocol):
-    """Whoever answers the functions of torch that are called with a shape."""
+class Tracer(Protocol):
+    """Whoever answers the functions of torch that are called with a shape, and writes down a row for each.
+
+    Attributes:
+        kept: The output channels of pruned convolutions, by the id of their weight.
+        channels: How the channels depend on each other.
+    """
+
+    kept: Mapping[int, int]
+    channels: Channels
 
     def call(self, func: Any, args: Any, kwargs: dict[str, Any]) -> Any:
         """What the function returns, in shapes."""
+
+    def row(
+        self, kind: str, operation: str, inputs: list["Shape"], sizes: Sizes, origin: Origin,
+        arithmetic: Arithmetic, *, weight: Tensor | None = None, weights: int = 0, biases: int = 0,
+    ) -> "Shape":  # fmt: skip
+        """Write a row down; it has the parameters that no other has."""
+
+    def new(self, parameter: Tensor | None, size: int) -> int:
+        """The size of a parameter as it is after pruning, or 0 where a row has it already."""
+
+    def runs(self, weight: Tensor, kind: type[nn.Module]) -> bool:
+        """Whether the module that runs is of a kind and has this weight."""
+
+    def again(self, parameter: Tensor | None) -> bool:
+        """Whether a layer runs that has run before."""
 
 
 def _asked(name: str) -> Callable[..., Any]:
@@ -32,7 +56,7 @@ class Shape:
 
     def __init__(
         self,
-        walker: Walker,
+        walker: Tracer,
         sizes: Sizes,
         origin: Origin,
         producer: int | None = None,
@@ -107,10 +131,4 @@ class Shape:
 
 def shapes_in(value: Any) -> Iterator[Shape]:
     """The shapes among arguments, also those inside lists, tuples and dictionaries."""
-    if isinstance(value, Shape):
-        yield value
-    elif isinstance(value, list | tuple):
-        for item in value:
-            yield from shapes_in(item)
-    elif isinstance(value, dict):
-        yield from shapes_in(list(value.values()))
+    return (leaf for leaf in leaves(value) if isinstance(leaf, Shape))
