@@ -1,12 +1,9 @@
 """Resources that a trial asks a cluster for: the `[cluster]` table of a study."""
 
 import re
-from typing import Annotated, Literal
+from typing import Annotated
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
-
-Engine = Literal["slurm", "local", "debug"]
-"""Slurm; submitit's processes on this machine, to try a batch without Slurm; or inside the driver itself."""
 
 
 def minutes(time: object) -> object:
@@ -61,7 +58,7 @@ class Cluster(BaseModel):
         mem: Memory a job, in MB; or as Slurm writes it, e.g. ``"16G"``.
         time: A job's limit in minutes; or as Slurm writes it, e.g. ``"2:00:00"``.
         setup: Shell lines before the trial's program starts, e.g. ``"module load cuda"``.
-        poll: Seconds between two questions to Slurm about its jobs.
+        poll: Seconds between two questions to the cluster about its jobs.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False)

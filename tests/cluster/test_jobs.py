@@ -14,9 +14,9 @@ import pytest
 from searcher.config.cluster import Cluster
 from searcher.config.recipe import Model, Recipe, Train
 from searcher.config.study import StudyFile
-from searcher.execution.cluster.launcher import ClusterLauncher
 from searcher.execution.cluster.mailbox import Files, Host, Mailbox
 from searcher.execution.cluster.submitit import LocalJobs
+from searcher.execution.cluster.watcher import Notices, Watcher
 from searcher.execution.layout import JOB
 from searcher.execution.messages import Failed, Job, Progress
 from searcher.search.storage import studies
@@ -231,9 +231,9 @@ def test_a_trial_at_a_rung_waits_for_its_answer(tmp_path: Path, job: Job):
 
 def test_a_clock_that_is_off_is_said_once():
     said: list[str] = []
-    launcher = ClusterLauncher("local", 2, 1.0, said.append)
+    watcher = Watcher(LocalJobs(), 1.0, Notices(said.append))
     for ahead in (3.0, 90.0, 91.0, -100.0):
-        launcher.met(Host("node1" if ahead > 0 else "node2", 1, ahead))
+        watcher.met(Host("node1" if ahead > 0 else "node2", 1, ahead))
     assert [line.split(":")[0] for line in said] == [
         "the clock of node1 is 90 s ahead of the file system's",
         "the clock of node2 is 100 s behind the file system's",

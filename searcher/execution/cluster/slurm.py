@@ -4,12 +4,17 @@ import re
 import shutil
 import subprocess
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 from searcher.errors import SearcherError, exit_reason
+from searcher.execution.cluster.base import End, Unreachable
 
-PATIENCE = 15
+COMMAND_TIMEOUT_S = 15
 """Seconds that a command may take: the driver waits for it."""
+GRACE_AFTER_FAILURE_S, GRACE_AFTER_SUCCESS_S = 5.0, 120.0
+"""Seconds after a job's end in which what another host wrote may still come. An NFS client may keep what it
+knows of a folder for a minute."""
+PASSING = ("timed out", "unable to contact", "temporarily", "try again", "submitjoblimit", "submit limit")
+"""What sbatch says of itself or of a limit, and not of what was asked for."""
 _SQUEUE = ("squeue", "--noheader", "--states=all", "--me")
 _RUNNING = {
     "PENDING",
@@ -27,25 +32,6 @@ _RUNNING = {
     "STOPPED",
     "RESV_DEL_HOLD",
 }
-
-
-class Unreachable(Exception):
-    """Slurm does not answer."""
-
-
-@dataclass(frozen=True)
-class End:
-    """Why a job is over.
-
-    Attributes:
-        reason: In words.
-        counts: Whether the trial may be to blame, so that its attempts are counted.
-        well: Whether the job ended as it should.
-    """
-
-    reason: str
-    counts: bool = True
-    well: bool = False
 
 
 def check() -> None:
@@ -114,12 +100,17 @@ def _ask(command: Sequence[str]) -> str:
     try:
         # In a session of its own, which Ctrl-C does not reach.
         answer = subprocess.run(
-            command, capture_output=True, text=True, timeout=PATIENCE, check=False, start_new_session=True
+            command,
+            capture_output=True,
+            text=True,
+            timeout=COMMAND_TIMEOUT_S,
+            check=False,
+            start_new_session=True,
         )
     except OSError as error:
         raise Unreachable(f"{command[0]} cannot be called: {error.strerror}") from None
     except subprocess.TimeoutExpired:
-        raise Unreachable(f"{command[0]} did not answer within {PATIENCE} s") from None
+        raise Unreachable(f"{command[0]} did not answer within {COMMAND_TIMEOUT_S} s") from None
     if answer.returncode:
         said = (answer.stderr.strip() or f"exit status {answer.returncode}").splitlines()[-1]
         raise Unreachable(f"{command[0]} cannot be reached: {said}")

@@ -7,9 +7,9 @@ import signal
 import subprocess
 import time
 import warnings
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 import submitit
 from submitit.core.utils import FailedJobError, FailedSubmissionError, JobPaths
@@ -17,46 +17,19 @@ from submitit.core.utils import FailedJobError, FailedSubmissionError, JobPaths
 from searcher.config.cluster import Cluster
 from searcher.errors import SearcherError
 from searcher.execution.cluster import slurm
+from searcher.execution.cluster.base import End, Function, Jobs, Unreachable
 from searcher.execution.signals import no_interrupt
 
-Function = Callable[..., None]
-_PASSING = ("timed out", "unable to contact", "temporarily", "try again", "submitjoblimit", "submit limit")
-"""What sbatch says of itself or of a limit, and not of what was asked for."""
+
+class _SubmititJobs(Jobs):
+    @staticmethod
+    def rank() -> int:
+        """The number of this task among those of its job, from 0."""
+        return int(submitit.JobEnvironment().local_rank)
 
 
-class Jobs(Protocol):
-    """Where jobs run.
-
-    A job runs a function in `tasks` processes, each with its rank. It is known by its id, and by a name of
-    its own, under which it can be found where whoever submitted it died before the id was written down.
-    """
-
-    survive: bool
-    """Whether jobs go on where the process that submitted them ends."""
-
-    def submit(
-        self, cluster: Cluster, folder: Path, name: str, tasks: int, function: Function, *args: Any
-    ) -> str:
-        """Submit a job whose files go into a folder of its own; its id."""
-
-    def named(self, folder: Path, name: str) -> str | None:
-        """The id of a job by its folder and name, if it was submitted."""
-
-    def ended(self, ids: Sequence[str]) -> tuple[dict[str, slurm.End], str]:
-        """Why jobs are over, of those that are; and what stands in the way of knowing more.
-
-        Raises:
-            Unreachable: It cannot be known at the moment.
-        """
-
-    def cancel(self, ids: Sequence[str]) -> None:
-        """End jobs."""
-
-
-class SlurmJobs:
+class SlurmJobs(_SubmititJobs):
     """Jobs of Slurm."""
-
-    survive = True
 
     def __init__(self) -> None:
         slurm.check()
@@ -92,8 +65,8 @@ class SlurmJobs:
                 return str(executor.submit(function, *args).job_id)
         except (FailedJobError, FailedSubmissionError, subprocess.CalledProcessError) as error:
             said = _said(str(error))
-            if any(word in said.lower() for word in _PASSING):
-                raise slurm.Unreachable(f"sbatch: {said}") from error
+            if any(word in said.lower() for word in slurm.PASSING):
+                raise Unreachable(f"sbatch: {said}") from error
             raise SearcherError(f"Slurm refuses the job: {said}") from error
 
     def named(self, folder: Path, name: str) -> str | None:
@@ -103,13 +76,17 @@ class SlurmJobs:
             _finish(folder, found)
         return found
 
-    def ended(self, ids: Sequence[str]) -> tuple[dict[str, slurm.End], str]:
+    def ended(self, ids: Sequence[str]) -> tuple[dict[str, End], str]:
         """Ask squeue, and sacct for the reasons."""
         return slurm.ended(ids)
 
     def cancel(self, ids: Sequence[str]) -> None:
         """By scancel."""
         slurm.cancel(ids)
+
+    def grace_s(self, end: End) -> float:
+        """Longer after a good end, which must have left a result."""
+        return slurm.GRACE_AFTER_SUCCESS_S if end.well else slurm.GRACE_AFTER_FAILURE_S
 
 
 @contextlib.contextmanager
@@ -140,10 +117,11 @@ def _finish(folder: Path, job_id: str) -> None:
         written[0].rename(wanted)
 
 
-class LocalJobs:
+class LocalJobs(_SubmititJobs):
     """Jobs as processes of this machine, which survive their submitter; each is known by its process id."""
 
-    survive = True
+    host_bound = True
+    polled = False
 
     def submit(
         self, cluster: Cluster, folder: Path, name: str, tasks: int, function: Function, *args: Any
@@ -166,9 +144,9 @@ class LocalJobs:
             return (folder / name).read_text() or None
         return None
 
-    def ended(self, ids: Sequence[str]) -> tuple[dict[str, slurm.End], str]:
+    def ended(self, ids: Sequence[str]) -> tuple[dict[str, End], str]:
         """Those whose controller is gone."""
-        return {i: slurm.End("its process ended without a result") for i in ids if not _alive(i)}, ""
+        return {i: End("its process ended without a result") for i in ids if not _alive(i)}, ""
 
     def cancel(self, ids: Sequence[str]) -> None:
         """Kill each job's tasks, then its controller, and wait for them."""
@@ -206,10 +184,12 @@ def _children(pid: int) -> list[int]:
         return []
 
 
-class DebugJobs:
+class DebugJobs(_SubmititJobs):
     """Jobs that run inside the driver, one after another, when they are first asked about."""
 
     survive = False
+    inside = True
+    polled = False
 
     def __init__(self) -> None:
         self._jobs: dict[str, Any] = {}
@@ -226,22 +206,17 @@ class DebugJobs:
         """None: nothing outlives the driver."""
         return None
 
-    def ended(self, ids: Sequence[str]) -> tuple[dict[str, slurm.End], str]:
+    def ended(self, ids: Sequence[str]) -> tuple[dict[str, End], str]:
         """Run the first that was not run."""
         for job_id in ids:
             job = self._jobs.get(job_id)
             if job is not None and not job.cancelled:
                 job.exception()
                 del self._jobs[job_id]
-                return {job_id: slurm.End("it ended without a result")}, ""
-        return {i: slurm.End("it was cancelled") for i in ids}, ""
+                return {job_id: End("it ended without a result")}, ""
+        return {i: End("it was cancelled") for i in ids}, ""
 
     def cancel(self, ids: Sequence[str]) -> None:
         """Leave out what was not run."""
         for job_id in ids:
             self._jobs.pop(job_id, None)
-
-
-def rank() -> int:
-    """The number of this task among those of its job, from 0."""
-    return int(submitit.JobEnvironment().local_rank)

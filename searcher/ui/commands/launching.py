@@ -10,12 +10,12 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import typer
 
 from searcher.errors import SearcherError
+from searcher.execution.cluster.engines import ENGINES, backend
 from searcher.ui.commands.options import in_runs
 
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from searcher.config.cluster import Engine
     from searcher.config.study import Study
     from searcher.execution.launcher import Launcher
 
@@ -37,8 +37,12 @@ Storage = Annotated[
     ),
 ]
 _PANEL = "On a cluster"
+if TYPE_CHECKING:
+    _Engine = str
+else:
+    _Engine = Literal[tuple(ENGINES)]
 OnCluster = Annotated[
-    Literal["slurm", "local", "debug"] | None,
+    _Engine | None,
     typer.Option(
         rich_help_panel=_PANEL,
         help="Each trial a job: of Slurm; of this machine, to try it; or in the driver, to debug one.",
@@ -96,7 +100,7 @@ class Asked:
 
 
 def launched(
-    studies: Sequence["Study"], cluster: "Engine | None", workers: int | None, console: "Console"
+    studies: Sequence["Study"], cluster: str | None, workers: int | None, console: "Console"
 ) -> "Launcher":
     """The launcher that the options ask for.
 
@@ -119,7 +123,7 @@ def launched(
     def say(line: str) -> None:
         console.print(line, style="yellow", highlight=False)
 
-    jobs = workers or (1 if alone and cluster == "local" else max(s.cluster.jobs for s in studies))
+    jobs = workers or (1 if alone and backend(cluster).host_bound else max(s.cluster.jobs for s in studies))
     return ClusterLauncher(cluster, jobs, min(study.cluster.poll for study in studies), say)
 
 
