@@ -13,21 +13,21 @@ MOVES = frozenset(name for row in OPERATORS if row.kind == MOVE for name in row.
 together, or activations and parameters."""
 
 LOOKUPS = frozenset(("index", "index_select", "gather"))
-"""Those that pick from a tensor: an embedding, where that is a parameter and an activation says what."""
+"""Kinds that pick from a tensor: an embedding, where that is a parameter and an activation says what."""
 
 KINDS = {name: row.kind for row in OPERATORS if row.kind != MOVE for name in row.names.split()}
 """The kind of an operator, by its name without name space, overload, or the mark of an operation in place."""
 
 WEIGHED = tuple(row.kind for row in OPERATORS if row.weighed)
-"""What has weights, also where a module holds them in a buffer."""
+"""Kinds that have weights, also where a module holds them in a buffer."""
 
 SWALLOWED = frozenset(row.kind for row in OPERATORS if row.swallowed)
-"""What a converted graph may have merged into the operation before it."""
+"""Kinds that a converted graph may have merged into the operation before."""
 
 
 @dataclass(frozen=True)
 class Arithmetic:
-    """What one execution takes.
+    """The arithmetic of one execution.
 
     Attributes:
         multiplies: Multiplications, comparisons and exponentials.

@@ -24,7 +24,7 @@ class RunningTrial(Protocol):
         """Whether it runs; otherwise it waits for its turn."""
 
     def events(self) -> list[Progress | Outcome]:
-        """What happened since the last call; an outcome comes last, and once."""
+        """The events since the last call; an outcome comes last, and once."""
 
     def go_on(self, rung: int) -> None:
         """Answer a trial that waits at a rung."""
@@ -46,10 +46,10 @@ class Launcher(Protocol):
         """Get ready, before anything is started."""
 
     def threads(self, study: Study) -> int:
-        """How many threads a trial may use."""
+        """The number of threads that a trial may use."""
 
     def room(self, running: Sequence[RunningTrial], study: Study) -> int:
-        """How many of a study's trials may be started beside those that run."""
+        """The number of a study's trials that may be started beside those that run."""
 
     def start(self, job: Job, remember: Remember) -> RunningTrial:
         """Start a trial; it may begin only when `submit` was called."""

@@ -122,7 +122,7 @@ class LocalTrial:
         return self._process.is_alive()
 
     def events(self) -> list[Progress | Outcome]:
-        """What happened since the last call; an outcome comes last, and once."""
+        """The events since the last call; an outcome comes last, and once."""
         events: list[Progress | Outcome] = []
         try:
             while self._connection.poll():

@@ -34,7 +34,7 @@ class Source(Protocol):
 
 
 def sources(study: Study, space: Space, trials: StoredTrials, variants: Variants) -> list[Source]:
-    """Where the next trial comes from, the first source that has one; the last always has."""
+    """The sources of the next trial, of which the first that has one is taken; the last always has."""
     known = Known(trials, [*space.known, *trials.stored.user_attrs.get("warm_start", [])])
     prefixes = Prefixes(study, space.suggest, trials)
     return [Retries(trials), known, Requantized(trials, variants), prefixes, Sampled(trials)]

@@ -24,7 +24,7 @@ from searcher.search.storage.trials import StoredTrials
 from searcher.search.variants import Variants
 
 RETRIES = 2
-"""How often a trial that was killed is tried again."""
+"""The number of times that a killed trial is tried again."""
 
 REFUSED = 200
 """After so many recipes in a row that cannot be feasible, a search ends."""

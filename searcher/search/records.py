@@ -88,17 +88,17 @@ class TrialRecord:
 
     @property
     def measured(self) -> dict[str, Any]:
-        """What else was seen while the metrics were measured."""
+        """Further findings of the measurement."""
         return self._content(MEASURED)
 
     @property
     def seconds(self) -> float | None:
-        """How long the trial took."""
+        """The duration of the trial in seconds."""
         return self.stored.get(SECONDS)
 
     @property
     def outcome(self) -> str | None:
-        """How the trial ended, where it is not complete: `FAILED`, `PUT_BACK` or one of `ENDED_EARLY`."""
+        """The way the trial ended, where it is not complete: `FAILED`, `PUT_BACK` or one of `ENDED_EARLY`."""
         return self.stored.get(OUTCOME)
 
     @property
@@ -108,7 +108,7 @@ class TrialRecord:
 
     @property
     def job(self) -> dict[str, Any] | None:
-        """Where it runs, as its launcher has written it down."""
+        """The place where it runs, as its launcher has written it down."""
         return self.stored.get(JOB)
 
     @property
@@ -118,7 +118,7 @@ class TrialRecord:
 
     @property
     def attempt(self) -> int:
-        """How many trials of the same ordinal were killed before."""
+        """The number of trials of the same ordinal that were killed before."""
         return int(self.stored.get(ATTEMPT, 0))
 
     @property
@@ -168,7 +168,7 @@ class TrialRecord:
 
     @property
     def rungs(self) -> dict[int, Sequence[float]]:
-        """What it was judged by at every rung that it came to, by the epochs."""
+        """Its points at every rung that it came to, by the epochs."""
         points = self.stored.items()
         return {int(key[len(_RUNG) :]): value for key, value in points if key.startswith(_RUNG)}
 
@@ -230,7 +230,7 @@ class Ended:
 
     @property
     def counted(self) -> list[FrozenTrial]:
-        """Those that count towards the budget."""
+        """The trials that count towards the budget."""
         return [*self.complete, *self.stopped, *self.failed]
 
 

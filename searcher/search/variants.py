@@ -53,7 +53,7 @@ class Variant:
 
     @property
     def attributes(self) -> dict[str, Any]:
-        """What is told of the variant with its own trial."""
+        """The attributes that are stored with the variant's trial."""
         return {VARIANT_OF: self.trial, VARIANT: {"recipe": self.recipe, "expected": self.expected}}
 
 

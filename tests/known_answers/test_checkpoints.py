@@ -7,7 +7,7 @@ import torch
 from torch import nn
 
 from searcher import tasks
-from searcher.compression.stages.quantize import quantize
+from searcher.compression.stages.quantize import QuantizeRunner
 from searcher.compression.training import Run
 from searcher.config.recipe import Quantize
 from searcher.models import build
@@ -42,6 +42,6 @@ def test_published_accuracy_and_int8_within_half_a_point(
     print(f"{name}: {accuracy:.4f} in fp32")
     assert accuracy == pytest.approx(published, abs=5e-5)
     run = Run(cifar10, 1, 0, torch.device("cpu"), lambda *_: None)
-    quantized = cifar10.top1(quantize(model, Quantize(), run), cifar10.test)
+    quantized = cifar10.top1(QuantizeRunner().run(model, Quantize(), run), cifar10.test).executed
     print(f"{name}: {quantized:.4f} in int8")
     assert abs(quantized - accuracy) <= 0.005

@@ -1,4 +1,4 @@
-"""Which functions of torch leave an activation's channels as they are, and which bring them together."""
+"""Channel propagation rules of torch's functions."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -25,7 +25,7 @@ RESHAPES = listed(lambda row: row.reshapes)
 def origin(
     channels: Channels, func: Any, args: Sequence[Any], kwargs: dict[str, Any], output: Tensor
 ) -> Origin:
-    """Where the channels of a function's output come from.
+    """The channels of a function's output, by those of its inputs.
 
     What cannot be followed with certainty is lost; an output of no convolution's channels needs no care.
     """

@@ -1,4 +1,4 @@
-"""Which convolutions must lose the same channels, and how many are left of each after structured pruning."""
+"""Groups of convolutions that lose the same channels, and what structured pruning leaves of each."""
 
 import math
 from collections.abc import Callable, Sequence
@@ -7,7 +7,7 @@ from enum import Enum
 
 
 class Other(Enum):
-    """What makes channels that no engine removes: zeros; an input, or a layer that is no convolution."""
+    """The maker of channels that no engine removes: zeros, an input, or a layer that is no convolution."""
 
     PADDING = "padding"
     WHOLE = "whole"
@@ -19,7 +19,7 @@ Part = tuple[int | Other, int]
 
 @dataclass(frozen=True)
 class Origin:
-    """Where an activation's channels, its second dimension, come from.
+    """The makers of an activation's channels, its second dimension.
 
     Attributes:
         parts: Stretches of channels, in their order.

@@ -237,7 +237,7 @@ def _pair(value: Any) -> tuple[int, int]:
 
 
 def _paddings(padding: Any, kernel: tuple[int, ...], dilation: tuple[int, int]) -> tuple[int, ...] | None:
-    """What is added to height and width; None where torch pads in an operation of its own."""
+    """The padding of height and width; None where torch pads in an operation of its own."""
     if padding == "valid":
         return (0, 0)
     if padding != "same":

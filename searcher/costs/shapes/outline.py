@@ -22,7 +22,7 @@ from searcher.costs.shapes.stand_in import Shape, shapes_in
 
 @dataclass(frozen=True)
 class Outline:
-    """What is known of a network from shapes alone.
+    """A network from shapes alone.
 
     Attributes:
         ops: The operations that it will execute, and a row for each parameter that none uses.
@@ -101,7 +101,7 @@ class Walker:
         self._run: set[int] = set()
 
     def call(self, func: Any, args: Any, kwargs: dict[str, Any]) -> Any:
-        """What the function returns, in shapes."""
+        """The shapes that the function returns."""
         before = len(self.ops)
         answer = self._quickly(func, args, kwargs)
         if answer is None:

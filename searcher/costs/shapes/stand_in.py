@@ -23,7 +23,7 @@ class Tracer(Protocol):
     channels: Channels
 
     def call(self, func: Any, args: Any, kwargs: dict[str, Any]) -> Any:
-        """What the function returns, in shapes."""
+        """The shapes that the function returns."""
 
     def row(
         self, kind: str, operation: str, inputs: list["Shape"], sizes: Sizes, origin: Origin,

@@ -12,7 +12,7 @@ Function = Callable[..., None]
 
 
 class Unreachable(Exception):
-    """What runs the jobs does not answer."""
+    """The backend does not answer."""
 
 
 @dataclass(frozen=True)

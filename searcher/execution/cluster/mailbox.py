@@ -1,4 +1,4 @@
-"""What a trial and its driver say to each other through files, where no pipe is between them."""
+"""File-based messages between a trial in a cluster's job and its driver."""
 
 import contextlib
 import json
@@ -25,7 +25,7 @@ PATIENCE = 600.0
 
 @dataclass(frozen=True)
 class Host:
-    """Where a trial has started.
+    """The start of a trial.
 
     Attributes:
         name: The host's name.
@@ -96,7 +96,7 @@ class Mailbox:
         self.begun = self.done = False
 
     def read(self) -> list[Progress | Outcome]:
-        """What happened; an outcome comes last."""
+        """The events; an outcome comes last."""
         events: list[Progress | Outcome] = []
         for line in self._lines():
             event = self._understood(json.loads(line))
@@ -135,7 +135,7 @@ class Mailbox:
         return None
 
     def result(self) -> Done | None:
-        """What the trial has measured, if it got that far."""
+        """The trial's stored outcome, if it got that far."""
         return stored_outcome(self._job.folder, self._job.recipe)
 
     def go_on(self, rung: int) -> None:

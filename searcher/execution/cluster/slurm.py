@@ -14,7 +14,7 @@ GRACE_AFTER_FAILURE_S, GRACE_AFTER_SUCCESS_S = 5.0, 120.0
 """Seconds after a job's end in which what another host wrote may still come. An NFS client may keep what it
 knows of a folder for a minute."""
 PASSING = ("timed out", "unable to contact", "temporarily", "try again", "submitjoblimit", "submit limit")
-"""What sbatch says of itself or of a limit, and not of what was asked for."""
+"""Errors of sbatch that are about itself or a limit, and not about what was asked for."""
 _SQUEUE = ("squeue", "--noheader", "--states=all", "--me")
 _RUNNING = {
     "PENDING",
@@ -139,7 +139,7 @@ def _end(state: str, code: str) -> End:
 
 
 def _exit(code: str) -> str:
-    """What an exit code as sacct gives it means, ``status:signal``."""
+    """The meaning of an exit code as sacct gives it, ``status:signal``."""
     match = re.fullmatch(r"(\d+):(\d+)", code)
     status, number = (int(match[1]), int(match[2])) if match else (1, 0)
     if 9 in (number, status) or status == 137:

@@ -103,7 +103,7 @@ def _not_of_this_job() -> Iterator[None]:
 
 
 def _said(text: str) -> str:
-    """What sbatch said, of all that is in an error of submitit's."""
+    """The words of sbatch in an error of submitit's."""
     lines = [line.strip() for line in text.splitlines() if line.strip()]
     said = [line.partition("error:")[2].strip() for line in lines if line.startswith("sbatch: error:")]
     return "; ".join(said) or (lines[-1] if lines else "no reason is given")
@@ -145,7 +145,7 @@ class LocalJobs(_SubmititJobs):
         return None
 
     def ended(self, ids: Sequence[str]) -> tuple[dict[str, End], str]:
-        """Those whose controller is gone."""
+        """Jobs whose controller is gone."""
         return {i: End("its process ended without a result") for i in ids if not _alive(i)}, ""
 
     def cancel(self, ids: Sequence[str]) -> None:

@@ -106,5 +106,5 @@ class Submitter:
 
 
 def _together(waiting: Sequence[ClusterTrial]) -> int:
-    """How many of one study's trials share a job."""
+    """The number of one study's trials that share a job."""
     return waiting[0].job.study.cluster.trials_per_job

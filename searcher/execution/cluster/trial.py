@@ -36,7 +36,7 @@ class ClusterTrial:
         return self._mailbox.begun
 
     def events(self) -> list[Progress | Outcome]:
-        """What the trial has said; where its job is over and it has not, why."""
+        """The trial's messages; where its job is over without any, the reason."""
         if self._ended or not self.id:
             return []
         over = self._watcher.over(self.id)

@@ -12,7 +12,7 @@ MAX_CLOCK_SKEW_S = 30.0
 
 
 class Notices:
-    """Says a line once a subject, until the subject is settled."""
+    """Notices, each said once a subject until it is settled."""
 
     def __init__(self, say: Callable[[str], None]) -> None:
         self._say = say

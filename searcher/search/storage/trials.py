@@ -50,11 +50,11 @@ class StoredTrials:
         return self.stored.get_trials(deepcopy=False)
 
     def waiting(self) -> list[FrozenTrial]:
-        """Those that were enqueued and not asked for."""
+        """Trials that were enqueued and not asked for."""
         return [t for t in self.all() if t.state == TrialState.WAITING]
 
     def running(self) -> list[FrozenTrial]:
-        """Those that were asked for and not told."""
+        """Trials that were asked for and not told."""
         return [t for t in self.all() if t.state == TrialState.RUNNING]
 
     def next_ordinal(self) -> int:

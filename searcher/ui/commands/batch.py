@@ -90,7 +90,7 @@ def status(
     as_json: AsJson = False,
     runs_dir: RunsDir = RUNS,
 ) -> None:
-    """Where each stored study stands: done, running, queued, failed, its front, the time left."""
+    """Show the progress of stored studies: done, running, queued, failed, the front, the time left."""
     from searcher.search.storage.studies import resolve, stored_names
 
     stored = stored_names(runs_dir)

@@ -35,7 +35,7 @@ def cost(
     force: Force = False,
     runs_dir: RunsDir = RUNS,
 ) -> None:
-    """What a network costs: every operation, the totals, and all score variants side by side."""
+    """Show a network's cost: every operation, the totals, and all score variants side by side."""
     from rich.console import Console
 
     from searcher.costs.op import not_counted
@@ -67,7 +67,7 @@ def measure(
     runs: Annotated[int, typer.Option(min=1, help="Runs that are timed.")] = 50,
     runs_dir: RunsDir = RUNS,
 ) -> None:
-    """How a network runs: size of its file, latency, FPS and memory, in a process of its own."""
+    """Measure a network: size of its file, latency, FPS and memory, in a process of its own."""
     from rich.console import Console
 
     from searcher.compression.engines import weights
