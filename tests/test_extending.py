@@ -1,8 +1,9 @@
 """What a user may add from one file of their own: nothing shipped knows any of it."""
 
 import json
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any, ClassVar, Literal
 
@@ -20,8 +21,11 @@ from searcher.compression.stages import RUNNERS
 from searcher.compression.stages.base import Runner
 from searcher.compression.training import Run as Training
 from searcher.config import recipe
+from searcher.config.cluster import Cluster
 from searcher.config.recipe import Stage
 from searcher.costs import scores
+from searcher.execution.cluster.base import End, Function, Jobs
+from searcher.execution.cluster.engines import ENGINES
 from searcher.tasks.base import Batch, Figure, Split, Task, share
 from tests.conftest import Run
 
@@ -151,6 +155,40 @@ BITS = scores.Variant(
 )
 
 
+# What runs jobs.
+class Here(Jobs):
+    """One job after another in the driver's process."""
+
+    survive, inside, polled = False, True, False
+
+    def __init__(self) -> None:
+        self._waiting: dict[str, Callable[[], None]] = {}
+
+    def submit(
+        self, cluster: Cluster, folder: Path, name: str, tasks: int, function: Function, *args: Any
+    ) -> str:
+        self._waiting[name] = partial(function, *args)
+        return name
+
+    def named(self, folder: Path, name: str) -> str | None:
+        return None
+
+    def ended(self, ids: Sequence[str]) -> tuple[dict[str, End], str]:
+        waiting = next((name for name in ids if name in self._waiting), None)
+        if waiting is None:
+            return {name: End("it is over") for name in ids}, ""
+        self._waiting.pop(waiting)()
+        return {waiting: End("it ended without a result")}, ""
+
+    def cancel(self, ids: Sequence[str]) -> None:
+        for name in ids:
+            self._waiting.pop(name, None)
+
+    @staticmethod
+    def rank() -> int:
+        return 0
+
+
 def extend() -> None:
     recipe.register(LowRank)
     RUNNERS["low_rank"] = LowRankRunner()
@@ -159,6 +197,7 @@ def extend() -> None:
     recipe.CRITERIA.append("largest")
     channel_pruning.SCORED["largest"] = largest
     scores.VARIANTS["bits"] = BITS
+    ENGINES["here"] = f"{__name__}:Here"
 
 
 SPACE = """
@@ -233,7 +272,7 @@ def test_all_of_a_users_own_goes_from_a_search_to_a_deployed_file(own: Path, run
         return ran.out
 
     assert "study own@ink is fine" in run("check", "--study", "own")
-    run("run", "--study", "own", "--workers", "1")
+    run("run", "--study", "own", "--workers", "1", "--cluster", "here")
     shown = run("show", "own")
     assert "bits" in shown
     assert "rank " in shown

@@ -42,6 +42,7 @@ def test_published_accuracy_and_int8_within_half_a_point(
     print(f"{name}: {accuracy:.4f} in fp32")
     assert accuracy == pytest.approx(published, abs=5e-5)
     run = Run(cifar10, 1, 0, torch.device("cpu"), lambda *_: None)
-    quantized = cifar10.top1(QuantizeRunner().run(model, Quantize(), run), cifar10.test).executed
+    executed = QuantizeRunner().run(model, Quantize(), run).executed
+    quantized = cifar10.top1(executed, cifar10.test)
     print(f"{name}: {quantized:.4f} in int8")
     assert abs(quantized - accuracy) <= 0.005

@@ -5,7 +5,7 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -37,14 +37,11 @@ Storage = Annotated[
     ),
 ]
 _PANEL = "On a cluster"
-if TYPE_CHECKING:
-    _Engine = str
-else:
-    _Engine = Literal[tuple(ENGINES)]
 OnCluster = Annotated[
-    _Engine | None,
+    str | None,
     typer.Option(
         rich_help_panel=_PANEL,
+        metavar="|".join(ENGINES),
         help="Each trial a job: of Slurm; of this machine, to try it; or in the driver, to debug one.",
     ),
 ]
@@ -111,11 +108,12 @@ def launched(
     from searcher.execution.local import Local
     from searcher.execution.metrics import timed
 
+    jobs_of = backend(cluster) if cluster else None
     alone = [study for study in studies if timed(study.measured())]
     shared = [study.stored_name for study in alone if study.cluster.trials_per_gpu > 1]
     if shared:
         raise SearcherError(f"{', '.join(shared)}: trials that are timed cannot share a GPU (trials_per_gpu)")
-    if not cluster:
+    if not cluster or not jobs_of:
         return Local(workers or min(default_workers(study) for study in studies))
     # Not before: a search on this machine does without submitit.
     from searcher.execution.cluster.launcher import ClusterLauncher
@@ -123,7 +121,7 @@ def launched(
     def say(line: str) -> None:
         console.print(line, style="yellow", highlight=False)
 
-    jobs = workers or (1 if alone and backend(cluster).host_bound else max(s.cluster.jobs for s in studies))
+    jobs = workers or (1 if alone and jobs_of.host_bound else max(s.cluster.jobs for s in studies))
     return ClusterLauncher(cluster, jobs, min(study.cluster.poll for study in studies), say)
 
 
