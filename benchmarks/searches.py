@@ -25,8 +25,8 @@ from searcher.config.recipe import Recipe
 from searcher.config.study import Sampler, Study
 from searcher.errors import TrialError
 from searcher.execution.local import Local, start_server
+from searcher.execution.measurement import Measurement, measure
 from searcher.execution.messages import Outcome
-from searcher.execution.metrics import Measurement, measure
 from searcher.execution.worker import cpu_seconds
 from searcher.search import samplers
 from searcher.search.check import check_parts

@@ -1,5 +1,5 @@
 """Measurements, for files in `objectives/` to import."""
 
-from searcher.execution.metrics import Measurement, Rows
+from searcher.execution.measurement import Measurement, Rows
 
 __all__ = ["Measurement", "Rows"]

@@ -11,7 +11,8 @@ from searcher import tasks
 from searcher.compression.network import Network
 from searcher.config.study import Metric, Study
 from searcher.errors import SearcherError, TrialError
-from searcher.execution.metrics import Measurement, measure, metric_functions, ranges, value
+from searcher.execution.measurement import Measurement, measure, value
+from searcher.execution.metrics import metric_functions, ranges
 from searcher.search.check import check_parts, describe
 from searcher.search.identity import identify
 from tests.studies import TWO, refusal, study, write

@@ -12,7 +12,8 @@ from searcher.config.study import Metric, Study, StudyFile
 from searcher.costs.latency import run_inference
 from searcher.errors import SearcherError
 from searcher.execution.launcher import default_workers
-from searcher.execution.metrics import Measurement, metric_functions, timed
+from searcher.execution.measurement import Measurement
+from searcher.execution.metrics import metric_functions, timed
 from searcher.execution.results import stored_outcome
 from searcher.models import build
 from searcher.search.check import check_parts

@@ -14,8 +14,8 @@ from searcher.config.study import Metric
 from searcher.costs.counting.recorder import record
 from searcher.errors import TrialError
 from searcher.execution.local import Local
+from searcher.execution.measurement import from_rows
 from searcher.execution.messages import Progress
-from searcher.execution.metrics import from_rows
 from searcher.search import ask
 from searcher.search.check import Space
 from searcher.search.driver import Driver

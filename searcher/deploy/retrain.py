@@ -28,7 +28,8 @@ from searcher.errors import SearcherError, TrialError
 from searcher.execution.curve import CURVE, Curve, Point
 from searcher.execution.curve import read as read_curve
 from searcher.execution.layout import INT8, figures_of
-from searcher.execution.metrics import Measurement, check_metrics, measure, on_split
+from searcher.execution.measurement import Measurement, measure
+from searcher.execution.metrics import check_metrics, on_split
 from searcher.execution.rehearsal import rehearse
 from searcher.files import in_one_step
 from searcher.search.seen import beyond_test

@@ -25,8 +25,9 @@ from searcher.costs.op import Op, Prediction, not_counted, save_ops
 from searcher.errors import no_room
 from searcher.execution.curve import CURVE, Curve, Point
 from searcher.execution.layout import COST, INT8
+from searcher.execution.measurement import Measurement, measure
 from searcher.execution.messages import Channel, Done, Failed, Job, Progress
-from searcher.execution.metrics import Measurement, measure, on_split
+from searcher.execution.metrics import on_split
 from searcher.execution.pipe import Pipe
 from searcher.execution.rehearsal import rehearse_once
 from searcher.execution.results import save

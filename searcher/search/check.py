@@ -16,12 +16,7 @@ from searcher.config.study import Study
 from searcher.costs.latency import check_device
 from searcher.costs.op import not_counted
 from searcher.errors import SearcherError, TrialError
-from searcher.execution.metrics import (
-    check_metrics,
-    check_quality,
-    own_metrics,
-    timed,
-)
+from searcher.execution.metrics import check_metrics, check_quality, own_metrics, timed
 from searcher.execution.rehearsal import rehearse
 from searcher.models import build
 from searcher.search import samplers

@@ -16,8 +16,9 @@ from searcher.config.recipe import Recipe
 from searcher.config.study import Study
 from searcher.costs.op import Op, Prediction
 from searcher.errors import SearcherError, TrialError
+from searcher.execution.measurement import from_rows
 from searcher.execution.messages import Infeasible
-from searcher.execution.metrics import from_rows, on_split
+from searcher.execution.metrics import on_split
 from searcher.search.records import INFEASIBLE, TrialRecord
 
 WEIGHT_BITS = "bits of weights"

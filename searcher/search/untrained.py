@@ -10,7 +10,8 @@ from searcher.compression.network import Network
 from searcher.config.recipe import Model
 from searcher.config.study import Metric
 from searcher.errors import SearcherError, TrialError
-from searcher.execution.metrics import Measurement, NotFinite, measure, timed
+from searcher.execution.measurement import Measurement, NotFinite, measure
+from searcher.execution.metrics import timed
 from searcher.models import build
 from searcher.tasks.base import Task
 

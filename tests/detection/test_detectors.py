@@ -16,7 +16,7 @@ from searcher.config.recipe import Distill, Model, PruneChannels, PruneWeights, 
 from searcher.config.study import Metric
 from searcher.deploy import onnx
 from searcher.errors import SearcherError
-from searcher.execution.metrics import Measurement, measure
+from searcher.execution.measurement import Measurement, measure
 from searcher.models.mobilenet import scaled
 from tests.conftest import Run as RunCommand
 from tests.conftest import Searcher

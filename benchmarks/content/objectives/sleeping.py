@@ -3,7 +3,7 @@
 import os
 import time
 
-from searcher.execution.metrics import Measurement
+from searcher.execution.measurement import Measurement
 
 
 def slept(measurement: Measurement) -> float:
