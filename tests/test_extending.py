@@ -259,7 +259,8 @@ def own(place: Path) -> Iterator[Path]:
     for one, content in zip(registries, before, strict=True):
         one.clear()
         one.update(content)
-    recipe.STAGES.pop("low_rank", None)
+    for kind in ("low_rank", "pause"):
+        recipe.STAGES.pop(kind, None)
     recipe.CRITERIA[:] = [name for name in recipe.CRITERIA if name != "largest"]
     recipe.register()
 
@@ -288,6 +289,48 @@ def test_all_of_a_users_own_goes_from_a_search_to_a_deployed_file(own: Path, run
     assert metrics["onnx"]["model.int8.onnx"]["metric"] == "R2"
     assert metrics["onnx"]["model.int8.onnx"]["equal_share"] >= 0.95
     assert "the number" in (own / "own" / "README.md").read_text()
+
+
+IN_ITS_OWN_FILE = """
+from typing import Literal
+
+from searcher.compression.network import floating
+from searcher.compression.stages import RUNNERS
+from searcher.compression.stages.base import Runner
+from searcher.config.recipe import Stage, register
+
+
+class Pause(Stage):
+    kind: Literal["pause"] = "pause"
+
+
+class PauseRunner(Runner[Pause]):
+    def run(self, model, stage, run):
+        return floating(model)
+
+
+register(Pause)
+RUNNERS["pause"] = PauseRunner()
+"""
+
+
+@pytest.mark.slow
+def test_a_class_of_a_plugin_reaches_a_trials_process(own: Path, run_command: Run):
+    (own / "plugins" / "mine.py").write_text(IN_ITS_OWN_FILE)
+    space = (own / "spaces" / "tiny.py").read_text()
+    space = space.replace("stages = [Train(lr=0.05)]", "stages = [Train(lr=0.05), Pause()]")
+    (own / "spaces" / "tiny.py").write_text("from plugins.mine import Pause\n" + space)
+    ran = run_command("run", "--study", "tiny", "--set", "budget.trials=1", "--workers", "1")
+    assert ran.status == 0, ran.out + ran.err
+    assert "pause" in run_command("show", "tiny").out
+
+
+def test_a_stage_of_any_rank_does_not_follow_int8(own: Path):
+    extend()
+    low = LowRank(rank_share=1)
+    assert recipe.Recipe(model=recipe.Model(name="resnet20"), stages=(recipe.PruneWeights(sparsity=0.5), low))
+    with pytest.raises(ValueError, match="a later stage would undo an earlier one"):
+        recipe.Recipe(model=recipe.Model(name="resnet20"), stages=(recipe.Quantize(), low))
 
 
 def test_what_is_not_registered_is_refused(place: Path, run_command: Run):

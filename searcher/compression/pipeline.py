@@ -46,6 +46,7 @@ def run_recipe(
             make = partial(_run_stored, network.architecture, stage)
             network = floating(kept(first(recipe, place), run, make, before))
         else:
+            torch.manual_seed(run.seed)
             network = runner(stage).run(network.architecture, stage, run)
     return network
 

@@ -2,6 +2,7 @@
 
 import importlib.util
 import os
+import sys
 import traceback
 from pathlib import Path
 from types import ModuleType
@@ -14,7 +15,6 @@ _KINDS = {
     "objectives": ("objectives file", ".py"),
     "plugins": ("plugin", ".py"),
 }
-_PLUGGED: set[Path] = set()
 
 
 def roots() -> list[Path]:
@@ -47,35 +47,49 @@ def find(kind: str, name: str) -> Path:
     return known[name]
 
 
-def load(path: Path) -> ModuleType:
-    """Run a content file and return its module; it is not entered into ``sys.modules``.
+def load(path: Path, name: str | None = None) -> ModuleType:
+    """Run a content file and return its module.
+
+    Args:
+        path: The file.
+        name: The name under which the module is imported elsewhere, where it is.
 
     Raises:
         SearcherError: The file does not run.
     """
-    spec = importlib.util.spec_from_file_location(f"searcher_content_{path.parent.name}_{path.stem}", path)
+    usual = f"searcher_content_{path.parent.name}_{path.stem}"
+    spec = importlib.util.spec_from_file_location(name or usual, path)
     assert spec is not None
     assert spec.loader is not None
     module = importlib.util.module_from_spec(spec)
+    if name:
+        sys.modules[name] = module
     try:
         spec.loader.exec_module(module)
-    except SystemExit as error:
-        raise ended(path, error) from error
-    except Exception as error:
+    except (Exception, SystemExit) as error:
+        if name:
+            del sys.modules[name]
+        if isinstance(error, SystemExit):
+            raise ended(path, error) from error
         raise SearcherError(f"{path}: {type(error).__name__}: {error}") from error
     return module
 
 
 def load_plugins() -> None:
-    """Run every plugin once in this process: files that register stages, tasks, models and the like.
+    """Import every plugin once in this process: files that register stages, tasks, models and the like.
+
+    A plugin is the module ``plugins.NAME``: spaces import from it, and a trial's process finds its classes.
 
     Raises:
         SearcherError: One of them does not run.
     """
-    for path in files("plugins").values():
-        if path.absolute() not in _PLUGGED:
-            _PLUGGED.add(path.absolute())
-            load(path)
+    for name, path in files("plugins").items():
+        root, module = str(path.parents[1].absolute()), f"plugins.{name}"
+        if root not in sys.path:
+            sys.path.append(root)
+        loaded = getattr(sys.modules.get(module), "__file__", None)
+        if loaded is None or Path(loaded).absolute() != path.absolute():
+            load(path, module)
 
 
 def ended(path: Path, error: SystemExit) -> SearcherError:

@@ -47,11 +47,16 @@ def _argument(key: str, value: object) -> str:
     return f"{key}={value}"
 
 
+LAST = 2
+"""The rank of stages after which a network is no longer in floating point."""
+
+
 class Stage(_Frozen):
     """One step of a recipe; its `kind` is the name under which it is registered.
 
     Attributes:
-        rank: A recipe's stages come in the order of their ranks; one without a rank comes anywhere.
+        rank: A recipe's stages come in the order of their ranks: 0; 1, after which nothing may fill zeros; `LAST`
+            for int8. One without a rank may come anywhere before int8.
         off_at_zero: A parameter whose value 0 would leave the network as it is, in a sweep.
     """
 
@@ -158,7 +163,7 @@ class Quantize(Stage):
     """int8 post-training static quantization; `exclude` maps a module to the width kept there, in bits."""
 
     kind: Literal["quantize"] = "quantize"
-    rank: ClassVar[int | None] = 2  # an int8 network is not trained
+    rank: ClassVar[int | None] = LAST
     exclude: dict[str, Literal[16, 32]] = Field(default_factory=dict)
     calibration_images: int = Field(default=512, ge=1)
 
@@ -180,7 +185,11 @@ class Recipe(_Frozen):
 
     @model_validator(mode="after")
     def _order(self) -> "Recipe":
-        order = [stage.rank for stage in self.stages if stage.rank is not None]
+        order: list[int] = []
+        for stage in self.stages:
+            # One without a rank has that of what comes before it, but cannot follow int8.
+            last = min(order[-1], LAST - 1) if order else 0
+            order.append(last if stage.rank is None else stage.rank)
         if order != sorted(order):
             kinds = ", ".join(stage.kind for stage in self.stages)
             raise ValueError(f"stages in the order {kinds}: a later stage would undo an earlier one")

@@ -102,6 +102,8 @@ class Driver:
             remember = partial(self.trials.submitted, trial)
             self.state.running[trial.number] = self.starter.start(trial, found, remember)
         else:
+            if not isinstance(found, Infeasible):
+                self.refused = 0
             self._tell(trial, found)
         return True
 

@@ -21,7 +21,7 @@ class Runner(Generic[S]):
     Attributes:
         version: Of its code: a new number where it makes another network than before.
         stored: Whether the store holds what it makes: a network in floating point.
-        compresses: Whether the network is another one after it; else it is trained alone.
+        compresses: Whether the network is another one after it; False for a stage that only trains.
         tolerance: The share by which counted figures may be off when the recipe is trained again.
     """
 
@@ -45,6 +45,8 @@ class Runner(Generic[S]):
 
     def predict(self, outlined: Outlined, stage: S) -> None:
         """Change the rows that are predicted as the stage will change those that are executed.
+
+        A stage that is not stored leaves the model's modules as they are: other predictions share them.
 
         Raises:
             NotCertain: They cannot be told with certainty.

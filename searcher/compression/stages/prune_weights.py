@@ -14,7 +14,7 @@ from searcher.costs.op import Op
 from searcher.errors import TrialError
 
 PRUNED = ("Conv2d", "Linear")
-"""The types of module in which weights are zeroed."""
+"""The types of module in which the engine zeroes weights, for the prediction."""
 
 GLOBAL_ZEROS_SHARE = 0.005
 """Of the weights: one threshold over all layers meets a sparsity as nearly as equal magnitudes allow."""
@@ -69,10 +69,10 @@ def prune_weights(model: nn.Module, stage: PruneWeights, run: Run) -> nn.Module:
         epochs = max(min(total, 1), total * step // stage.steps - total * (step - 1) // stage.steps)
         fit(model, run, stage, f"prune weights {step}/{stage.steps}", epochs=epochs, after_step=apply)
     zeros = sum(int((parameters[name] == 0).sum()) for name in masks)
-    total = sum(mask.numel() for mask in masks.values())
+    weights = sum(mask.numel() for mask in masks.values())
     # Every layer rounds down to a weight of its own.
-    if zeros + len(masks) < (stage.sparsity - 0.01) * total:
+    if zeros + len(masks) < (stage.sparsity - 0.01) * weights:
         raise TrialError(
-            f"prune weights: asked for a sparsity of {stage.sparsity:.4f}, got {zeros / total:.4f}"
+            f"prune weights: asked for a sparsity of {stage.sparsity:.4f}, got {zeros / weights:.4f}"
         )
     return model

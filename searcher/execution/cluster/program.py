@@ -8,6 +8,7 @@ from pathlib import Path
 
 import torch
 
+from searcher.config import catalog
 from searcher.execution import worker
 from searcher.execution.cluster.engines import backend
 from searcher.execution.cluster.mailbox import Files
@@ -18,6 +19,7 @@ _JOB = "job.pkl"
 
 def main(engine: str, folders: Sequence[str]) -> None:
     """Run the trial of this task's folder."""
+    catalog.load_plugins()  # before a job of their classes is read
     # Slurm's warnings of a time limit or a preemption: the driver hears of them from Slurm, and the store
     # has the state after every epoch.
     for warning in (signal.SIGUSR2, signal.SIGTERM):
