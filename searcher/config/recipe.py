@@ -55,8 +55,8 @@ class Stage(_Frozen):
     """One step of a recipe; its `kind` is the name under which it is registered.
 
     Attributes:
-        rank: A recipe's stages come in the order of their ranks: 0; 1, after which nothing may fill zeros; `LAST`
-            for int8. One without a rank may come anywhere before int8.
+        rank: A recipe's stages come in the order of their ranks: 0; 1, after which nothing may fill zeros;
+            `LAST` for int8. One without a rank may come anywhere before int8.
         off_at_zero: A parameter whose value 0 would leave the network as it is, in a sweep.
     """
 
