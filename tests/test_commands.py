@@ -127,11 +127,11 @@ def test_the_hint_after_ctrl_c_has_the_runs_folder():
 @pytest.mark.parametrize("terminal", [False, True])
 def test_a_retraining_says_its_steps_and_never_nan(terminal: bool):
     shown = console(terminal=terminal)
-    with TrainingView(shown) as view:
+    with TrainingView(shown) as report:
         for epoch in (1, 2):
-            view.report(0, "train", epoch, 2, 0.5 + epoch / 10)
+            report(0, "train", epoch, 2, 0.5 + epoch / 10)
         for stage in ("quantize", "measure"):
-            view.report(0, stage, 0, 1, math.nan)
+            report(0, stage, 0, 1, math.nan)
     said = text(shown)
     assert "nan" not in said
     assert "seed 0, quantize" in said

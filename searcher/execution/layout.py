@@ -17,13 +17,10 @@ RESULT = "metrics.json"
 """The metrics of a trial, in its folder."""
 
 FIGURES = "figures"
-"""Under which all of the task's figures of quality are kept with a trial."""
-
-FIGURES = "figures"
-"""Under which all of the task's figures of quality are kept with a trial."""
+"""The key of all the task's figures of quality among a trial's measurements."""
 
 INT8 = "int8"
-"""Under which it is kept with a trial by which kernels its int8 figures were computed."""
+"""The key of the kernels that computed a trial's int8 figures."""
 
 COST = "cost.json"
 """The rows of what a trial executed, in its folder."""
