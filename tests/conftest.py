@@ -11,8 +11,9 @@ from typing import NamedTuple
 
 import pytest
 
-# Tests run side by side, each on one core.
+# Tests run side by side, each on one core; where a trial takes more threads, those that wait do not spin.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
+os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
 # A shell ignores Ctrl-C in what it starts in the background, and whatever that starts inherits it.
 if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:
@@ -110,7 +111,7 @@ def searcher(place: Path) -> Searcher:
     def call(*args: str) -> subprocess.CompletedProcess[str]:
         clean = {key: value for key, value in os.environ.items() if not key.startswith("SEARCHER")}
         return subprocess.run(
-            command(*args), cwd=place, env=clean, capture_output=True, text=True, timeout=240
+            command(*args), cwd=place, env=clean, capture_output=True, text=True, timeout=1200
         )
 
     return call
@@ -132,21 +133,15 @@ class Ran(NamedTuple):
 Run = Callable[..., Ran]
 
 
-@pytest.fixture
-def run_command(place: Path, monkeypatch: pytest.MonkeyPatch) -> Run:
-    """Run the command in the user's folder within this process; an unexpected exception leaves it."""
+@contextlib.contextmanager
+def commands_in(folder: Path) -> Iterator[Run]:
+    """Commands in a folder within this process, whose trials are forked from one server for all tests."""
     # Not before: most tests do without the command line.
     from searcher.ui.cli import main
 
-    monkeypatch.chdir(place)
-    for key in [key for key in os.environ if key.startswith("SEARCHER")]:
-        monkeypatch.delenv(key)
-    # A search starts the server of its trials ahead of them: what is refused would leave one behind.
-    monkeypatch.setattr(forkserver, "ensure_running", lambda: None)
-
     def call(*args: str | Path) -> Ran:
         out, err = io.StringIO(), io.StringIO()
-        with modules_of(place), contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
+        with modules_of(folder), contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
             try:
                 main([str(arg) for arg in args])
                 status = 0
@@ -154,4 +149,40 @@ def run_command(place: Path, monkeypatch: pytest.MonkeyPatch) -> Run:
                 status = end.code if isinstance(end.code, int) else 0 if end.code is None else 1
         return Ran(status, out.getvalue(), err.getvalue())
 
-    return call
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(folder)
+        for key in [key for key in os.environ if key.startswith("SEARCHER")]:
+            patch.delenv(key)
+        # A search starts the server of its trials ahead of them: what is refused does without.
+        patch.setattr(forkserver, "ensure_running", lambda: None)
+        yield call
+
+
+@pytest.fixture
+def run_command(place: Path) -> Iterator[Run]:
+    """Run the command in the user's folder within this process; an unexpected exception leaves it."""
+    with commands_in(place) as call:
+        yield call
+
+
+SEARCH = ["run", "--study", "tiny", "--workers", "2", "--set", "budget.epochs=5"]
+"""A search whose trials take long enough to be killed."""
+
+Driver = Callable[..., subprocess.Popen[str]]
+
+
+@pytest.fixture
+def driver(place: Path) -> Iterator[Driver]:
+    """Start that search in a process, with more options if wanted; it ends with the test."""
+    with contextlib.ExitStack() as stack:
+        log = stack.enter_context((place / "driver.log").open("a"))
+
+        def start(*options: str) -> subprocess.Popen[str]:
+            asked = command(*SEARCH, *options)
+            process = stack.enter_context(
+                subprocess.Popen(asked, cwd=place, stdout=log, stderr=log, text=True)
+            )
+            stack.callback(process.kill)
+            return process
+
+        yield start

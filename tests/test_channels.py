@@ -14,7 +14,7 @@ from searcher.config.recipe import Model, Recipe
 from searcher.costs.counting.recorder import record
 from searcher.costs.shapes.outline import outline, returned
 from searcher.errors import TrialError
-from tests.pruned_nets import LOST, SAME
+from tests.helpers.pruned_nets import LOST, SAME
 
 ENGINES = {"torch-pruning": torch_pruning.prune_channels, "nni": nni.prune_channels}
 SIZES = (1, 3, 16, 16)

@@ -15,7 +15,7 @@ from searcher.execution.measurement import Measurement, measure, value
 from searcher.execution.metrics import metric_functions, ranges
 from searcher.search.check import check_parts, describe
 from searcher.search.identity import identify
-from tests.studies import TWO, refusal, study, write
+from tests.helpers.studies import TWO, refusal, study, write
 
 TOP1, MACS = TWO
 

@@ -8,7 +8,7 @@ from searcher.compression import build
 from searcher.config.recipe import Distill, Model, Recipe, Train
 from searcher.errors import SearcherError
 from searcher.search.check import check_parts, models_of
-from tests.studies import study
+from tests.helpers.studies import study
 
 SPACE = """
 from searcher.recipe import Model, Recipe, Train

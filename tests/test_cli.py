@@ -13,7 +13,10 @@ import pytest
 from searcher.search.storage import backends
 from searcher.tasks.classification import cifar10
 from tests.conftest import Ran, Run, Searcher, command
-from tests.studies import store, study
+from tests.helpers.studies import store, study
+
+SHORT = ["run", "--study", "tiny", "--set", "budget.epochs=1"]
+ONE_TRIAL = [*SHORT, "--set", "budget.trials=1"]
 
 
 def refused(result: subprocess.CompletedProcess[str] | Ran) -> str:
@@ -33,7 +36,7 @@ def test_tables_import_no_torch_pandas_or_plotly(tmp_path: Path):
     store(tmp_path, study(), [(0.5, 0.0), (1.0, 100.0), (0.8, 40.0)])
     code = """
 import contextlib, sys
-from searcher.cli import main
+from searcher.ui.cli import main
 for args in (["show", "told"], ["show", "told", "--all"], ["show", "tolld"], ["ls"], ["status"]):
     with contextlib.suppress(SystemExit):
         main([*args, "--runs-dir", sys.argv[1]])
@@ -47,8 +50,10 @@ print({"torch", "pandas", "plotly", "scipy", "nni", "submitit", "onnx"} & set(sy
     assert result.stdout.rstrip().endswith("set()")
 
 
+@pytest.mark.slow
 def test_a_study_from_run_to_csv(searcher: Searcher, run_command: Run, place: Path):
-    result = searcher("run", "--study", "tiny", "--workers", "2")
+    asked = ["--workers", "2", "--set", "budget.epochs=1"]
+    result = searcher("run", "--study", "tiny", *asked)
     assert result.returncode == 0, result.stdout + result.stderr
     assert "4 complete: tiny@digits in runs" in result.stdout
     assert sorted(re.findall(r"^trial (\d+): top1", result.stdout, re.M)) == ["0", "1", "2", "3"]
@@ -76,7 +81,7 @@ def test_a_study_from_run_to_csv(searcher: Searcher, run_command: Run, place: Pa
         run_command("show", "tinny")
     )
     assert "tiny@digits" in run_command("ls").stdout
-    again = searcher("run", "--study", "tiny")
+    again = run_command("run", "--study", "tiny", *asked)
     assert again.returncode == 0
     assert "trial 4" not in again.stdout
 
@@ -154,46 +159,47 @@ def test_a_damaged_storage_is_refused_and_kept(run_command: Run, place: Path):
     assert (place / "runs" / "optuna.db").read_bytes() == b"not a database" * 1000
 
 
-def test_a_study_that_was_cut_off_at_its_creation_is_begun_anew(
-    searcher: Searcher, run_command: Run, place: Path
-):
+@pytest.mark.slow
+def test_a_study_that_was_cut_off_at_its_creation_is_begun_anew(run_command: Run, place: Path):
     backends.make_runs(place / "runs")
     optuna.create_study(
         study_name="tiny@digits", storage=backends.open_storage(place / "runs"), directions=["minimize"]
     )
     assert "nothing is stored in runs yet" in refused(run_command("show", "tiny"))
     assert run_command("ls").returncode == 0
-    assert searcher("run", "--study", "tiny", "--set", "budget.trials=1").returncode == 0
+    assert run_command(*ONE_TRIAL).returncode == 0
 
 
-def test_a_parameter_named_like_a_metric_does_not_hide_it(searcher: Searcher, run_command: Run, place: Path):
+@pytest.mark.slow
+def test_a_parameter_named_like_a_metric_does_not_hide_it(run_command: Run, place: Path):
     space = place / "spaces" / "tiny.py"
     space.write_text(space.read_text().replace('"growth_rate", 2, 6', '"top1", 2, 6') + "\nENQUEUE = []\n")
-    assert searcher("run", "--study", "tiny", "--set", "budget.trials=1").returncode == 0
+    assert run_command(*ONE_TRIAL).returncode == 0
     assert run_command("show", "tiny", "--csv", "front.csv").returncode == 0
     (row,) = pd.read_csv(place / "front.csv").to_dict("records")
     assert 0 <= row["top1"] <= 1
     assert 2 <= row["param:top1"] <= 6
 
 
-def test_a_study_that_changed_is_refused_and_kept(searcher: Searcher, run_command: Run, place: Path):
-    assert searcher("run", "--study", "tiny", "--set", "budget.trials=1").returncode == 0
+@pytest.mark.slow
+def test_a_study_that_changed_is_refused_and_kept(run_command: Run, place: Path):
+    assert run_command(*ONE_TRIAL).returncode == 0
     before = (place / "runs" / "optuna.db").read_bytes()
     for change, expected in [
-        ("budget.epochs=3", "epochs: stored 2, now 3"),
+        ("budget.epochs=3", "epochs: stored 1, now 3"),
         (
             "objectives=[{metric='top1',goal='maximize'},{metric='macs',goal='minimize'}]",
             "objectives: stored",
         ),
     ]:
-        message = refused(run_command("run", "--study", "tiny", "--set", change))
+        message = refused(run_command(*SHORT, "--set", change))
         assert expected in message
     space = place / "spaces" / "tiny.py"
     space.write_text(space.read_text().replace("0.05", "0.06"))
-    assert "space code: stored" in refused(run_command("run", "--study", "tiny"))
+    assert "space code: stored" in refused(run_command(*SHORT))
     space.write_text("# said otherwise\n" + space.read_text().replace("0.06", "0.05"))
     assert (place / "runs" / "optuna.db").read_bytes() == before
-    assert searcher("run", "--study", "tiny", "--set", "budget.trials=1").returncode == 0
+    assert run_command(*ONE_TRIAL).returncode == 0
 
 
 def test_damaged_data_is_refused_before_anything_is_stored(run_command: Run, place: Path):
@@ -205,22 +211,23 @@ def test_damaged_data_is_refused_before_anything_is_stored(run_command: Run, pla
     assert not (place / "runs").exists()
 
 
-def test_the_dashboard_serves_what_is_stored(searcher: Searcher, place: Path):
-    assert searcher("run", "--study", "tiny", "--set", "budget.trials=1").returncode == 0
+@pytest.mark.slow
+def test_the_dashboard_serves_what_is_stored(run_command: Run, place: Path):
+    store(place / "runs", study(name="tiny"), [(0.4, 1.0)])
     served = subprocess.Popen(
         command("dashboard", "--port", "0"), cwd=place, stdout=subprocess.PIPE, text=True
     )
     try:
         address = re.search(r"http://127.0.0.1:\d+/", served.stdout.readline())[0]
         with urllib.request.urlopen(f"{address}api/studies") as answer:
-            (study,) = json.load(answer)["study_summaries"]
-        assert study["study_name"] == "tiny@digits"
+            (found,) = json.load(answer)["study_summaries"]
+        assert found["study_name"] == "tiny@digits"
         with urllib.request.urlopen(f"{address}dashboard/") as answer:
             assert b"<title>Optuna Dashboard</title>" in answer.read()
         port = address.rstrip("/").rpartition(":")[2]
-        assert f"port {port}: Address already in use" in refused(searcher("dashboard", "--port", port))
+        assert f"port {port}: Address already in use" in refused(run_command("dashboard", "--port", port))
         served.send_signal(signal.SIGINT)
-        assert served.wait(60) == 0
+        assert served.wait(600) == 0
     finally:
         served.kill()
         served.wait()

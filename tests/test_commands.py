@@ -22,7 +22,7 @@ from searcher.ui.terminal.status import StatusTable
 from searcher.ui.terminal.sweep import SweepView
 from searcher.ui.terminal.training import TrainingView
 from tests.conftest import Run
-from tests.studies import store, study
+from tests.helpers.studies import store, study
 
 RECIPE = Recipe(model=Model(name="densenet"), stages=())
 

@@ -4,7 +4,7 @@ from optuna.trial import create_trial
 
 from searcher.config.recipe import Distill, Model, Quantize, Recipe, Train
 from searcher.ui.html.comparison import comparable, compared, parts
-from tests.studies import TWO, study
+from tests.helpers.studies import TWO, study
 
 RECIPE = Recipe(
     model=Model(name="densenet", args={"growth_rate": 4, "blocks": [1, 2]}),

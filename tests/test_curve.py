@@ -2,9 +2,10 @@ import math
 from pathlib import Path
 
 import pandas as pd
+import pytest
 
 from searcher.execution.curve import Curve, Point, read
-from tests.conftest import Searcher
+from tests.conftest import Run
 
 POINTS = [
     Point(0.5, "load", 0, 1, math.nan),
@@ -56,12 +57,13 @@ def test_no_file_no_curve(tmp_path: Path):
     assert read(tmp_path / "curve.csv") == []
 
 
-def test_a_trial_that_fails_leaves_its_curve(searcher: Searcher, place: Path):
+@pytest.mark.slow
+def test_a_trial_that_fails_leaves_its_curve(run_command: Run, place: Path):
     (place / "objectives").mkdir()
     (place / "objectives" / "quality.py").write_text(
         "def top1(m):\n    raise ValueError\nMETRICS = {'top1': top1}\n"
     )
-    assert searcher("run", "--study", "tiny", "--set", "budget.trials=1").returncode == 1
+    assert run_command("run", "--study", "tiny", "--set", "budget.trials=1").returncode == 1
     points = read(place / "runs" / "tiny@digits" / "trial-00000" / "curve.csv")
     assert [(p.stage, p.epoch, p.epochs) for p in points] == [
         ("load", 0, 1),

@@ -11,7 +11,7 @@ from searcher.search.status import status
 from searcher.search.storage import backends, studies
 from searcher.ui.terminal.trials import frame, study_table
 from tests.conftest import Ran, Run
-from tests.studies import store, study
+from tests.helpers.studies import store, study
 
 ROWS = [(0.5 + n / 100, 100.0 + n) for n in range(6)]
 

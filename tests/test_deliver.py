@@ -3,9 +3,9 @@
 import json
 import os
 import re
+import shutil
 import signal
 import subprocess
-import time
 from pathlib import Path
 
 import onnxruntime
@@ -16,7 +16,8 @@ from safetensors.torch import load_file
 from searcher import tasks
 from searcher.search.storage import studies
 from searcher.search.verify import Verified, judge
-from tests.conftest import Run, Searcher, command
+from tests.conftest import Run, command, commands_in, make_place
+from tests.helpers.processes import until
 from tests.test_cli import refused
 from tests.test_pick import STUDY, trial
 
@@ -26,21 +27,30 @@ FILES = {
 }
 
 
-@pytest.fixture
-def exported(searcher: Searcher, place: Path) -> Path:
+@pytest.fixture(scope="module")
+def searched(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A small study that was searched with enough epochs to learn something, and trial 0 of it exported."""
-    text = (place / "studies" / "tiny.toml").read_text()
-    (place / "studies" / "tiny.toml").write_text(text.replace("epochs = 2", "epochs = 12"))
-    done = searcher("run", "--study", "tiny", "--set", "budget.trials=2", "--workers", "2")
-    assert done.returncode == 0, done.stdout + done.stderr
-    result = searcher("export", "--study", "tiny", "--pick", "0", "-o", "best.toml")
-    assert result.returncode == 0, result.stderr
+    folder = make_place(tmp_path_factory.mktemp("searched"))
+    text = (folder / "studies" / "tiny.toml").read_text()
+    (folder / "studies" / "tiny.toml").write_text(text.replace("epochs = 2", "epochs = 12"))
+    with commands_in(folder) as run:
+        done = run("run", "--study", "tiny", "--set", "budget.trials=1")
+        assert done.returncode == 0, done.stdout + done.stderr
+        result = run("export", "--study", "tiny", "--pick", "0", "-o", "best.toml")
+        assert result.returncode == 0, result.stderr
+    return folder
+
+
+@pytest.fixture
+def exported(searched: Path, place: Path) -> Path:
+    """A copy of that, and the recipe's file in it."""
+    shutil.copytree(searched, place, dirs_exist_ok=True)
     return place / "best.toml"
 
 
 @pytest.mark.slow
-def test_from_search_to_onnx_runtime(searcher: Searcher, exported: Path, place: Path):
-    result = searcher("retrain", "best.toml")
+def test_from_search_to_onnx_runtime(run_command: Run, exported: Path, place: Path):
+    result = run_command("retrain", "best.toml")
     assert result.returncode == 0, result.stdout + result.stderr
     folder = place / "best"
     assert {path.name for path in folder.iterdir()} == FILES
@@ -65,43 +75,41 @@ def test_from_search_to_onnx_runtime(searcher: Searcher, exported: Path, place: 
     assert "fingerprint" in card
     # Again: what is there is left, and said.
     before = (folder / "model.onnx").stat().st_mtime_ns
-    again = searcher("retrain", "best.toml")
+    again = run_command("retrain", "best.toml")
     assert "best holds this retraining already" in again.stdout
     assert (folder / "model.onnx").stat().st_mtime_ns == before
 
     text = exported.read_text()
     exported.write_text(re.sub(r"(\[expected\.top1\]\nvalue = )[\d.]+", r"\g<1>1.2", text))
-    missed = searcher("retrain", "best.toml")
+    missed = run_command("retrain", "best.toml")
     assert missed.returncode == 3, missed.stdout
     assert "MISSED" in missed.stdout
 
 
 @pytest.mark.slow
-def test_a_killed_retraining_goes_on_from_its_last_epoch(searcher: Searcher, exported: Path, place: Path):
-    undisturbed = searcher("retrain", "best.toml", "-o", "undisturbed", "--epochs", "30")
+def test_a_killed_retraining_goes_on_from_its_last_epoch(run_command: Run, exported: Path, place: Path):
+    undisturbed = run_command("retrain", "best.toml", "-o", "undisturbed", "--epochs", "8")
     assert undisturbed.returncode in (0, 3)
     clean = {key: value for key, value in os.environ.items() if not key.startswith("SEARCHER")}
-    process = subprocess.Popen(command("retrain", "best.toml", "--epochs", "30"), cwd=place, env=clean)
-    deadline = time.monotonic() + 120
-    while not list((place / "best").rglob("*.pt")):
-        assert time.monotonic() < deadline
-        time.sleep(0.01)
-    time.sleep(0.3)
+    process = subprocess.Popen(command("retrain", "best.toml", "--epochs", "8"), cwd=place, env=clean)
+    until(lambda: bool(list((place / "best").rglob("*.pt"))))
     process.send_signal(signal.SIGKILL)
     process.wait()
     (state,) = (place / "best").rglob("*.pt")
     done = len(torch.load(state, weights_only=True)["accuracies"])
-    resumed = searcher("retrain", "best.toml", "--epochs", "30")
+    resumed = run_command("retrain", "best.toml", "--epochs", "8")
     assert resumed.returncode == undisturbed.returncode
-    assert 0 < done <= 30
+    assert 0 < done <= 8
     a, b = (load_file(place / name / "model.safetensors") for name in ("undisturbed", "best"))
     assert a.keys() == b.keys()
     assert all(torch.equal(a[key], b[key]) for key in a)
 
 
 @pytest.mark.slow
-def test_the_front_with_other_seeds(searcher: Searcher, exported: Path, place: Path):
-    result = searcher("verify", "--study", "tiny", "--seeds", "2", "--workers", "2")
+def test_the_front_with_other_seeds(run_command: Run, place: Path):
+    asked = ["run", "--study", "tiny", "--set", "budget.trials=1", "--set", "budget.epochs=1"]
+    assert run_command(*asked).returncode == 0
+    result = run_command("verify", "--study", "tiny", "--seeds", "2", "--workers", "2")
     assert result.returncode == 0, result.stdout + result.stderr
     assert "tiny@digits, front with other seeds" in result.stdout
     assert re.search(r"\[\d/\d\] trial \d, seed [12]: top1 0\.\d+", result.stdout)
@@ -109,7 +117,7 @@ def test_the_front_with_other_seeds(searcher: Searcher, exported: Path, place: P
     folders = list((place / "runs" / "tiny@digits" / "verify").iterdir())
     measured = json.loads((folders[0] / "metrics.json").read_text())["metrics"]
     assert {"top1", "test top1", "micronet_score:imt-2022"} == set(measured)
-    again = searcher("verify", "--study", "tiny", "--seeds", "2")
+    again = run_command("verify", "--study", "tiny", "--seeds", "2")
     assert "seed 1:" not in again.stdout
     assert "tiny@digits, front" in again.stdout
 

@@ -20,8 +20,8 @@ from searcher.search.check import check_parts
 from searcher.search.identity import identify
 from searcher.search.storage import studies
 from searcher.tasks.classification.digits import digits
-from tests.conftest import Searcher
-from tests.networks import images, net
+from tests.conftest import Run
+from tests.helpers.networks import images, net
 
 QUICK = Deployment(warmup=1, runs=5)
 TIMED = [
@@ -122,9 +122,9 @@ runs = 20
 
 
 @pytest.mark.slow
-def test_a_study_of_latency(place: Path, searcher: Searcher):
+def test_a_study_of_latency(place: Path, run_command: Run):
     (place / "studies" / "tiny.toml").write_text(STUDY)
-    result = searcher("run", "--study", "tiny")
+    result = run_command("run", "--study", "tiny")
     assert result.returncode == 0, result.stdout + result.stderr
     assert "2 trials, 1 at a time" in result.stdout
     stored, searched = studies.load(place / "runs", "tiny@digits")

@@ -20,7 +20,7 @@ from searcher.search.check import Space
 from searcher.search.driver import Driver
 from searcher.search.records import STOPPED, TrialRecord
 from searcher.search.variants import Variant, Variants
-from tests.studies import study
+from tests.helpers.studies import study
 
 KNOWN = [{"width": 4}, {"width": 6}]
 KILLED = Killed("killed by SIGKILL")

@@ -12,7 +12,7 @@ from searcher.errors import SearcherError
 from searcher.search.storage import studies
 from searcher.ui.html.study_page import write_report
 from tests.conftest import Run
-from tests.studies import RECIPE, TWO, fail, store, study
+from tests.helpers.studies import RECIPE, TWO, fail, store, study
 
 SPREAD = [(0.4 + 0.04 * i, 100 * 1.4**i) for i in range(12)]
 SCORE = {"metric": "micronet_score", "variant": "imt-2022", "goal": "minimize"}

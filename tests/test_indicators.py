@@ -6,7 +6,7 @@ from searcher.config.study import Study
 from searcher.search.indicators import Hypervolume, Importances, hypervolume, importances
 from searcher.search.storage import studies
 from searcher.ui.terminal.trials import complete_trials
-from tests.studies import store, study
+from tests.helpers.studies import store, study
 
 
 def found(tmp_path: Path, searched: Study, rows: list[tuple[float, ...]]) -> Hypervolume | str:

@@ -9,7 +9,7 @@ import pytest
 from searcher.config.recipe import Model, Recipe, Train
 from searcher.execution import local
 from searcher.execution.messages import Done, Job, Progress
-from tests.studies import study
+from tests.helpers.studies import study
 
 RECIPE = Recipe(model=Model(name="densenet", args={}), stages=(Train(),))
 HALF_WAY = Progress("train", 1, 2, 0.5)

@@ -14,7 +14,7 @@ from searcher.config.recipe import Model
 from searcher.errors import SearcherError
 from searcher.search.check import check_parts
 from tests.conftest import TINY_SPACE
-from tests.studies import refusal, study, write
+from tests.helpers.studies import refusal, study, write
 
 NETS = """
 from torch import nn

@@ -9,7 +9,7 @@ from searcher.config import recipe_file
 from searcher.deploy import folder, package
 from searcher.errors import SearcherError
 from tests.conftest import Run
-from tests.studies import store, study
+from tests.helpers.studies import store, study
 
 
 @pytest.fixture

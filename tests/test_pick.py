@@ -16,7 +16,7 @@ from searcher.deploy.export import export
 from searcher.deploy.pick import pick, unsatisfied
 from searcher.errors import SearcherError
 from searcher.ui.commands import deploy
-from tests import studies
+from tests.helpers import studies
 
 RECIPE = Recipe(
     model=Model(name="densenet", args={"growth_rate": 4}),

@@ -11,7 +11,7 @@ from searcher.execution.curve import Point
 from searcher.search.storage import studies
 from searcher.ui.html import plots
 from searcher.ui.terminal.trials import complete_trials
-from tests.studies import BOUND, TWO, store, study
+from tests.helpers.studies import BOUND, TWO, store, study
 
 ROWS = [(0.6, 100.0), (0.8, 3000.0), (0.7, 5000.0)]
 

@@ -19,7 +19,7 @@ from searcher.costs.scores import VARIANTS, score
 from searcher.costs.shapes.outline import outline
 from searcher.errors import SearcherError, TrialError
 from searcher.ui.commands.target import Target
-from tests import nets
+from tests.helpers import nets
 
 IMAGE = (3, 32, 32)
 
@@ -126,7 +126,7 @@ def test_too_narrow_to_prune_is_known_before_training():
 
 
 def of(name: str, *stages: Stage) -> Recipe:
-    return Recipe(model=Model(name=f"tests.nets:{name}"), stages=stages)
+    return Recipe(model=Model(name=f"tests.helpers.nets:{name}"), stages=stages)
 
 
 CHANNELS = [PruneChannels(ratio=0.3, share=0), PruneChannels(ratio=0.3, share=0, engine="nni")]
@@ -153,7 +153,11 @@ def test_zeros_of_a_dense_network_are_no_difference():
 @pytest.mark.parametrize(
     ("name", "image", "message"),
     [
-        ("plain", (4, 32, 32), "tests.nets:plain does not run on an input of 1,4,32,32: Given groups=1"),
+        (
+            "plain",
+            (4, 32, 32),
+            "tests.helpers.nets:plain does not run on an input of 1,4,32,32: Given groups=1",
+        ),
         ("plain", (3, 4, 4), "input of 1,3,4,4: .*[kK]ernel size"),
         ("of_one_size", (3, 8, 8), "input of 1,3,8,8: .*[kK]ernel size"),
         ("of_one_size", (3, 16, 16), "input of 1,3,16,16: mat1 and mat2 shapes cannot be multiplied"),

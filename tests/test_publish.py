@@ -9,7 +9,7 @@ import optuna_dashboard
 
 from searcher.search.storage import studies
 from searcher.ui.dashboard.publish import artifact_store, publish
-from tests.studies import RECIPE, fail, store, study
+from tests.helpers.studies import RECIPE, fail, store, study
 
 ROWS = [(0.6, 100.0), (0.4, 10.0), (0.8, 300.0), (0.7, 400.0)]
 

@@ -1,25 +1,26 @@
-"""Searches that save: screening, reuse, early stopping and the store, with real processes."""
+"""Searches that save: screening, reuse, early stopping and the store."""
 
-import os
-import signal
 from pathlib import Path
 
 import pytest
 
+from searcher.search import driver as search
 from searcher.search.storage import studies
-from tests.conftest import Run, Searcher
-from tests.test_search import Driver, driver, trial_processes, trials, until  # noqa: F401
+from tests.conftest import SEARCH, Driver, Run
+from tests.helpers.processes import trials, until
+from tests.test_search import kill
 
 SAVING = ["--set", "store=true", "--set", "screening=true", "--set", "early_stopping.enabled=true"]
-ASKED = ["run", "--study", "tiny", "--workers", "1", *SAVING]
+QUICK = ["--workers", "1", "--set", "budget.epochs=1"]
 
 
-def test_what_cannot_be_feasible_is_not_trained(place: Path, searcher: Searcher):
+@pytest.mark.slow
+def test_what_cannot_be_feasible_is_not_trained(place: Path, run_command: Run):
     (place / "studies" / "small.toml").write_text(
         'extends = "tiny"\nscreening = true\n'
         '[[constraints]]\nmetric = "micronet_score"\nvariant = "imt-2022"\nat_most = 0.0004\n'
     )
-    result = searcher("run", "--study", "small", "--workers", "1")
+    result = run_command("run", "--study", "small", *QUICK)
     assert result.returncode == 0, result.stderr
     assert "infeasible: micronet_score:imt-2022 <= 0.0004, predicted " in result.stdout
     stored = studies.load(place / "runs", "small@digits")[0].trials
@@ -32,23 +33,30 @@ def test_what_cannot_be_feasible_is_not_trained(place: Path, searcher: Searcher)
     assert not any((folder / f"trial-{t.number:05}").exists() for t in refused)
 
 
-def test_a_constraint_that_nothing_satisfies_ends_the_search(place: Path, searcher: Searcher):
+def test_a_constraint_that_nothing_satisfies_ends_the_search(
+    place: Path, run_command: Run, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(search, "REFUSED", 20)
     (place / "studies" / "none.toml").write_text(
         'extends = "tiny"\nscreening = true\nmetrics = [{ metric = "params" }]\n'
         '[[constraints]]\nmetric = "params"\nat_most = 1\n'
     )
-    result = searcher("run", "--study", "none", "--workers", "1")
+    result = run_command("run", "--study", "none", "--workers", "1")
     assert result.returncode == 2
     assert "cannot satisfy a constraint on cost" in result.stderr
 
 
-def test_the_same_recipe_is_measured_once(place: Path, searcher: Searcher):
-    more = ["--set", "screening=true", "--set", "budget.trials=16"]
-    result = searcher("run", "--study", "tiny", "--workers", "1", *more)
+@pytest.mark.slow
+def test_the_same_recipe_is_measured_once(place: Path, run_command: Run):
+    space = (place / "spaces" / "tiny.py").read_text()
+    (place / "spaces" / "tiny.py").write_text(space + "\nENQUEUE = [ENQUEUE[0], *ENQUEUE]\n")
+    more = ["--set", "screening=true", "--set", "budget.trials=3"]
+    result = run_command("run", "--study", "tiny", *QUICK, *more)
     assert result.returncode == 0, result.stderr
     assert "the same recipe as trial " in result.stdout
     found = trials(place)
     reused = [t for t in found if "reused" in t.user_attrs]
+    assert [t.number for t in reused] == [1]
     for trial in reused:
         first = found[trial.user_attrs["reused"]]
         assert trial.values == first.values
@@ -60,10 +68,9 @@ def test_the_same_recipe_is_measured_once(place: Path, searcher: Searcher):
 SLOW = [{"growth_rate": k, "int8": False, "lr": 1e-6} for k in (5, 6)]
 
 
+@pytest.mark.slow
 def test_what_lags_behind_is_stopped_and_a_killed_search_goes_on(
-    place: Path,
-    searcher: Searcher,
-    driver: Driver,  # noqa: F811
+    place: Path, run_command: Run, driver: Driver
 ):
     # The last two of the known ones hardly learn, at a higher cost than the others.
     space = (place / "spaces" / "tiny.py").read_text()
@@ -71,37 +78,35 @@ def test_what_lags_behind_is_stopped_and_a_killed_search_goes_on(
     space = space.replace('"int8": True}', '"int8": True, "lr": 0.05}')
     space = space.replace('"int8": False}]', '"int8": False, "lr": 0.05}] + ' + str(SLOW))
     (place / "spaces" / "tiny.py").write_text(space)
-    asked = [*SAVING, "--set", "budget.trials=12", "--set", "budget.epochs=9", "--workers", "1"]
+    asked = [*SAVING, "--set", "budget.trials=6", "--set", "budget.epochs=6", "--workers", "1"]
     running = driver(*asked)
-    until(lambda: running.poll() is not None or sum(t.state.is_finished() for t in trials(place)) >= 3, 300)
+    until(lambda: running.poll() is not None or sum(t.state.is_finished() for t in trials(place)) >= 3)
     assert running.poll() is None, (place / "driver.log").read_text()
-    orphans = trial_processes(running.pid)
-    os.kill(running.pid, signal.SIGKILL)
-    running.wait()
-    until(lambda: not any(Path(f"/proc/{pid}").exists() for pid in orphans), 30)
-    result = searcher("run", "--study", "tiny", *asked)
+    kill(running)
+    result = run_command(*SEARCH, *asked)
     assert result.returncode == 0, result.stdout + result.stderr
     assert "stopped after " in result.stdout + (place / "driver.log").read_text()
     found = trials(place)
     superseded = {t.user_attrs.get("promoted_from") for t in found}
     counted = [t for t in found if t.state.name in ("COMPLETE", "PRUNED") and t.number not in superseded]
-    assert sorted(t.user_attrs["ordinal"] for t in counted) == list(range(12))
+    assert sorted(t.user_attrs["ordinal"] for t in counted) == list(range(6))
     assert {t.state.name for t in found} <= {"COMPLETE", "PRUNED", "FAIL"}
     stopped = [t for t in found if t.state.name == "PRUNED" and "reused" not in t.user_attrs]
     assert stopped
     for trial in stopped:
         curve = (place / "runs" / "tiny@digits" / f"trial-{trial.number:05}" / "curve.csv").read_text()
         assert any(key.startswith("rung:") for key in trial.user_attrs)
-        assert ",1,9," in curve
+        assert ",1,6," in curve
 
 
-def test_warm_start_from_another_front(place: Path, searcher: Searcher):
-    assert searcher("run", "--study", "tiny").returncode == 0
+@pytest.mark.slow
+def test_warm_start_from_another_front(place: Path, run_command: Run):
+    assert run_command("run", "--study", "tiny", *QUICK, "--set", "budget.trials=3").returncode == 0
     best = {
         tuple(sorted(t.params.items())) for t in studies.load(place / "runs", "tiny@digits")[0].best_trials
     }
     (place / "studies" / "next.toml").write_text('extends = "tiny"\n[warm_start]\nfrom = "tiny"\n')
-    assert searcher("run", "--study", "next", "--set", "budget.trials=6").returncode == 0
+    assert run_command("run", "--study", "next", *QUICK, "--set", "budget.trials=5").returncode == 0
     stored = studies.load(place / "runs", "next@digits")[0].trials
     asked = {tuple(sorted(t.params.items())) for t in stored[2 : 2 + len(best)]}
     assert asked == best
@@ -114,8 +119,10 @@ def test_warm_start_from_what_is_not_stored(place: Path, run_command: Run, name:
     assert name in result.stderr
 
 
-def test_the_store_is_listed_and_collected(place: Path, searcher: Searcher, run_command: Run):
-    assert searcher(*ASKED, "--set", "budget.trials=2").returncode == 0
+@pytest.mark.slow
+def test_the_store_is_listed_and_collected(place: Path, run_command: Run):
+    asked = ["run", "--study", "tiny", *QUICK, *SAVING, "--set", "budget.trials=1"]
+    assert run_command(*asked).returncode == 0
     listed = run_command("store", "ls")
     assert listed.returncode == 0, listed.stderr
     assert "densenet k=" in listed.stdout

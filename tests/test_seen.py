@@ -18,7 +18,7 @@ from searcher.search.seen import FEWEST, beyond_test, familiarity, warning
 from searcher.tasks.classification.task import Classification, as_split
 from searcher.ui.terminal.retrained import sections
 from tests.conftest import TINY_SPACE
-from tests.studies import study, write
+from tests.helpers.studies import study, write
 
 IMAGES, SIDE = FEWEST, 33
 

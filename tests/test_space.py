@@ -11,7 +11,7 @@ from searcher.errors import SearcherError
 from searcher.search.check import check_parts
 from searcher.search.space import words
 from tests.conftest import TINY_SPACE
-from tests.studies import refusal, study, write
+from tests.helpers.studies import refusal, study, write
 
 
 @pytest.mark.parametrize(

@@ -117,7 +117,7 @@ def test_the_lock_of_a_dead_process_is_taken_over(tmp_path: Path):
     ready = context.Event()
     holder = context.Process(target=_hold, args=(tmp_path, ready))
     holder.start()
-    assert ready.wait(60)
+    assert ready.wait(600)
     assert Store(tmp_path).collect(0) == []
     holder.kill()
     with Store(tmp_path).slot("a") as slot:

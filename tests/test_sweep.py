@@ -5,7 +5,7 @@ import pytest
 from searcher.config.recipe import Model, PruneWeights, Quantize, Recipe, Train
 from searcher.errors import SearcherError
 from searcher.search.sweep import parse, recipes
-from tests.conftest import Run, Searcher
+from tests.conftest import Run
 
 RECIPE = Recipe(model=Model(name="densenet"), stages=(Train(), Quantize()))
 
@@ -47,9 +47,10 @@ def test_a_value_that_the_stage_does_not_take():
         recipes(RECIPE, [parse("prune.sparsity=0.1,0.5"), parse("train.lr=0.1,0.2")])
 
 
-def test_a_sweep_makes_a_table_and_is_not_run_twice(place: Path, searcher: Searcher, run_command: Run):
+@pytest.mark.slow
+def test_a_sweep_makes_a_table_and_is_not_run_twice(place: Path, run_command: Run):
     asked = ["sweep", "tiny", "--stage", "prune.sparsity=0,0.3", "--csv", "rows.csv"]
-    result = searcher(*asked)
+    result = run_command(*asked)
     assert result.returncode == 0, result.stdout + result.stderr
     assert "tiny@digits, prune_weights.sparsity" in result.stdout
     lines = (place / "rows.csv").read_text().splitlines()
@@ -58,6 +59,6 @@ def test_a_sweep_makes_a_table_and_is_not_run_twice(place: Path, searcher: Searc
     again = run_command(*asked)
     assert again.returncode == 0
     assert again.stdout == result.stdout
-    other = searcher(*asked, "--set", "budget.epochs=1")
+    other = run_command(*asked, "--set", "budget.epochs=1")
     assert other.returncode == 0, other.stdout + other.stderr
     assert other.stdout.splitlines()[:2] != result.stdout.splitlines()[:2]

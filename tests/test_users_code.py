@@ -20,7 +20,7 @@ from searcher.search import ask
 from searcher.search.check import Space
 from searcher.search.driver import Driver
 from searcher.search.screening import Screen, Screened
-from tests.studies import study
+from tests.helpers.studies import study
 
 METRICS = """
 def figure(measurement):

@@ -15,7 +15,7 @@ from searcher.search.prefixes import depths
 from searcher.search.screening import Screen
 from searcher.search.storage import studies
 from searcher.search.variants import Variant, Variants
-from tests.conftest import Searcher
+from tests.conftest import Run
 
 SUGGEST = catalog.load(catalog.find("spaces", "micronet")).suggest
 SMALLEST = Model(name="densenet", args={"growth_rate": 1, "blocks": [1, 1, 1, 1]})
@@ -153,9 +153,11 @@ def test_studies_that_have_none(tmp_path: Path, without: dict[str, Any]):
     assert best(tmp_path, changed(**without), told(tmp_path, 0).trials) is None
 
 
-def test_a_search_tries_what_it_has_trained_in_int8(place: Path, searcher: Searcher):
+@pytest.mark.slow
+def test_a_search_tries_what_it_has_trained_in_int8(place: Path, run_command: Run):
     saving = ["--set", "store=true", "--set", "screening=true", "--set", "early_stopping.enabled=true"]
-    result = searcher("run", "--study", "tiny", "--workers", "1", *saving, "--set", "budget.trials=4")
+    saving += ["--set", "budget.trials=4", "--set", "budget.epochs=1"]
+    result = run_command("run", "--study", "tiny", "--workers", "1", *saving)
     assert result.returncode == 0, result.stderr
     found = studies.load(place / "runs", "tiny@digits")[0].trials
     added = [t for t in found if "variant_of" in t.user_attrs]

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from tests.conftest import Ran, Run
-from tests.studies import store, study
+from tests.helpers.studies import store, study
 
 LONG = "9" * 5000
 

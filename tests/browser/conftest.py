@@ -11,7 +11,7 @@ from selenium.webdriver.chrome.service import Service
 from selenium.webdriver.support.ui import WebDriverWait
 
 from searcher.ui.html.study_page import write_report
-from tests.conftest import command, make_place
+from tests.conftest import command, commands_in, make_place
 
 STUDY = "tiny@digits"
 FLAGS = (
@@ -51,7 +51,7 @@ class Browser(webdriver.Chrome):
 
     def until(self, script: str) -> object:
         """The value of an expression, once it is true."""
-        return WebDriverWait(self, 30).until(lambda driver: driver.execute_script(f"return {script}"))
+        return WebDriverWait(self, 600).until(lambda driver: driver.execute_script(f"return {script}"))
 
 
 @pytest.fixture(scope="session")
@@ -74,9 +74,8 @@ def runs(tmp_path_factory: pytest.TempPathFactory) -> Path:
     place = make_place(tmp_path_factory.mktemp("place"))
     with (place / "studies" / "tiny.toml").open("a") as file:
         file.write(BOUNDED)
-    ended = subprocess.run(
-        command("run", "--study", "tiny"), cwd=place, capture_output=True, text=True, timeout=240
-    )
+    with commands_in(place) as run:
+        ended = run("run", "--study", "tiny")
     assert ended.returncode == 0, ended.stdout + ended.stderr
     return place / "runs"
 

@@ -4,7 +4,6 @@ import json
 import os
 import signal
 import subprocess
-import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -20,13 +19,14 @@ from searcher.execution.cluster.watcher import Notices, Watcher
 from searcher.execution.layout import JOB
 from searcher.execution.messages import Failed, Job, Progress
 from searcher.search.storage import studies
-from tests.conftest import Searcher, command
-from tests.test_search import outcomes, states, until
+from tests.conftest import Run, command
+from tests.helpers.processes import gone, outcomes, states, until
 
 STUDY = StudyFile("micronet").study("digits")
 RECIPE = Recipe(model=Model(name="densenet", args={}), stages=(Train(),))
-ASKED = ["run", "--study", "tiny", "--cluster", "local", "--workers", "2", "--set", "budget.trials=3"]
-EPOCHS, ENDLESS = 40, 100_000
+ASKED = ["run", "--study", "tiny", "--cluster", "local", "--workers", "2", "--set", "budget.trials=2"]
+MORE = ["--set", "budget.trials=3"]
+EPOCHS, ENDLESS = 8, 100_000
 LONG = ["--set", f"budget.epochs={EPOCHS}"]
 
 
@@ -75,8 +75,9 @@ def endless(place: Path) -> Iterator[subprocess.Popen[bytes]]:
     yield from started(place, ENDLESS)
 
 
+@pytest.mark.slow
 def test_a_driver_that_is_killed_finds_its_jobs_again(
-    place: Path, searcher: Searcher, driver: subprocess.Popen[bytes]
+    place: Path, run_command: Run, driver: subprocess.Popen[bytes]
 ):
     until(lambda: len(tasks(place)) == 2)
     running = tasks(place)
@@ -84,68 +85,71 @@ def test_a_driver_that_is_killed_finds_its_jobs_again(
     driver.wait()
     submitted = jobs(place)
     assert all(Path(f"/proc/{pid}").exists() for pid in running)
-    result = searcher(*ASKED, *LONG)
+    result = run_command(*ASKED, *LONG, *MORE)
     assert result.returncode == 0, result.stdout + result.stderr
     assert len(found(place)) == 3
     assert states(place) == {"COMPLETE": 3}
     assert jobs(place)[: len(submitted)] == submitted
 
     # The same trials, each in a process of the driver's, come to the same.
-    alone = searcher(*[a for a in ASKED if a not in ("--cluster", "local")], *LONG, "--runs-dir", "alone")
+    here = [a for a in ASKED if a not in ("--cluster", "local")]
+    alone = run_command(*here, *LONG, *MORE, "--runs-dir", "alone")
     assert alone.returncode == 0, alone.stdout + alone.stderr
     assert outcomes(place / "alone") == outcomes(place / "runs")
 
 
+@pytest.mark.slow
 def test_a_job_that_is_killed_is_tried_again(place: Path, driver: subprocess.Popen[bytes]):
     until(lambda: len(tasks(place)) == 2)
     os.kill(tasks(place)[0], signal.SIGKILL)
-    assert driver.wait(240) == 0, (place / "driver.log").read_text()
-    assert states(place) == {"COMPLETE": 3, "FAIL": 1}
+    assert driver.wait(1200) == 0, (place / "driver.log").read_text()
+    assert states(place) == {"COMPLETE": 2, "FAIL": 1}
     put_back = next(t for t in found(place) if t.state.name == "FAIL")
     assert put_back.user_attrs["reason"] == "its process ended without a result"
     again = next(t for t in found(place) if t.user_attrs.get("retry_of") == put_back.number)
     assert again.user_attrs["attempt"] == 1
 
 
-def test_cancelled_from_another_process(place: Path, searcher: Searcher, endless: subprocess.Popen[bytes]):
+@pytest.mark.slow
+def test_cancelled_from_another_process(place: Path, run_command: Run, endless: subprocess.Popen[bytes]):
     until(lambda: len(tasks(place)) == 2)
     running = tasks(place)
-    assert f"pid {endless.pid}" in " ".join(searcher("status").stdout.split())
-    result = searcher("cancel", "tiny")
+    assert f"pid {endless.pid}" in " ".join(run_command("status").stdout.split())
+    result = run_command("cancel", "tiny")
     assert result.returncode == 0, result.stderr
     assert f"pid {endless.pid}" in result.stdout
-    assert endless.wait(30) == 130
+    assert endless.wait(600) == 130
     assert "cancelled; the same command" in (place / "driver.log").read_text()
-    until(lambda: not any(Path(f"/proc/{pid}").exists() for pid in running), 20)
+    until(lambda: all(map(gone, running)))
     assert states(place) == {"FAIL": 2, "WAITING": 2}
-    assert "nothing runs" in searcher("cancel", "--all").stdout
+    assert "nothing runs" in run_command("cancel", "--all").stdout
 
 
-def test_jobs_without_a_driver_are_cancelled(
-    place: Path, searcher: Searcher, endless: subprocess.Popen[bytes]
-):
+@pytest.mark.slow
+def test_jobs_without_a_driver_are_cancelled(place: Path, run_command: Run, endless: subprocess.Popen[bytes]):
     until(lambda: len(tasks(place)) == 2)
     running = tasks(place)
     endless.send_signal(signal.SIGINT)
-    assert endless.wait(60) == 130
+    assert endless.wait(600) == 130
     assert "its jobs go on" in (place / "driver.log").read_text()
     assert tasks(place) == running
     # A driver of this machine does not train again what runs elsewhere.
-    refused = searcher("run", "--study", "tiny", "--set", f"budget.epochs={ENDLESS}")
+    refused = run_command("run", "--study", "tiny", "--set", f"budget.epochs={ENDLESS}")
     assert refused.returncode == 2
     assert "go on with --cluster local, or end them: searcher cancel tiny@digits" in refused.stderr
     assert tasks(place) == running
-    assert "2 jobs without a driver are cancelled" in searcher("cancel", "tiny").stdout
+    assert "2 jobs without a driver are cancelled" in run_command("cancel", "tiny").stdout
     assert states(place) == {"FAIL": 2, "WAITING": 2}
-    assert "nothing runs" in searcher("cancel", "tiny").stdout
-    until(lambda: not any(Path(f"/proc/{pid}").exists() for pid in running), 20)
+    assert "nothing runs" in run_command("cancel", "tiny").stdout
+    until(lambda: all(map(gone, running)))
 
 
-def test_two_trials_share_a_job_and_a_batch_shares_a_driver(place: Path, searcher: Searcher):
+@pytest.mark.slow
+def test_two_trials_share_a_job_and_a_batch_shares_a_driver(place: Path, run_command: Run):
     text = (place / "studies" / "tiny.toml").read_text()
     (place / "studies" / "other.toml").write_text(text.replace("epochs = 2", "epochs = 1"))
     asked = ("--cluster", "local", "--workers", "2", "--trials-per-gpu", "2", "--set", "budget.trials=2")
-    result = searcher("batch", "studies/tiny.toml", "other", *asked)
+    result = run_command("batch", "studies/tiny.toml", "other", *asked)
     assert result.returncode == 0, result.stdout + result.stderr
     assert len(set(jobs(place))) == 1
     assert len(jobs(place)) == 2
@@ -153,8 +157,8 @@ def test_two_trials_share_a_job_and_a_batch_shares_a_driver(place: Path, searche
     assert "other@digits    2/2" in result.stdout
 
 
-def test_inside_the_driver(place: Path, searcher: Searcher):
-    result = searcher(
+def test_inside_the_driver(place: Path, run_command: Run):
+    result = run_command(
         *("run", "--study", "tiny", "--cluster", "debug", "--set", "budget.trials=1"),
         *("--set", "early_stopping.enabled=true", "--set", "store=true"),
     )
@@ -162,14 +166,15 @@ def test_inside_the_driver(place: Path, searcher: Searcher):
     assert states(place) == {"COMPLETE": 1}
 
 
-def test_what_ran_inside_a_driver_that_was_killed_is_put_back(place: Path, searcher: Searcher):
+@pytest.mark.slow
+def test_what_ran_inside_a_driver_that_was_killed_is_put_back(place: Path, run_command: Run):
     asked = ["run", "--study", "tiny", *LONG, "--set", "budget.trials=1"]
     curve = place / "runs" / "tiny@digits" / "trial-00000" / "curve.csv"
     running = subprocess.Popen(command(*asked, "--cluster", "debug"), cwd=place, stdout=subprocess.DEVNULL)
     until(lambda: curve.exists() and "train" in curve.read_text())
     running.kill()
     running.wait()
-    result = searcher(*asked)
+    result = run_command(*asked)
     assert result.returncode == 0, result.stdout + result.stderr
     assert states(place) == {"FAIL": 1, "COMPLETE": 1}
     assert found(place)[1].user_attrs["attempt"] == 0
@@ -183,7 +188,7 @@ def test_a_job_whose_id_was_not_written_down_is_found_by_its_name(tmp_path: Path
     )
     assert LocalJobs().named(folder, "searcher-a-0-1") == job_id
     assert LocalJobs().named(folder, "searcher-a-0-2") is None
-    until(lambda: marker.exists() and job_id in LocalJobs().ended([job_id])[0], 60)
+    until(lambda: marker.exists() and job_id in LocalJobs().ended([job_id])[0])
 
 
 # --- what is said through files ---
@@ -223,10 +228,8 @@ def test_progress_without_a_quality_comes_through(tmp_path: Path, job: Job):
 
 
 def test_a_trial_at_a_rung_waits_for_its_answer(tmp_path: Path, job: Job):
-    begun = time.monotonic()
     Mailbox(tmp_path, job, print).go_on(3)
     Files(tmp_path).wait(3)
-    assert time.monotonic() - begun < 1
 
 
 def test_a_clock_that_is_off_is_said_once():

@@ -19,7 +19,6 @@ from searcher.errors import SearcherError
 from searcher.execution.measurement import Measurement, measure
 from searcher.models.mobilenet import scaled
 from tests.conftest import Run as RunCommand
-from tests.conftest import Searcher
 
 SSD: tuple[str, dict[str, Any]] = ("ssd_mobilenet_v2", {"width": 0.25, "finest": 8, "extras": 1})
 SSD1: tuple[str, dict[str, Any]] = ("ssd_mobilenet_v1", {"width": 0.25, "extras": 0})
@@ -160,10 +159,10 @@ def test_a_size_that_a_family_has_not():
 
 
 @pytest.mark.slow
-def test_a_front_of_detectors(place: Path, searcher: Searcher):
-    result = searcher(
+def test_a_front_of_detectors(place: Path, run_command: RunCommand):
+    result = run_command(
         *("run", "--study", "pedestrian", "--set", "task=digit-scenes"),
-        *("--set", "budget.trials=3", "--set", "budget.epochs=2"),
+        *("--set", "budget.trials=2", "--set", "budget.epochs=1", "--set", "budget.train_images=64"),
         *("--workers", "2"),
     )
     assert result.returncode == 0, result.stdout + result.stderr

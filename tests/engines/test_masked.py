@@ -15,8 +15,8 @@ from searcher.compression.engines.labels import Labels
 from searcher.costs.shapes.outline import returned
 from searcher.errors import TrialError
 from searcher.models import build
-from tests.pruned_nets import Net, between, conv, head, pool, two
-from tests.random_nets import SIZES, networks, settled
+from tests.helpers.pruned_nets import Net, between, conv, head, pool, two
+from tests.helpers.random_nets import SIZES, networks, settled
 
 ENGINES = {"torch-pruning": torch_pruning.prune_channels, "nni": nni.prune_channels}
 SAID = {"torch-pruning": "torch-pruning cannot prune this network", "nni": "NNI cannot prune this network"}

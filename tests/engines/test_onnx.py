@@ -225,7 +225,7 @@ def test_the_example_prints_the_classes(case: Case, tmp_path: Path):
     wanted = Runtime(case.path)((torch.from_numpy(pixels) / 255 - mean) / std).argmax(1)
     for given, count in (([tmp_path / "images.npy"], 5), ([], 4)):
         command = [sys.executable, "-W", "error", EXAMPLE, case.path, *given]
-        printed = subprocess.run(command, capture_output=True, text=True, check=True, timeout=60).stdout
+        printed = subprocess.run(command, capture_output=True, text=True, check=True, timeout=600).stdout
         assert len(printed.split()) == count
         if given:
             assert [int(word) for word in printed.split()] == wanted.tolist()

@@ -6,7 +6,7 @@ from torch import Tensor, nn
 
 from searcher.compression.engines import weights
 from searcher.compression.engines.fx import quantize
-from tests.networks import executed, images, net
+from tests.helpers.networks import executed, images, net
 
 
 def dequantized(stored: dict[str, Tensor], name: str) -> Tensor:

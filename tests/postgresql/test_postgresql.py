@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.conftest import Searcher
-from tests.test_search import until
+from tests.conftest import Run, Searcher
+from tests.helpers.processes import until
 
 BIN = next(iter(sorted(Path("/usr/lib/postgresql").glob("*/bin"), reverse=True)), Path("/nowhere"))
 
@@ -40,7 +40,7 @@ def server() -> Iterator[str]:
     with (folder / "log").open("w") as log:
         running = subprocess.Popen([*other, BIN / "postgres", *asked], stdout=log, stderr=log, cwd=folder)
     try:
-        until(lambda: "ready to accept connections" in (folder / "log").read_text(), 60)
+        until(lambda: "ready to accept connections" in (folder / "log").read_text())
         yield f"postgresql://searcher@127.0.0.1:{port}/postgres"
     finally:
         running.terminate()
@@ -48,19 +48,22 @@ def server() -> Iterator[str]:
         shutil.rmtree(folder)
 
 
+# In processes of their own, with which their connections end.
+@pytest.mark.slow
 def test_a_study_on_a_server(place: Path, searcher: Searcher, server: str):
-    result = searcher("run", "--study", "tiny", "--storage", server, "--set", "budget.trials=3")
+    asked = ["run", "--study", "tiny", "--set", "budget.epochs=1"]
+    result = searcher(*asked, "--storage", server, "--set", "budget.trials=1")
     assert result.returncode == 0, result.stdout + result.stderr
     assert not (place / "runs" / "optuna.db").exists()
     # Every other command knows from the runs folder, and nobody else may read how it is reached.
     assert "top1" in searcher("show", "tiny").stdout
     assert (place / "runs" / "storage.txt").stat().st_mode & 0o077 == 0
-    again = searcher("run", "--study", "tiny", "--set", "budget.trials=4")
-    assert "4 complete" in again.stdout, again.stderr
+    again = searcher(*asked, "--set", "budget.trials=2")
+    assert "2 complete" in again.stdout, again.stderr
 
 
-def test_a_server_that_is_not_there_is_one_message(place: Path, searcher: Searcher):
-    result = searcher(
+def test_a_server_that_is_not_there_is_one_message(place: Path, run_command: Run):
+    result = run_command(
         "run",
         "--study",
         "tiny",

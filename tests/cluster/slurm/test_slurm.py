@@ -19,7 +19,7 @@ from searcher.execution.curve import read as read_curve
 from searcher.search.storage import studies
 from tests.cluster.slurm.conftest import Ask
 from tests.conftest import Searcher, command, make_place
-from tests.test_search import until
+from tests.helpers.processes import until
 
 pytestmark = pytest.mark.slurm
 TRIALS = 6

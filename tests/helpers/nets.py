@@ -1,4 +1,4 @@
-"""Networks of all kinds, for recipes: `tests.nets:NAME`."""
+"""Networks of all kinds, for recipes: `tests.helpers.nets:NAME`."""
 
 import torch
 from torch import nn
