@@ -57,6 +57,8 @@ def decomposed(prepared: Prepared) -> fx.GraphModule:
     """The reference as a graph with quantize and dequantize nodes; modules kept out run as they do there."""
     with quiet():
         model: fx.GraphModule = _convert_to_reference_decomposed_fx(copy.deepcopy(prepared.graph))
+    for layer, input_scale in _int8_layers(model):
+        _round_bias(layer, input_scale)
     return model
 
 
@@ -90,6 +92,13 @@ def _int8_layers(model: fx.GraphModule) -> Iterator[tuple[Any, float]]:
         layer = called.get_submodule("0") if isinstance(called, _FusedModule) else called
         if getattr(layer, "weight_scale", None) is not None:
             yield layer, node.args[0].args[1]
+
+
+def _round_bias(layer: Any, input_scale: float) -> None:
+    """To multiples of its input's scale times its weights', which is how int8 layers add it."""
+    if layer.bias is not None:
+        step = input_scale * layer.weight_scale.double()
+        layer.bias.data = ((layer.bias.detach().double() / step).round() * step).float()
 
 
 def _make_room_for_bias(layer: Any, input_scale: float) -> None:
