@@ -32,7 +32,7 @@ MODELS: dict[str, Family] = {
 }
 
 OTHERWISE = {"in_channels": ("in_chans",), "classes": ("num_classes", "n_classes")}
-"""What a task says of its models, by the names under which a function may take it instead."""
+"""Other names under which a function may take the figures that a task gives its models."""
 
 
 def build(name: str, args: dict[str, Any], *, in_channels: int, classes: int) -> nn.Module:
@@ -100,7 +100,7 @@ def renamed(name: str) -> list[str]:
 
 
 def _taken(family: Family, task: dict[str, int], args: dict[str, Any]) -> dict[str, int]:
-    """What a function takes of the task, by its names for it; an unusual one may be an argument instead."""
+    """A task's figures by a function's names for them; an unusual one may be an argument instead."""
     parameters = inspect.signature(family).parameters
     taken = {}
     for key, value in task.items():
