@@ -1,7 +1,7 @@
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: install run test test-slurm check bench
+.PHONY: install run quick test test-slurm check bench
 
 install: $(VENV)/installed
 
@@ -12,6 +12,9 @@ $(VENV)/installed: pyproject.toml constraints.txt
 
 run: install
 	$(BIN)/searcher run --study micronet
+
+quick: install
+	$(BIN)/pytest -n 2 -m 'not slow'
 
 test: install
 	$(BIN)/pytest -n 2

@@ -82,7 +82,6 @@ def test_a_journal_that_only_may_be_read_is_left_alone(tmp_path: Path):
     assert (tmp_path / "optuna.journal").read_bytes() == before
 
 
-@pytest.mark.slow
 def test_a_study_in_a_journal(place: Path, run_command: Run):
     asked = ["run", "--study", "tiny", "--set", "budget.epochs=1"]
     result = run_command(*asked, "--storage", "journal", "--set", "budget.trials=1")

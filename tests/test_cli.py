@@ -86,6 +86,7 @@ def test_a_study_from_run_to_csv(searcher: Searcher, run_command: Run, place: Pa
     assert "trial 4" not in again.stdout
 
 
+@pytest.mark.slow
 def test_check_says_what_a_study_is(run_command: Run):
     result = run_command("check", "micronet", "--set", "task=digits")
     assert result.returncode == 0, result.stderr
@@ -170,7 +171,6 @@ def test_a_study_that_was_cut_off_at_its_creation_is_begun_anew(run_command: Run
     assert run_command(*ONE_TRIAL).returncode == 0
 
 
-@pytest.mark.slow
 def test_a_parameter_named_like_a_metric_does_not_hide_it(run_command: Run, place: Path):
     space = place / "spaces" / "tiny.py"
     space.write_text(space.read_text().replace('"growth_rate", 2, 6', '"top1", 2, 6') + "\nENQUEUE = []\n")

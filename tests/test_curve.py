@@ -2,7 +2,6 @@ import math
 from pathlib import Path
 
 import pandas as pd
-import pytest
 
 from searcher.execution.curve import Curve, Point, read
 from tests.conftest import Run
@@ -57,7 +56,6 @@ def test_no_file_no_curve(tmp_path: Path):
     assert read(tmp_path / "curve.csv") == []
 
 
-@pytest.mark.slow
 def test_a_trial_that_fails_leaves_its_curve(run_command: Run, place: Path):
     (place / "objectives").mkdir()
     (place / "objectives" / "quality.py").write_text(

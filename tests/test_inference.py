@@ -49,11 +49,13 @@ def test_figures_of_an_inference():
     assert json.loads(json.dumps(found.circumstances))["conditions"]["batch"] == 3
 
 
+@pytest.mark.slow
 def test_a_larger_batch_takes_longer():
     one, many = (run_inference(net(), images(1), Deployment(batch=b, warmup=2, runs=5)) for b in (1, 64))
     assert many.median_ms > 4 * one.median_ms
 
 
+@pytest.mark.slow
 def test_weights_of_40_mb_take_40_mb_more():
     small, large = nn.Linear(3300, 10, bias=False), nn.Linear(3300, 3300, bias=False)
     added = sum(p.numel() for p in large.parameters()) * 4 / 1e6

@@ -86,6 +86,7 @@ def test_all_others_train_in_channels_last(stride, channels, kernel, groups):
         assert all(p.is_contiguous(memory_format=layout) for p in model.parameters() if p.dim() == 4)
 
 
+@pytest.mark.slow
 def test_no_training_writes_outside_its_memory():
     """glibc's checks see at once what may otherwise end a trial much later."""
     checked = {"MALLOC_CHECK_": "3", "LD_PRELOAD": "libc_malloc_debug.so.0", "ONEDNN_MAX_CPU_ISA": "AVX2"}

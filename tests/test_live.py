@@ -80,6 +80,7 @@ def test_numbers(value: float, expected: str):
     assert number(value) == expected
 
 
+@pytest.mark.slow
 def test_in_a_terminal_the_view_is_live_and_ctrl_c_stops_it(place: Path):
     ours, theirs = pty.openpty()
     asked = command("run", "--study", "tiny", "--set", "budget.trials=500", "--set", "budget.epochs=30")

@@ -72,7 +72,8 @@ def unprunable(recipe: Recipe) -> bool:
     return False
 
 
-@settings(max_examples=40, deadline=None, derandomize=True)
+@pytest.mark.slow
+@settings(max_examples=20, deadline=None, derandomize=True)
 @given(st.integers(0, 2**31))
 def test_predicted_is_counted_for_random_recipes(seed):
     recipe = small(drawn(seed))
@@ -81,7 +82,7 @@ def test_predicted_is_counted_for_random_recipes(seed):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("seed", range(10))
+@pytest.mark.parametrize("seed", range(4))
 def test_predicted_is_counted_for_whole_recipes(seed):
     recipe = drawn(seed)
     if not unprunable(recipe):
@@ -98,8 +99,15 @@ INT8 = [{}, {"layer1": 16}, {"conv1": 16}, {"layer2": 32, "linear": 16}, {"layer
 PARTS = [{"layer1.0.conv2": 16}, {"layer1.0.bn2": 32}, {"layer1.0.relu2": 16}]
 
 
-@pytest.mark.parametrize("exclude", INT8 + PARTS, ids=str)
-@pytest.mark.parametrize("engine", [None, "torch-pruning", "nni"])
+# Either engine leaves a network of the same kind: what is kept out of it is tried with one of them.
+@pytest.mark.parametrize(
+    ("engine", "exclude"),
+    [
+        *((engine, exclude) for engine in (None, "torch-pruning") for exclude in INT8 + PARTS),
+        ("nni", INT8[4]),
+    ],
+    ids=str,
+)
 def test_residual_networks(exclude, engine):
     pruned: list[Stage] = [PruneChannels.model_validate({"ratio": 0.4, "engine": engine})] if engine else []
     check(

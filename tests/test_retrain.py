@@ -65,6 +65,7 @@ def weights_of(network):
     return dict(network.architecture.state_dict())
 
 
+@pytest.mark.slow
 def test_a_run_that_is_killed_again_and_again_ends_as_an_undisturbed_one(tmp_path: Path):
     task = tasks.entry("digits").load()
     run = Run(task, 4, 3, torch.device("cpu"), quiet)
@@ -100,6 +101,7 @@ def test_a_damaged_state_is_dropped(tmp_path: Path):
     assert Checkpoint(None).load() is None
 
 
+@pytest.mark.slow
 def test_what_comes_out_beside_what_was_expected(tmp_path: Path):
     score = "micronet_score:imt-2022"
     file = made(
@@ -107,7 +109,7 @@ def test_what_comes_out_beside_what_was_expected(tmp_path: Path):
         params=Expected(value=12.0, tolerance=0.0),
         **{score: Expected(value=0.0003, tolerance=0.001, goal="minimize")},
     )
-    result, network, task = retrain(file, tmp_path, 2, None, quiet)
+    result, network, task = retrain(file, tmp_path, 2, 1, quiet)
     assert [seed.seed for seed in result.seeds] == [3, 4]
     assert result.seeds[0].validation != result.seeds[1].validation
     first = result.seeds[0]
@@ -123,10 +125,11 @@ def test_what_comes_out_beside_what_was_expected(tmp_path: Path):
     assert not lines["params"].met
     assert not result.met
     # The test split is read once: the figures are found again.
-    again, _, _ = retrain(file, tmp_path, 2, None, quiet)
+    again, _, _ = retrain(file, tmp_path, 2, 1, quiet)
     assert again == result
 
 
+@pytest.mark.slow
 def test_another_budget_is_another_training(tmp_path: Path):
     file = made(Recipe(model=MODEL, stages=(Train(),)), top1=Expected(value=0.0, tolerance=1.0))
     result, _, _ = retrain(file, tmp_path, 1, 1, quiet)

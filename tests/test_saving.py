@@ -119,7 +119,6 @@ def test_warm_start_from_what_is_not_stored(place: Path, run_command: Run, name:
     assert name in result.stderr
 
 
-@pytest.mark.slow
 def test_the_store_is_listed_and_collected(place: Path, run_command: Run):
     asked = ["run", "--study", "tiny", *QUICK, *SAVING, "--set", "budget.trials=1"]
     assert run_command(*asked).returncode == 0

@@ -76,7 +76,6 @@ METRICS = {"top1": top1}
 """
 
 
-@pytest.mark.slow
 def test_a_trial_that_is_always_killed_fails_after_two_retries(place: Path, run_command: Run):
     space = place / "spaces" / "tiny.py"
     space.write_text(space.read_text() + "\nENQUEUE = []\n")
@@ -105,7 +104,6 @@ def test_interrupt_stops_cleanly_and_the_same_command_goes_on(place: Path, run_c
     check_counts(place)
 
 
-@pytest.mark.slow
 def test_a_trial_that_raises_fails_and_the_study_goes_on(place: Path, run_command: Run):
     space = place / "spaces" / "tiny.py"
     space.write_text(
@@ -132,7 +130,6 @@ def test_a_search_that_was_killed_finds_what_an_undisturbed_one_finds(
     assert outcomes(place / "runs") == outcomes(place / "undisturbed")
 
 
-@pytest.mark.slow
 def test_a_result_that_was_not_told_is_told_after_a_crash(place: Path, run_command: Run):
     """The state that a driver leaves which dies between a trial's end and telling Optuna."""
     assert run_command(*QUICK).returncode == 0
@@ -150,7 +147,6 @@ def test_a_result_that_was_not_told_is_told_after_a_crash(place: Path, run_comma
     assert trials(place)[1].values == [values["top1"], values["micronet_score:imt-2022"]]
 
 
-@pytest.mark.slow
 def test_a_metric_that_is_not_finite_fails_its_trial_alone(place: Path, run_command: Run):
     quality = place / "objectives" / "quality.py"
     quality.parent.mkdir()

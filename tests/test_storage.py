@@ -12,6 +12,7 @@ from searcher.search.storage import backends, driver_lock, studies
 OPEN = "import sys, pathlib, searcher.search.storage.backends as s; s.open_storage(pathlib.Path(sys.argv[1]))"
 
 
+@pytest.mark.slow
 def test_many_may_open_a_new_storage_at_once(tmp_path: Path):
     backends.make_runs(tmp_path)
     opening = [

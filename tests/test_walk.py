@@ -115,6 +115,7 @@ def test_dynamic_quantization_is_read_as_it_is_executed():
     assert (op.weight_bits, op.activation_bits, op.macs) == (8, 32, 64)
 
 
+@pytest.mark.slow
 def test_bits_by_layer_agree_with_the_profiler_in_order():
     model = densenet(growth_rate=4)
     converted = quantize(model, [torch.rand(2, 3, 32, 32)], {"dense1": 16, "dense3": 16})

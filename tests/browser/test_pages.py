@@ -29,6 +29,7 @@ def page(browser: Browser, report: str) -> Browser:
     return browser
 
 
+@pytest.mark.slow
 def test_the_page_is_complete_in_itself(page: Browser):
     assert page.console() == []
     assert {address.split(":")[0] for address in page.requested()} <= {"file", "data"}
@@ -89,6 +90,7 @@ def test_the_page_never_scrolls_sideways(browser: Browser, report: str, width: i
     assert max(browser.execute_script(f"return {wide}")) <= width
 
 
+@pytest.mark.slow
 def test_the_dashboard_shows_the_feasible_front(browser: Browser, dashboard: str):
     browser.wide(1280)
     browser.get(f"{dashboard}studies/1")

@@ -12,7 +12,7 @@ from searcher.compression.engines import kernels
 PROGRAM = """
 import warnings
 warnings.simplefilter("ignore")
-from searcher.engines import kernels
+from searcher.compression.engines import kernels
 cases = [(layer, weight) for layer in ("conv2d", "linear") for weight in (127, kernels.LARGEST_NARROW_CODE)]
 used = kernels.use()
 print(used.sum_bits, used.largest_weight, *(kernels.sum_of_largest(*case) for case in cases))

@@ -201,6 +201,7 @@ def test_the_file_stands_alone(case: Case):
     assert str(Path.cwd()).encode() not in case.path.read_bytes()
 
 
+@pytest.mark.slow
 def test_the_pruned_network_is_narrower_in_its_file(tmp_path: Path):
     whole, model, path = warmed(resnet20()), warmed(pruned()), tmp_path / "model.onnx"
     export_float(model, IMAGES, path)
@@ -247,6 +248,7 @@ def resnets(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Case]:
     return {name: exported(model, exclude, folder / f"{name}.onnx") for name, exclude in widths.items()}
 
 
+@pytest.mark.slow
 def test_a_float_file_is_the_network(resnets: dict[str, Case], tmp_path: Path):
     model, path = resnets["8"].model, tmp_path / "model.onnx"
     export_float(model, IMAGES, path)
@@ -348,6 +350,7 @@ def test_agreement_counts_what_both_predict():
 
 
 @pytest.mark.parametrize("kind", ["float", "int8"])
+@pytest.mark.slow
 def test_a_file_of_other_weights_does_not_hold(kind: str, tmp_path: Path):
     digits = tasks.entry("digits").load()
     calibration = [digits.normalise(digits.train.images[:64])]
@@ -398,6 +401,7 @@ def test_a_search_imports_none_of_it():
     assert not {"onnx", "onnxruntime", "onnxscript"} & set(printed.stdout.split())
 
 
+@pytest.fixture(scope="module")
 def trained_on_digits() -> tuple[nn.Module, Run]:
     torch.manual_seed(0)
     run = Run(tasks.entry("digits").load(), 12, 0, torch.device("cpu"), lambda *_: None)
@@ -407,13 +411,15 @@ def trained_on_digits() -> tuple[nn.Module, Run]:
 
 @pytest.mark.slow
 @pytest.mark.parametrize("exclude", [{}, {"dense2": 16, "classifier": 32}], ids=str)
-def test_a_trained_densenet_agrees_on_digits(exclude: dict[str, int], tmp_path: Path):
-    model, run = trained_on_digits()
+def test_a_trained_densenet_agrees_on_digits(
+    trained_on_digits: tuple[nn.Module, Run], exclude: dict[str, int], tmp_path: Path
+):
+    model, run = trained_on_digits
     task, path = run.task, tmp_path / "model.onnx"
     prepared = fx.prepare(model, [task.normalise(task.train.images[:256])], exclude)
     export_int8(prepared, task.example(), path, preprocessing(task))
     verify(path, exclude, model)
-    runtime = Runtime(path, threads=2)
+    runtime = Runtime(path, threads=1)
     found = agreement(fx.convert(model, prepared), runtime, task, task.test)
     print(exclude, found)
     assert found.equal_share >= 0.99
@@ -427,7 +433,7 @@ def test_the_published_resnet20_keeps_its_accuracy(real_data: Path, tmp_path: Pa
     task, path = tasks.entry("cifar10").load(), tmp_path / "model.onnx"
     prepared = fx.prepare(model, [task.normalise(task.train.images[:512])], {})
     export_int8(prepared, task.example(), path, preprocessing(task))
-    found: Agreement = agreement(fx.convert(model, prepared), Runtime(path, threads=2), task, task.test)
+    found: Agreement = agreement(fx.convert(model, prepared), Runtime(path, threads=1), task, task.test)
     print(found)
     assert found.equal_share >= 0.99
     assert found.quality_onnx == pytest.approx(0.9173, abs=0.005)

@@ -21,7 +21,7 @@ from tests.cluster.slurm.conftest import Ask
 from tests.conftest import Searcher, command, make_place
 from tests.helpers.processes import until
 
-pytestmark = pytest.mark.slurm
+pytestmark = [pytest.mark.slurm, pytest.mark.slow]
 TRIALS = 6
 STUDIES = ("tiny", "second")
 # The order in which trials are told decides nothing: what a random sampler asks depends on the ordinal alone.
