@@ -19,8 +19,8 @@ Parts = list[tuple[str, dict[str, str]]]
 
 def comparable(trials: Sequence[FrozenTrial]) -> list[FrozenTrial]:
     """The trials that have a recipe and were measured."""
-    records = {t.number: TrialRecord.of(t) for t in trials}
-    return [t for t in trials if records[t.number].stored_recipe and records[t.number].metrics]
+    records = ((t, TrialRecord.of(t)) for t in trials)
+    return [t for t, record in records if record.stored_recipe and record.metrics]
 
 
 def compared(study: Study, trials: Sequence[FrozenTrial]) -> dict[str, Any]:
