@@ -15,7 +15,7 @@ from searcher.execution import results
 from searcher.execution.layout import trial_folder
 from searcher.execution.messages import Done, Failed, Job, Killed, Outcome, Progress
 from searcher.search import driver as driver_module
-from searcher.search.ask import FEWEST
+from searcher.search.ask import MIN_COMPLETE_TRIALS
 from searcher.search.check import Space
 from searcher.search.driver import Driver
 from searcher.search.records import STOPPED, TrialRecord
@@ -189,7 +189,7 @@ def test_a_variant_comes_after_what_is_known(searching: Searching, monkeypatch: 
 
 def test_a_prefix_of_the_front_is_kept_once_there_are_enough_trials(tmp_path: Path):
     searching = Searching(tmp_path, sampler={"prefix_reuse": 1.0, "variants": False}, screening=False)
-    for _ in range(FEWEST):
+    for _ in range(MIN_COMPLETE_TRIALS):
         searching.complete()
     assert not any(record.origin for record in searching.records())
     parent = searching.driver.state.front.trials[0].number
@@ -300,7 +300,7 @@ def test_trials_that_outlive_their_driver_are_found_again(tmp_path: Path):
 def test_infeasible_recipes_do_not_count_and_many_in_a_row_end_the_search(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
-    monkeypatch.setattr(driver_module, "REFUSED", 3)
+    monkeypatch.setattr(driver_module, "MAX_REFUSED_IN_A_ROW", 3)
     searching = Searching(tmp_path, constraints=({"metric": "macs", "at_most": 1},))
     for _ in range(2):
         assert searching.driver.start_one()

@@ -87,7 +87,7 @@ def test_no_split_is_seen_but_its_first_images(digits, monkeypatch):
     ran = rehearsal.run_recipe
     monkeypatch.setattr(rehearsal, "run_recipe", lambda recipe, run: seen.append(run) or ran(recipe, run))
     rehearse(recipe(Train(), INT8), digits, CPU)
-    assert [len(seen[0].task.train), len(seen[0].task.validation)] == [rehearsal.IMAGES] * 2
+    assert [len(seen[0].task.train), len(seen[0].task.validation)] == [rehearsal.REHEARSAL_IMAGES] * 2
     assert seen[0].store is None
 
 

@@ -36,7 +36,7 @@ def test_what_cannot_be_feasible_is_not_trained(place: Path, run_command: Run):
 def test_a_constraint_that_nothing_satisfies_ends_the_search(
     place: Path, run_command: Run, monkeypatch: pytest.MonkeyPatch
 ):
-    monkeypatch.setattr(search, "REFUSED", 20)
+    monkeypatch.setattr(search, "MAX_REFUSED_IN_A_ROW", 20)
     (place / "studies" / "none.toml").write_text(
         'extends = "tiny"\nscreening = true\nmetrics = [{ metric = "params" }]\n'
         '[[constraints]]\nmetric = "params"\nat_most = 1\n'

@@ -14,13 +14,13 @@ from searcher.compression.engines import weights
 from searcher.config.recipe import Model
 from searcher.deploy.retrain import Result, Retrained
 from searcher.search.check import check_parts, describe, doubts
-from searcher.search.seen import FEWEST, beyond_test, familiarity, warning
+from searcher.search.seen import MIN_IMAGES, beyond_test, familiarity, warning
 from searcher.tasks.classification.task import Classification, as_split
 from searcher.ui.terminal.retrained import sections
 from tests.conftest import TINY_SPACE
 from tests.helpers.studies import study, write
 
-IMAGES, SIDE = FEWEST, 33
+IMAGES, SIDE = MIN_IMAGES, 33
 
 
 @pytest.fixture(scope="module")
@@ -89,7 +89,7 @@ def test_a_network_that_was_trained_on_neither_is_no_suspect(task: Classificatio
 
 def test_of_few_images_or_of_boxes_nothing_is_said(task: Classification, both: nn.Module):
     boxes = tasks.entry("digit-scenes").load()
-    few = replace(task, validation=task.validation.first(FEWEST - 1))
+    few = replace(task, validation=task.validation.first(MIN_IMAGES - 1))
     assert familiarity(both, few) is None
     assert familiarity(nn.Identity(), boxes) is None
 

@@ -23,7 +23,7 @@ from searcher.config.deployment import Deployment
 from searcher.costs import latency_worker
 from searcher.errors import SearcherError, TrialError
 
-TIMEOUT = 900.0
+TIMEOUT_S = 900.0
 """Seconds after which a measurement is given up."""
 
 
@@ -172,10 +172,10 @@ def _report(module: str, file: int, conditions: Deployment) -> dict[str, Any]:
     with _leash() as leash:
         try:
             ended = subprocess.run(
-                program, stdin=leash, pass_fds=[file], capture_output=True, text=True, timeout=TIMEOUT
+                program, stdin=leash, pass_fds=[file], capture_output=True, text=True, timeout=TIMEOUT_S
             )
         except subprocess.TimeoutExpired as error:
-            raise TrialError(f"latency: {conditions.runs} runs took longer than {TIMEOUT:.0f} s") from error
+            raise TrialError(f"latency: {conditions.runs} runs took longer than {TIMEOUT_S:.0f} s") from error
     if ended.returncode:
         raise TrialError(f"latency: the model's process {_how_it_ended(ended)}")
     report: dict[str, Any] = json.loads(ended.stdout)

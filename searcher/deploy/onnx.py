@@ -41,7 +41,7 @@ near each other; a file of other weights has no more than chance."""
 MIN_DECIBELS = 15.0
 """Of what the network and the file return: tells them apart also where both predict one class alone."""
 
-_COMPARED = 64
+_COMPARED_IMAGES = 64
 """Images whose outputs are compared as they are."""
 
 _PROVIDERS = ["CPUExecutionProvider"]
@@ -195,7 +195,7 @@ class Agreement:
 def agreement(executed: nn.Module, runtime: Runtime, task: Task, split: Split) -> Agreement:
     """Run both on every image of a split."""
     own, theirs = (task.quality(model, split) for model in (executed, runtime))
-    images = task.normalise(split.images[:_COMPARED])
+    images = task.normalise(split.images[:_COMPARED_IMAGES])
     near = min(map(decibels, tensors_in(executed(images)), tensors_in(runtime(images))))
     share = task.agreement(executed, runtime, split)
     return Agreement(task.figure, own, theirs, share, max(-EXACT, min(near, EXACT)))

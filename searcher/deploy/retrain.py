@@ -38,7 +38,7 @@ from searcher.tasks.base import Task
 Report = Callable[[int, str, int, int, float], None]
 """Takes the seed, the stage, the epochs done, the epochs in all and the validation accuracy."""
 
-COMPARED = ("size_mb", "params", "macs", "latency_median_ms", "fps", "inference_memory_mb")
+COMPARED_METRICS = ("size_mb", "params", "macs", "latency_median_ms", "fps", "inference_memory_mb")
 """Metrics of the uncompressed and of the finished model, besides quality and score."""
 
 
@@ -250,7 +250,7 @@ class _Seed:
     def _figures(self, network: Network) -> dict[str, float]:
         scores = [m for m in self.file.metrics() if m.variant]
         quality = on_split(self.file.metrics())
-        every = [*quality, *scores, *(Metric(metric=name) for name in COMPARED)]
+        every = [*quality, *scores, *(Metric(metric=name) for name in COMPARED_METRICS)]
         measurement = self._measurement(network)
         figures = measure(measurement, every)
         return {**figures_of(measurement.circumstances), **figures}

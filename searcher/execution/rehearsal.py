@@ -16,7 +16,7 @@ from searcher.config.recipe import Recipe
 from searcher.errors import TrialError
 from searcher.tasks.base import Task
 
-IMAGES = 8
+REHEARSAL_IMAGES = 8
 """Images of each split that a rehearsal sees."""
 
 WENT_WELL = ".rehearsed"
@@ -41,7 +41,9 @@ def rehearse(recipe: Recipe, task: Task, device: torch.device) -> Network:
         TrialError: A stage cannot be executed; says which, and where.
         SearcherError: The model cannot be built.
     """
-    few = replace(task, train=task.train.first(IMAGES), validation=task.validation.first(IMAGES))
+    few = replace(
+        task, train=task.train.first(REHEARSAL_IMAGES), validation=task.validation.first(REHEARSAL_IMAGES)
+    )
     try:
         return run_recipe(recipe, Run(few, 1, 0, device, lambda *progress: None))
     except TrialError as error:

@@ -19,10 +19,10 @@ from searcher.search.storage import studies
 from searcher.search.storage.trials import StoredTrials
 from searcher.search.variants import Variants
 
-FEWEST = 10
+MIN_COMPLETE_TRIALS = 10
 """Complete trials from which on the front is worth staying near."""
 
-MOST = 3
+MAX_HYPERVOLUME_OBJECTIVES = 3
 """Objectives up to which a hypervolume takes no time."""
 
 
@@ -90,7 +90,9 @@ class Prefixes:
     def next(self, points: Front) -> optuna.Trial | None:
         """One around a trained prefix, as often as the study says."""
         complete = sum(t.state == TrialState.COMPLETE for t in self._trials.all())
-        parent = self._parent(self._trials.next_ordinal(), points) if complete >= FEWEST else None
+        parent = (
+            self._parent(self._trials.next_ordinal(), points) if complete >= MIN_COMPLETE_TRIALS else None
+        )
         return self._trials.new(parent[1], {PREFIX_OF: parent[0]}) if parent else None
 
     def _parent(self, ordinal: int, points: Front) -> tuple[int, dict[str, Any]] | None:
@@ -107,7 +109,11 @@ class Prefixes:
         signs = [o.sign for o in self._study.objectives]
         values = np.array([t.values for t in with_stages]) * signs
         unique, which = np.unique(values, axis=0, return_inverse=True)
-        weights = alone(unique)[which.reshape(-1)] + 1e-9 if len(signs) <= MOST else np.ones(len(values))
+        weights = (
+            alone(unique)[which.reshape(-1)] + 1e-9
+            if len(signs) <= MAX_HYPERVOLUME_OBJECTIVES
+            else np.ones(len(values))
+        )
         trial = with_stages[random.choice(len(with_stages), p=weights / weights.sum())]
         stages = int(random.integers(1, depths(TrialRecord.of(trial).recipe) + 1))
         try:

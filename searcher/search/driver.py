@@ -26,7 +26,7 @@ from searcher.search.variants import Variants
 RETRIES = 2
 """The number of times that a killed trial is tried again."""
 
-REFUSED = 200
+MAX_REFUSED_IN_A_ROW = 200
 """After so many recipes in a row that cannot be feasible, a search ends."""
 
 
@@ -185,9 +185,9 @@ class Driver:
                 state.failed += 1
         state.running.pop(trial.number, None)
         self.view.told(state, trial.number, outcome)
-        if isinstance(outcome, Infeasible) and self.refused >= REFUSED:
+        if isinstance(outcome, Infeasible) and self.refused >= MAX_REFUSED_IN_A_ROW:
             raise SearcherError(
-                f"{REFUSED} recipes in a row cannot satisfy a constraint on cost, the last one "
+                f"{MAX_REFUSED_IN_A_ROW} recipes in a row cannot satisfy a constraint on cost, the last one "
                 f"{outcome.reason}: loosen the constraint, or let the space suggest smaller networks"
             )
 

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import numpy as np
 from optuna._hypervolume import compute_hypervolume
 
-BEYOND = 0.1
+MARGIN = 0.1
 """The margin of the box beyond the worst values, as a share of each range."""
 
 
@@ -21,7 +21,7 @@ def added(points: np.ndarray, point: Sequence[float]) -> float:
     every = np.vstack([points, point]) if len(points) else np.array([point])
     span = np.ptp(every, 0)
     scaled = (every - every.min(0)) / np.where(span > 0, span, 1)
-    reference = np.full(scaled.shape[1], 1 + BEYOND)
+    reference = np.full(scaled.shape[1], 1 + MARGIN)
     before = compute_hypervolume(scaled[:-1], reference) if len(points) else 0.0
     return max(0.0, float(compute_hypervolume(scaled, reference) - before) / float(np.prod(reference)))
 

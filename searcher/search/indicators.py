@@ -10,11 +10,11 @@ import optuna
 from optuna.trial import FrozenTrial
 
 from searcher.config.study import Study
-from searcher.search.hypervolume import BEYOND, dominated
+from searcher.search.hypervolume import MARGIN, dominated
 from searcher.search.pareto import violation
 from searcher.search.records import TrialRecord
 
-FEWEST = 10
+MIN_TRIALS = 10
 """Complete trials from which on importances are worth a look: the better half is five."""
 
 _FEW = re.compile(r"Some regimes for parameter `(.+)` have less than \d+ trials")
@@ -54,7 +54,7 @@ def hypervolume(study: Study, trials: Sequence[FrozenTrial]) -> Hypervolume | st
     best, span = losses.min(0), np.ptp(losses, 0)
     if not span.all():
         return "all complete trials have the same value of an objective"
-    worst = losses.max(0) + BEYOND * span
+    worst = losses.max(0) + MARGIN * span
     feasible = np.array([violation(study, t) <= 0 for t in trials])
     box = float(np.prod(worst - best))
     shares = [volume / box for volume in dominated(losses, feasible, worst)]
@@ -85,8 +85,8 @@ def importances(
     PED-ANOVA (Watanabe et al. 2023, conditional parameters included), in Optuna's implementation: how much a
     parameter's distribution among the best trials differs from that among all.
     """
-    if len(trials) < FEWEST:
-        return f"too few complete trials: {len(trials)}, it takes {FEWEST}"
+    if len(trials) < MIN_TRIALS:
+        return f"too few complete trials: {len(trials)}, it takes {MIN_TRIALS}"
     # Not before: it takes scipy and scikit-learn, which the hypervolume does without.
     from optuna.importance import PedAnovaImportanceEvaluator, get_param_importances
 

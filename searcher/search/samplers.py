@@ -27,7 +27,7 @@ SAMPLERS: dict[str, tuple[Callable[..., optuna.samplers.BaseSampler], dict[str, 
 TYPES: dict[str, tuple[type, ...]] = {"bool": (bool,), "int": (int,), "float": (int, float), "str": (str,)}
 """The types that a study's file may give for a sampler's options."""
 
-STARTUP, MOST = 10, 50
+STARTUP_TRIALS, MAX_STARTUP_TRIALS = 10, 50
 """Trials that a sampler draws at random where its options do not say otherwise, and that it may here."""
 
 
@@ -76,7 +76,7 @@ def check_options(
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         study = optuna.create_study(directions=directions, sampler=optuna.samplers.RandomSampler(seed=0))
-        count = min(asked.options.get("n_startup_trials", STARTUP), MOST) + 1
+        count = min(asked.options.get("n_startup_trials", STARTUP_TRIALS), MAX_STARTUP_TRIALS) + 1
         for number in range(count):
             trial = study.ask()
             try:

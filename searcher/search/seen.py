@@ -12,10 +12,10 @@ from searcher.config.recipe import Model
 from searcher.tasks.base import Split, Task, device_of
 from searcher.tasks.classification.task import Classification
 
-IMAGES = 1000
+PROBED_IMAGES = 1000
 """Images of each split that are looked at, evenly spread over it."""
 
-FEWEST = 500
+MIN_IMAGES = 500
 """Images of a split of which fewer say too little: an honest network may know so few as well as its own."""
 
 KNOWN = 0.95
@@ -24,7 +24,7 @@ KNOWN = 0.95
 APART = 2.0
 """Standard errors by which an honest network is surer of the images that it was trained on, at least."""
 
-BEYOND = 5.0
+MAX_STANDARD_ERRORS = 5.0
 """Standard errors by which chance and a search's own choice do not take validation above test."""
 
 
@@ -52,7 +52,7 @@ def familiarity(network: nn.Module, task: Task) -> Familiarity | None:
         None where the task has no classes, or too few images to tell.
     """
     splits = (task.train, task.validation)
-    if not isinstance(task, Classification) or min(map(len, splits)) < FEWEST:
+    if not isinstance(task, Classification) or min(map(len, splits)) < MIN_IMAGES:
         return None
     train, validation = (_probabilities(network, task, split) for split in splits)
     error = math.sqrt(float(train.var() / len(train) + validation.var() / len(validation)))
@@ -61,10 +61,10 @@ def familiarity(network: nn.Module, task: Task) -> Familiarity | None:
 
 @torch.no_grad()
 def _probabilities(network: nn.Module, task: Task, split: Split) -> Tensor:
-    """Of the right class of up to `IMAGES` images, (N,) float64."""
+    """Of the right class of up to `PROBED_IMAGES` images, (N,) float64."""
     network.eval()
     device = device_of(network)
-    places = torch.linspace(0, len(split) - 1, min(IMAGES, len(split))).round().long()
+    places = torch.linspace(0, len(split) - 1, min(PROBED_IMAGES, len(split))).round().long()
     chosen = split.only(places)
     logits = [network(task.normalise(part.to(device))) for part in torch.split(chosen.images, 250)]
     every = torch.cat(logits).double().softmax(1).cpu()
@@ -107,6 +107,6 @@ def beyond_test(validation: Mapping[str, float], test: Mapping[str, float], task
         whole = (a * validation[key] + b * test[key]) / (a + b)
         error = math.sqrt(whole * (1 - whole) * (1 / a + 1 / b)) if 0 < whole < 1 else math.inf
         apart = (validation[key] - test[key]) / error
-        if apart > BEYOND:
+        if apart > MAX_STANDARD_ERRORS:
             found[key] = apart
     return found

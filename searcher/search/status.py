@@ -15,7 +15,7 @@ from searcher.search.records import FAILED, INFEASIBLE, STOPPED, Ended, TrialRec
 from searcher.search.storage import studies
 from searcher.search.storage.driver_lock import driver
 
-RECENT = 20
+PACE_WINDOW = 20
 """The trials that ended last, whose pace the time left is estimated by."""
 
 
@@ -117,7 +117,7 @@ def _share(study: Study, complete: Sequence[FrozenTrial]) -> float | None:
 
 
 def _seconds_left(ended: Sequence[FrozenTrial], left: int) -> float | None:
-    times = sorted(t.datetime_complete for t in ended if t.datetime_complete)[-RECENT:]
+    times = sorted(t.datetime_complete for t in ended if t.datetime_complete)[-PACE_WINDOW:]
     if len(times) < 2:
         return None
     return max(0, left) * (times[-1] - times[0]).total_seconds() / (len(times) - 1)

@@ -24,7 +24,7 @@ from searcher.search.check import check_parts
 from searcher.search.identity import identify
 from searcher.search.storage.backends import make_runs
 
-MOST = 1000
+MAX_VALUES = 1000
 """Values that dots may stand for: each is a training."""
 
 _DOTS = ("…", "...")
@@ -102,8 +102,8 @@ def _values(text: str, given: str) -> tuple[Any, ...]:
             raise SearcherError(f"--stage {text}: dots need two rising numbers before them and one behind")
         step, start = numbers[1] - numbers[0], numbers[1]
         count = 1
-        if (numbers[2] - start) / step > MOST:
-            raise SearcherError(f"--stage {text[:80]}: the dots stand for more than {MOST:,} values")
+        if (numbers[2] - start) / step > MAX_VALUES:
+            raise SearcherError(f"--stage {text[:80]}: the dots stand for more than {MAX_VALUES:,} values")
         while start + count * step < numbers[2] - step / 2:
             found.append(round(start + count * step, 10))
             count += 1

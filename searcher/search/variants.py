@@ -31,7 +31,7 @@ VARIANTS = "variants.json"
 WORTH = 0.001
 """The hypervolume that a variant must add, as a share of the box that the front spans."""
 
-LATEST, LEAST = 5, 0.5
+RETENTION_WINDOW, MIN_RETENTION = 5, 0.5
 """By how many variants it is judged how much of its quality a network keeps, and how much that must be."""
 
 
@@ -87,8 +87,8 @@ class Variants:
         for trial in trials:
             self._hear(trial)
         self._open = [v for v in self._open if v.recipe not in self._tried]
-        keeps = median(self._came_true[-LATEST:] or [1.0])
-        if not self._open or keeps < LEAST:
+        keeps = median(self._came_true[-RETENTION_WINDOW:] or [1.0])
+        if not self._open or keeps < MIN_RETENTION:
             return None
         points = np.array([p for t in front.trials for p in self._points(self._known(t))])
         worths = {v.recipe: self._worth(v, keeps, points, front) for v in self._open}

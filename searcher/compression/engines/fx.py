@@ -26,7 +26,7 @@ from searcher.costs.op import Op
 from searcher.errors import SearcherError, TrialError
 from searcher.wording import EXACT
 
-CHECKED = 8
+CHECKED_IMAGES = 8
 """Calibration images on which an int8 network is held against its reference."""
 
 _EXECUTION = "execution"
@@ -79,7 +79,7 @@ def prepare(model: nn.Module, batches: Iterable[Tensor], exclude: Mapping[str, i
         copy_repeated(reference, first[:1])
         graph = _prepare(reference, first[:1])
         _calibrate(graph, first, images)
-    return Prepared(graph, first[:CHECKED].clone(), dict(exclude))
+    return Prepared(graph, first[:CHECKED_IMAGES].clone(), dict(exclude))
 
 
 def convert(model: nn.Module, prepared: Prepared) -> nn.Module:

@@ -67,7 +67,7 @@ CRITERIA: dict[str, Callable[[Any], Tensor]] = {
 }
 
 
-MOST_CHANNELS, MOST_LAYERS = 20, 200
+MAX_CHANNEL_REPEATS, MAX_GROUP_LAYERS = 20, 200
 """Limits: how often the widest layer's channels may be in one layer, and the layers of a network in a group.
 
 With an end to it there was at most one of the former and, with attention, 40 of the latter.
@@ -135,7 +135,7 @@ def _bounded(net: nn.Module, nodes: int) -> Iterator[None]:
 
     class Bounded(Group):  # type: ignore[misc]
         def add_dep(self, dep: Any, idxs: Any) -> None:
-            if len(self) > MOST_LAYERS * nodes or len(idxs) > MOST_CHANNELS * widest:
+            if len(self) > MAX_GROUP_LAYERS * nodes or len(idxs) > MAX_CHANNEL_REPEATS * widest:
                 raise TrialError(
                     "torch-pruning cannot prune this network: which channels go together never ends"
                 )

@@ -11,7 +11,7 @@ from searcher.compression.training import Run, fit
 from searcher.config.recipe import PruneChannels
 from searcher.costs.shapes.outline import returned
 
-CALIBRATION = 256
+CALIBRATION_IMAGES = 256
 """Training images on which a criterion of the activations looks."""
 
 
@@ -46,7 +46,7 @@ def prune_channels(model: nn.Module, stage: PruneChannels, run: Run) -> nn.Modul
     keep = returned(model, tuple(example.shape))
     given = None
     if stage.criterion in SCORED:
-        images = torch.split(run.task.train.images[:CALIBRATION], 64)
+        images = torch.split(run.task.train.images[:CALIBRATION_IMAGES], 64)
         batches = (run.task.normalise(part) for part in images)
         given = SCORED[stage.criterion](model.cpu(), batches, run.seed)
     small = engines[stage.engine](model.cpu(), example, stage.ratio, stage.criterion, keep, given)

@@ -15,16 +15,16 @@ from searcher.tasks.detection import drawing, heads
 from searcher.tasks.detection.coco_eval import Evaluation, Found, Truth, evaluate
 from searcher.wording import several
 
-CANDIDATES, DETECTIONS, OVERLAP, LEAST = 300, 100, 0.5, 0.01
+NMS_CANDIDATES, MAX_DETECTIONS, NMS_IOU, MIN_SCORE = 300, 100, 0.5, 0.01
 """Boxes of an image that suppress each other, that are reported, the IoU for it, and the lowest score."""
 
-DRAWN = 4
+SAMPLE_IMAGES = 4
 """Images of the test split that a sample has."""
 
-SURE = 0.3
+SHOWN_SCORE = 0.3
 """The score of a detection that a reader is shown, and that another model must have too."""
 
-SEEN = 0.4
+MIN_VISIBLE_SHARE = 0.4
 """The share of a box that must be left in an image that is moved or enlarged."""
 
 
@@ -114,7 +114,7 @@ class Detection(Task):
         low = torch.minimum(corners[..., :2], corners[..., 2:])
         whole = torch.cat([low, torch.maximum(corners[..., :2], corners[..., 2:])], -1)
         seen = whole.clamp(0, 1)
-        kept = geometry.area(seen) >= SEEN * geometry.area(whole).clamp(min=1e-9)
+        kept = geometry.area(seen) >= MIN_VISIBLE_SHARE * geometry.area(whole).clamp(min=1e-9)
         classes = torch.where(kept, labels[..., 0], -1.0)
         return moved, torch.cat([classes[..., None], seen], -1)
 
@@ -151,13 +151,13 @@ class Detection(Task):
 
     def sample(self, model: nn.Module) -> list[Any]:
         """The surest detections in the first images of the test split."""
-        return [list(found) for found in surest(self.detect(model, self.test.first(DRAWN)))]
+        return [list(found) for found in surest(self.detect(model, self.test.first(SAMPLE_IMAGES)))]
 
     def gallery(self, samples: Mapping[str, Sequence[Any]]) -> Gallery | None:
         """The first images of the test split with detections, the annotated boxes dashed beneath."""
         if not samples or not isinstance(self.test, Scenes):
             return None
-        split, rows = self.test.first(DRAWN), {}
+        split, rows = self.test.first(SAMPLE_IMAGES), {}
         for name, stored in samples.items():
             found = [Found(one[0], one[1], tuple(one[2]), one[3]) for one in stored]
             caption = f"{name}: {len(found)} detections, of an image at least the surest"
@@ -221,7 +221,7 @@ def surest(found: list[Found]) -> list[Found]:
     best: dict[int, float] = {}
     for one in found:
         best[one.image] = max(best.get(one.image, 0.0), one.score)
-    return [one for one in found if one.score >= min(SURE, best[one.image])]
+    return [one for one in found if one.score >= min(SHOWN_SCORE, best[one.image])]
 
 
 def _places(found: list[Found]) -> set[tuple[int, int]]:
@@ -233,17 +233,17 @@ def _overlaps(one: Found, others: list[Found]) -> bool:
         return False
     boxes = torch.tensor([one.box, *(other.box for other in others)])
     corners = torch.cat([boxes[:, :2], boxes[:, :2] + boxes[:, 2:]], 1)
-    return bool(geometry.iou(corners[:1], corners[1:]).max() >= OVERLAP)
+    return bool(geometry.iou(corners[:1], corners[1:]).max() >= NMS_IOU)
 
 
 def _found(boxes: Tensor, scores: Tensor, image: int, truth: Truth) -> list[Found]:
     """The detections of one image, from its boxes (B, 4) and their scores (B, classes)."""
     count = scores.shape[1]
     best, place = scores.flatten().sort(descending=True, stable=True)
-    kept = place[:CANDIDATES][best[:CANDIDATES] > LEAST]
+    kept = place[:NMS_CANDIDATES][best[:NMS_CANDIDATES] > MIN_SCORE]
     row, kind = kept // count, kept % count
     own, score = boxes[row].clamp(0, 1), scores[row, kind]
-    stays = geometry.nms(own, score, kind, OVERLAP)[:DETECTIONS]
+    stays = geometry.nms(own, score, kind, NMS_IOU)[:MAX_DETECTIONS]
     width, height = truth.sizes[image]
     pixels = own[stays].double() * torch.tensor([width, height, width, height])
     return [

@@ -28,7 +28,7 @@ from searcher.search.storage import studies
 from searcher.tasks.base import Split
 from searcher.tasks.classification.task import Classification
 
-IMAGES = 32
+NOISE_IMAGES = 32
 """Of noise, on which a network is calibrated whose latency, memory and size are asked for."""
 
 
@@ -72,8 +72,8 @@ class Target:
             SearcherError: The network cannot be built or made.
         """
         generator = torch.Generator().manual_seed(0)
-        noise = torch.randint(256, (IMAGES, *self.image), generator=generator, dtype=torch.uint8)
-        split = Split(noise, torch.arange(IMAGES) % self.classes)
+        noise = torch.randint(256, (NOISE_IMAGES, *self.image), generator=generator, dtype=torch.uint8)
+        split = Split(noise, torch.arange(NOISE_IMAGES) % self.classes)
         mean = (0.5,) * self.image[0]
         task = _Noise("noise", self.classes, split, split, split, mean, mean, 255, 0, False)
         run = Run(task, 0, 0, torch.device("cpu"), lambda *_: None)

@@ -15,7 +15,7 @@ from searcher.costs.op import Op, missing
 from searcher.costs.scores import VARIANTS, score
 from searcher.wording import several
 
-WIDE = 120
+WIDE_COLUMNS = 120
 """Columns of a console from which on a table has room for sizes and kinds."""
 
 _COLUMNS = (
@@ -41,7 +41,7 @@ class LayerTable:
     ops: Sequence[Op]
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
-        names = _COLUMNS if options.max_width >= WIDE else _NARROW
+        names = _COLUMNS if options.max_width >= WIDE_COLUMNS else _NARROW
         table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
         for name in names:
             left = name in ("operation", "kind")

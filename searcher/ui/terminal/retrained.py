@@ -13,7 +13,7 @@ from searcher.wording import fidelity, kernels, number, spread
 Rows = tuple[tuple[str, ...], list[tuple[str, ...]]]
 """The columns' names, and the rows."""
 
-SEEN = "The given weights have probably seen the validation images: the test split counts"
+SEEN_VALIDATION = "The given weights have probably seen the validation images: the test split counts"
 
 
 def expected_rows(result: Result) -> Rows:
@@ -91,7 +91,7 @@ def sections(
         ),
         (f"Before and after by class, on the validation split{of}", class_rows(first)),
     ]
-    return [(title, rows) for title, rows in [*every, (SEEN, seen_rows(result))] if rows[1]]
+    return [(title, rows) for title, rows in [*every, (SEEN_VALIDATION, seen_rows(result))] if rows[1]]
 
 
 def table(title: str, rows: Rows) -> Table:

@@ -16,7 +16,7 @@ from rich.text import Text
 from searcher.execution.messages import Done, Failed, Infeasible, Killed, Outcome, Reused, Stopped
 from searcher.search.records import TrialRecord
 from searcher.search.state import Running, State
-from searcher.ui.terminal.trials import WIDE, front_table
+from searcher.ui.terminal.trials import WIDE_COLUMNS, front_table
 from searcher.wording import duration, number
 
 
@@ -135,7 +135,7 @@ def _hide_control_keys() -> list[Any] | None:
 
 def render(state: State, width: int, height: int) -> RenderableType:
     """The whole view, of a front with as many rows as fit."""
-    lines_a_row = 1 if width >= WIDE else 3
+    lines_a_row = 1 if width >= WIDE_COLUMNS else 3
     rows = max(1, (height - len(state.running) - 12) // lines_a_row)
     return Group(_head(state), _running(state), "", front_table(state.study, state.front, rows))
 

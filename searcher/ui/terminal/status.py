@@ -10,7 +10,7 @@ from rich.table import Table
 from searcher.search.status import Status
 from searcher.wording import duration
 
-WIDE = 110
+WIDE_COLUMNS = 110
 """Columns of a console from which on a table has room for words."""
 
 
@@ -21,7 +21,7 @@ class StatusTable:
     found: Sequence[Status]
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
-        wide = options.max_width >= WIDE
+        wide = options.max_width >= WIDE_COLUMNS
         rows = Table(box=box.SIMPLE_HEAD, pad_edge=False)
         rows.add_column("study", overflow="fold")
         rows.add_column("done", justify="right", no_wrap=True)

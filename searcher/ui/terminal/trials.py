@@ -21,7 +21,7 @@ from searcher.wording import kernels, number, several
 if TYPE_CHECKING:
     import pandas as pd
 
-WIDE = 140
+WIDE_COLUMNS = 140
 """Columns of a console from which on a table has room for the recipes."""
 
 NARROW = 80
@@ -66,7 +66,7 @@ class TrialTable:
     state: bool = False
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
-        wide = options.max_width >= WIDE
+        wide = options.max_width >= WIDE_COLUMNS
         if not self.trials:
             yield f"{self.title}: no trial is complete yet"
             return
@@ -77,7 +77,7 @@ class TrialTable:
             yield f"int8 figures by {ran}"
 
     def _table(self, width: int) -> Table:
-        wide = width >= WIDE
+        wide = width >= WIDE_COLUMNS
         study = self.study
         metrics = study.measured() if width >= NARROW else [*study.objectives]
         table = Table(title=self.title, title_justify="left", box=box.SIMPLE_HEAD, pad_edge=False)
