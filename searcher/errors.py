@@ -37,6 +37,11 @@ class TrialError(Exception):
     """A recipe that cannot be executed as asked; the trial fails, the study goes on."""
 
 
+def first_line(error: Exception) -> str:
+    """The first line of an error's message; its type where it has none."""
+    return next(iter(str(error).strip().splitlines()), type(error).__name__)
+
+
 def no_room(error: BaseException | None) -> bool:
     """Whether an error comes of a full disk or a quota, be it by way of others."""
     while error:

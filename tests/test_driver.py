@@ -1,6 +1,5 @@
 """The driver of a study, whose trials are pretended: no process is started, nothing is trained."""
 
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,13 +12,14 @@ from searcher.config.recipe import Model, Recipe, Train
 from searcher.errors import SearcherError
 from searcher.execution import results
 from searcher.execution.layout import trial_folder
-from searcher.execution.messages import Done, Failed, Job, Killed, Outcome, Progress
+from searcher.execution.messages import Done, Failed, Killed, Outcome, Progress
 from searcher.search import driver as driver_module
 from searcher.search.ask import MIN_COMPLETE_TRIALS
 from searcher.search.check import Space
 from searcher.search.driver import Driver
 from searcher.search.records import STOPPED, TrialRecord
 from searcher.search.variants import Variant, Variants
+from tests.helpers.launcher import FakeLauncher, Pretended
 from tests.helpers.studies import study
 
 KNOWN = [{"width": 4}, {"width": 6}]
@@ -33,62 +33,6 @@ def small(width: int) -> nn.Module:
 def suggest(trial: optuna.trial.BaseTrial) -> Recipe:
     width = trial.suggest_int("width", 2, 200)
     return Recipe(model=Model(name="tests.test_driver:small", args={"width": width}), stages=(Train(),))
-
-
-class Pretended:
-    """A trial that says what it is told to say."""
-
-    begun = True
-
-    def __init__(self, job: Job) -> None:
-        self.job, self.says = job, list[Progress | Outcome]()
-        self.went_on: list[int] = []
-        self.stopped = False
-
-    def events(self) -> list[Progress | Outcome]:
-        said, self.says = self.says, []
-        return said
-
-    def go_on(self, rung: int) -> None:
-        self.went_on.append(rung)
-
-    def stop(self) -> None:
-        self.stopped = True
-
-
-class FakeLauncher:
-    """Starts nothing."""
-
-    workers = 2
-
-    def __init__(self, outlive: bool = False) -> None:
-        self.outlive = outlive
-        self.started: list[Pretended] = []
-        self.left: list[int] = []
-
-    def prepare(self) -> None:
-        pass
-
-    def threads(self, study: object) -> int:
-        return 1
-
-    def room(self, running: Sequence[object], study: object) -> int:
-        return self.workers - len(running)
-
-    def start(self, job: Job, remember: Any) -> Pretended:
-        if self.outlive:
-            remember({"engine": "fake"})
-        self.started.append(Pretended(job))
-        return self.started[-1]
-
-    def submit(self) -> None:
-        pass
-
-    def attach(self, job: Job, told: dict[str, Any]) -> Pretended | None:
-        return Pretended(job) if job.number in self.left else None
-
-    def wait(self, running: Sequence[object], seconds: float) -> None:
-        pass
 
 
 class Told:

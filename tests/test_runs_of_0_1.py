@@ -2,7 +2,6 @@
 
 import io
 import shutil
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -10,14 +9,13 @@ import pytest
 from rich.console import Console
 
 from searcher.config import catalog
-from searcher.config.recipe import Recipe
-from searcher.config.study import Study, StudyFile
-from searcher.execution.launcher import Remember, RunningTrial
-from searcher.execution.messages import Done, Job, Outcome, Progress
+from searcher.config.study import StudyFile
+from searcher.execution.messages import Done, Job
 from searcher.search.loop import search
 from searcher.search.storage import studies
 from searcher.ui.terminal.search import PlainView
 from tests.conftest import Run
+from tests.helpers.launcher import FakeLauncher, Pretended
 
 FILES = ("storage.txt", "optuna.db")
 TRIALS = ("trial-00000", "trial-00003", "trial-00005")
@@ -52,60 +50,26 @@ def test_it_is_shown_reported_and_exported(runs: Path, run_command: Run):
     assert "fingerprint" in (runs.parent / "knee.toml").read_text()
 
 
-class Told:
-    """A trial that has its figures at once."""
+class AtOnce(FakeLauncher):
+    """A launcher whose trials have their figures at once."""
 
-    begun = True
+    workers = 1
 
-    def __init__(self, job: Job) -> None:
-        self.job = job
-
-    def events(self) -> list[Progress | Outcome]:
-        return [Done({metric.key: 0.5 for metric in self.job.study.measured()}, 1.0)]
-
-    def go_on(self, rung: int) -> None:
-        raise AssertionError("it trains nothing")
-
-    def stop(self) -> None:
-        pass
-
-
-class AtOnce:
-    """A launcher that trains nothing."""
-
-    outlive, workers = False, 1
-
-    def __init__(self) -> None:
-        self.recipes: list[Recipe] = []
-
-    def prepare(self) -> None:
-        pass
-
-    def threads(self, study: Study) -> int:
-        return 1
-
-    def room(self, running: Sequence[RunningTrial], study: Study) -> int:
-        return 1 - len(running)
-
-    def start(self, job: Job, remember: Remember) -> Told:
-        self.recipes.append(job.recipe)
-        return Told(job)
-
-    def submit(self) -> None:
-        pass
+    def start(self, job: Job, remember: Any) -> Pretended:
+        started = super().start(job, remember)
+        started.says = [Done({metric.key: 0.5 for metric in job.study.measured()}, 1.0)]
+        return started
 
     def attach(self, job: Job, told: dict[str, Any]) -> None:
         raise AssertionError("none was running")
-
-    def wait(self, running: Sequence[RunningTrial], seconds: float) -> None:
-        pass
 
 
 def test_its_study_goes_on_with_a_larger_budget(runs: Path, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.chdir(runs.parent)
     study, launcher = StudyFile("micronet", ["budget.trials=22"]).study("digits"), AtOnce()
     state = search(study, Path("runs"), launcher, PlainView(Console(file=io.StringIO())))
-    assert len(launcher.recipes) == 2
+    assert len(launcher.started) == 2
+    assert not any(trial.went_on for trial in launcher.started)
     assert state.finished == 22
     numbers = [t.number for t in studies.load(Path("runs"), "micronet@digits")[0].get_trials(deepcopy=False)]
     assert numbers == list(range(len(numbers)))

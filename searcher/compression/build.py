@@ -8,7 +8,7 @@ from torch import nn
 
 from searcher.compression.engines.initial_weights import initialise
 from searcher.config.recipe import Model
-from searcher.errors import SearcherError
+from searcher.errors import SearcherError, first_line
 from searcher.models import build
 from searcher.tasks.base import Task, device_of
 
@@ -66,9 +66,8 @@ def check_outputs(
         with torch.no_grad(), torch.random.fork_rng(devices=[]):
             outputs = network.eval()(torch.zeros((2, *image), device=device))
     except Exception as error:
-        line = str(error).splitlines()[0] if str(error) else type(error).__name__
         sizes = "×".join(map(str, image))
-        raise SearcherError(f"model {name} does not run on images of {sizes}: {line}") from error
+        raise SearcherError(f"model {name} does not run on images of {sizes}: {first_line(error)}") from error
     finally:
         for module, training in was_training.items():
             module.training = training

@@ -11,6 +11,7 @@ from searcher.costs.counting.recorder import record
 from searcher.costs.op import Op
 from searcher.costs.shapes.channels import Channels
 from searcher.costs.shapes.outline import Outline, outline
+from searcher.errors import first_line
 
 
 class NotCertain(Exception):
@@ -78,8 +79,3 @@ class Outlined:
         except Exception as error:
             raise NotRun(f"its forward does not run without values: {first_line(error)}") from error
         return Outline(ops, Channels(lost=self.reason), {})
-
-
-def first_line(error: Exception) -> str:
-    """The first line of an error's message; its type where it has none."""
-    return str(error).splitlines()[0] if str(error) else type(error).__name__

@@ -46,14 +46,17 @@ def run_recipe(
             make = partial(_run_stored, network.architecture, stage)
             network = floating(kept(first(recipe, place), run, make, before))
         else:
-            torch.manual_seed(run.seed)
-            network = runner(stage).run(network.architecture, stage, run)
+            network = _run_stage(network.architecture, stage, run)
     return network
+
+
+def _run_stage(model: nn.Module, stage: Stage, run: Run) -> Network:
+    # A stage starts with the same random numbers, whatever was trained or found before it.
+    torch.manual_seed(run.seed)
+    return runner(stage).run(model, stage, run)
 
 
 def _run_stored(model: nn.Module, stage: Stage, run: Run) -> nn.Module:
     """The model after one more stage, on the CPU and in the order in which the store would return it."""
-    # A stage starts with the same random numbers, whatever was trained or found before it.
-    torch.manual_seed(run.seed)
-    model = runner(stage).run(model, stage, run).architecture
+    model = _run_stage(model, stage, run).architecture
     return model.to("cpu", memory_format=torch.contiguous_format)  # type: ignore[call-overload,no-any-return]

@@ -4,13 +4,13 @@ from functools import lru_cache
 
 import torch
 
-from searcher.compression.outlined import NotCertain, NotRun, Outlined, first_line
+from searcher.compression.outlined import NotCertain, NotRun, Outlined
 from searcher.compression.stages import runner, stored_stages
 from searcher.config.recipe import Recipe
 from searcher.costs.arithmetic import Sizes
 from searcher.costs.counting.recorder import record
 from searcher.costs.op import Prediction
-from searcher.errors import SearcherError
+from searcher.errors import SearcherError, first_line
 from searcher.models import build
 
 

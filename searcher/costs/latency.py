@@ -21,7 +21,7 @@ from torch import Tensor, nn
 
 from searcher.config.deployment import Deployment
 from searcher.costs import latency_worker
-from searcher.errors import SearcherError, TrialError
+from searcher.errors import SearcherError, TrialError, first_line
 
 TIMEOUT_S = 900.0
 """Seconds after which a measurement is given up."""
@@ -141,8 +141,8 @@ def script(model: nn.Module, images: Tensor) -> torch.jit.ScriptModule:
             traced = torch.jit.trace(model.eval(), images, check_trace=False)  # type: ignore[no-untyped-call]
             torch.testing.assert_close(traced(images), model(images))
         except Exception as error:
-            reason = str(error).strip().splitlines() or [type(error).__name__]
-            raise TrialError(f"latency: {type(model).__name__} cannot be traced: {reason[0]}") from error
+            reason = first_line(error)
+            raise TrialError(f"latency: {type(model).__name__} cannot be traced: {reason}") from error
     assert isinstance(traced, torch.jit.ScriptModule)
     return traced
 

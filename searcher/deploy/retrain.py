@@ -179,7 +179,7 @@ class _Seed:
         self.say = report
         self.curve, self.started = self._going_on()
         self.before: dict[str, float] = {}
-        self.detected: dict[str, list[Any]] = {}
+        self.detected: dict[str, list[Any] | None] = {}
 
     def _going_on(self) -> tuple[Curve, float]:
         """The curve with the points of an earlier run, and when its clock would have begun."""
@@ -230,8 +230,8 @@ class _Seed:
         validation = measure(measurement, metrics)
         test = measure(Measurement(network, self.task, self.task.test), on_split(metrics))
         after = self._figures(network) if self.before else {}
-        seen = self.detected | {"after": self.task.sample(network.executed)}
-        shown = seen if any(seen.values()) else {}
+        seen = {**self.detected, "after": self.task.sample(network.executed)}
+        shown = {name: sample for name, sample in seen.items() if sample is not None}
         int8 = measurement.circumstances.get(INT8, {})
         done = Retrained(self.seed, validation, test, self.before, after, shown, int8)
         with in_one_step(path) as part:

@@ -7,11 +7,25 @@ from typing import Any, Protocol
 import torch
 
 from searcher.config.study import Study
+from searcher.errors import SearcherError
 from searcher.execution.messages import Job, Outcome, Progress
 from searcher.execution.metrics import timed
 
 Remember = Callable[[dict[str, Any]], None]
 """Writes down where a trial runs, so that another driver finds it."""
+
+
+def left_elsewhere(study: Study, way: str, on: str = "") -> SearcherError:
+    """The refusal of jobs of another driver that this launcher cannot reach.
+
+    Args:
+        study: Theirs.
+        way: How to go on with them.
+        on: Where they are.
+    """
+    return SearcherError(
+        f"jobs of {study.stored_name} are left{on}: {way}, or end them: searcher cancel {study.stored_name}"
+    )
 
 
 class RunningTrial(Protocol):

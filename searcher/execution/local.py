@@ -14,9 +14,9 @@ from typing import Any
 import torch
 
 from searcher.config.study import Study
-from searcher.errors import SearcherError, exit_reason
+from searcher.errors import exit_reason
 from searcher.execution import worker
-from searcher.execution.launcher import Remember, RunningTrial, cores
+from searcher.execution.launcher import Remember, RunningTrial, cores, left_elsewhere
 from searcher.execution.messages import Job, Killed, Outcome, Progress
 from searcher.execution.signals import no_interrupt
 
@@ -85,10 +85,7 @@ class Local:
         Raises:
             SearcherError: It runs on a cluster.
         """
-        raise SearcherError(
-            f"jobs of {job.study.stored_name} are left: go on with --cluster {told['engine']}, or end them: "
-            f"searcher cancel {job.study.stored_name}"
-        )
+        raise left_elsewhere(job.study, f"go on with --cluster {told['engine']}")
 
     def wait(self, running: Sequence[RunningTrial], seconds: float) -> None:
         """Wait for a word on any of the pipes."""

@@ -17,7 +17,7 @@ from searcher.tasks.base import Task
 
 def built_in() -> set[str]:
     """Figures of quality that belong to kinds of tasks; a user's own may belong to all."""
-    return {name for kind in tasks.kinds() for name in kind.metrics}
+    return set(_of_tasks())
 
 
 MetricFunction = Callable[..., float]
@@ -36,17 +36,20 @@ def metric_functions() -> dict[str, MetricFunction]:
     return _of_tasks() | {name: function for name, (function, _) in _defined().items()}
 
 
-def metric_code(name: str) -> str:
-    """A digest of a metric's code, comments and blank lines aside.
+def metrics_code(metrics: Sequence[Metric]) -> dict[str, str]:
+    """Digests of the metrics' code by name, comments and blank lines aside.
 
     A file in `objectives/` whose code was written otherwise and computes what it did keeps the digest of
     before, in its `CODE`: studies that are stored with it go on.
     """
+    functions, kept = metric_functions(), dict[str, str]()
     for path in catalog.files("objectives").values():
         module = catalog.load(path)
-        if name in getattr(module, "METRICS", {}) and name in getattr(module, "CODE", {}):
-            return str(module.CODE[name])
-    return code_digest(inspect.getsource(metric_functions()[name]))
+        code = getattr(module, "CODE", {})
+        kept |= {name: str(code[name]) for name in module.METRICS if name in code}
+    return {
+        m.metric: kept.get(m.metric) or code_digest(inspect.getsource(functions[m.metric])) for m in metrics
+    }
 
 
 def code_digest(code: str) -> str:
@@ -131,8 +134,8 @@ def timed(metrics: Sequence[Metric]) -> bool:
 
 def on_split(metrics: Sequence[Metric]) -> list[Metric]:
     """The metrics that are read on a split: tasks' figures, `QUALITY` of files in `objectives/`."""
-    listed = [*_listed(metrics, "QUALITY"), *(m for m in metrics if m.metric in built_in())]
-    return [m for m in metrics if m in listed]
+    listed, of_tasks = _listed(metrics, "QUALITY"), built_in()
+    return [m for m in metrics if m in listed or m.metric in of_tasks]
 
 
 def _listed(metrics: Sequence[Metric], attribute: str) -> list[Metric]:

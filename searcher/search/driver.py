@@ -93,7 +93,8 @@ class Driver:
         """Consider one more trial; False where none is wanted."""
         if self.cancelled or not self._more:
             return False
-        self.state.stopped -= self.stopping.promote()
+        if self.stopping.promote():
+            self.state.stopped -= 1
         trial = self._ask()
         recipe = self._suggest(trial)
         found = self._look(trial, recipe) if isinstance(recipe, Recipe) else recipe

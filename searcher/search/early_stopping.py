@@ -99,13 +99,13 @@ class EarlyStopping:
         """Whether a trial that was stopped is now among the best of its rung."""
         return self._rungs.promotable() is not None
 
-    def promote(self) -> int:
-        """Enqueue such a trial again, to go on from its rung; how many there were, 0 or 1."""
+    def promote(self) -> bool:
+        """Enqueue such a trial again, to go on from its rung; False where there is none."""
         found = self._rungs.promotable()
         if found is None:
-            return 0
+            return False
         ordinal, level = found
         self._rungs.promote(ordinal, level)
         stopped = [t for t in self._trials.all() if TrialRecord.of(t).ordinal == ordinal][-1]
         self._trials.again(stopped.number, {PROMOTED_FROM: stopped.number})
-        return 1
+        return True

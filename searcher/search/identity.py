@@ -5,7 +5,7 @@ from typing import Any
 from searcher import tasks
 from searcher.config import catalog
 from searcher.config.study import Study
-from searcher.execution.metrics import code_digest, metric_code, timed
+from searcher.execution.metrics import code_digest, metrics_code, timed
 
 
 def identify(study: Study) -> dict[str, Any]:
@@ -23,7 +23,7 @@ def identify(study: Study) -> dict[str, Any]:
         "objectives": [o.model_dump(exclude_none=True) for o in study.objectives],
         "constraints": [str(c) for c in study.constraints],
         "metrics": [m.key for m in study.metrics],
-        "metrics code": {m.metric: metric_code(m.metric) for m in study.measured()},
+        "metrics code": metrics_code(study.measured()),
         "seed": study.seed,
         "epochs": study.budget.epochs,
         **({"train images": study.budget.train_images} if study.budget.train_images else {}),

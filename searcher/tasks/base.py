@@ -182,9 +182,9 @@ class Task(ABC):
         """The meaning of outputs of such sizes, without the batch's, in words; empty where unknown."""
         return ""
 
-    def sample(self, model: nn.Module) -> list[Any]:
-        """A model's findings in a few images of the test split, as JSON, to be drawn later."""
-        return []
+    def sample(self, model: nn.Module) -> list[Any] | None:
+        """A model's findings in a few images of the test split, as JSON, to be drawn; None where none are."""
+        return None
 
     def gallery(self, samples: Mapping[str, Sequence[Any]]) -> Gallery | None:
         """Pictures of samples, by the models' names; None where there is nothing to draw."""

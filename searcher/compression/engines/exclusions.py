@@ -27,7 +27,7 @@ class KeptOut(nn.Module):
         """The module's own inputs and outputs, in float32."""
         inner = self.get_submodule(INNER)
         if not self.rounds:
-            return cast(inner(*cast(args, self.dtype), **cast(kwargs, self.dtype)), torch.float32)
+            return _cast(inner(*_cast(args, self.dtype), **_cast(kwargs, self.dtype)), torch.float32)
         with _RoundedToBfloat16():
             return inner(*_rounded(args), **_rounded(kwargs))
 
@@ -45,10 +45,10 @@ class _RoundedToBfloat16(TorchFunctionMode):
 
 
 def _rounded(value: Any) -> Any:
-    return cast(cast(value, torch.bfloat16), torch.float32)
+    return _cast(_cast(value, torch.bfloat16), torch.float32)
 
 
-def cast(value: Any, dtype: torch.dtype) -> Any:
+def _cast(value: Any, dtype: torch.dtype) -> Any:
     """The same tensors, also those in a container, where they are floating point in another type."""
     return tree_map_only(Tensor, lambda x: x.to(dtype) if x.is_floating_point() else x, value)
 

@@ -10,6 +10,7 @@ from torch import Tensor, fx, nn
 from torch.nn import functional as F
 
 from searcher.compression.engines.fx_observers import ActivationObserver
+from searcher.compression.engines.fx_reference import rounded_bias
 from searcher.compression.engines.fx_repeats import share_weights
 from searcher.costs.counting.scope import without_wrappers
 from searcher.errors import TrialError
@@ -242,13 +243,13 @@ class _Repairs(fx.Interpreter):
 
 
 def _round_bias(module: Any, inputs: Any) -> None:
-    """Round a layer's bias to products of its input's and its weights' steps, as an ONNX file stores it."""
+    """Round a layer's bias as its reference's is."""
     if not callable(getattr(module, "set_weight_bias", None)) or module.bias() is None:
         return
-    weight, bias = module.weight(), module.bias().detach().double()
+    weight = module.weight()
     if inputs[0].is_quantized and weight.qscheme() in _PER_CHANNEL:
-        step = inputs[0].q_scale() * weight.q_per_channel_scales().double()
-        module.set_weight_bias(weight, ((bias / step).round() * step).float())
+        scales = weight.q_per_channel_scales()
+        module.set_weight_bias(weight, rounded_bias(module.bias(), inputs[0].q_scale(), scales))
 
 
 def _equal(tensor: Tensor, scale: tuple[float, int]) -> bool:

@@ -58,7 +58,8 @@ def decomposed(prepared: Prepared) -> fx.GraphModule:
     with quiet():
         model: fx.GraphModule = _convert_to_reference_decomposed_fx(copy.deepcopy(prepared.graph))
     for layer, input_scale in _int8_layers(model):
-        _round_bias(layer, input_scale)
+        if layer.bias is not None:
+            layer.bias.data = rounded_bias(layer.bias, input_scale, layer.weight_scale)
     return model
 
 
@@ -94,11 +95,10 @@ def _int8_layers(model: fx.GraphModule) -> Iterator[tuple[Any, float]]:
             yield layer, node.args[0].args[1]
 
 
-def _round_bias(layer: Any, input_scale: float) -> None:
-    """To multiples of its input's scale times its weights', which is how int8 layers add it."""
-    if layer.bias is not None:
-        step = input_scale * layer.weight_scale.double()
-        layer.bias.data = ((layer.bias.detach().double() / step).round() * step).float()
+def rounded_bias(bias: Tensor, input_scale: float, weight_scales: Tensor) -> Tensor:
+    """A bias (channels,) in steps of its input's scale times its weights', as an ONNX file stores it."""
+    step = input_scale * weight_scales.double()
+    return ((bias.detach().double() / step).round() * step).float()
 
 
 def _make_room_for_bias(layer: Any, input_scale: float) -> None:

@@ -1,5 +1,6 @@
 """A stage's runner: all that the pipeline, predictions, the store and exports ask of a kind of stage."""
 
+from abc import ABC, abstractmethod
 from typing import ClassVar, Generic, TypeVar
 
 from torch import nn
@@ -15,7 +16,7 @@ EXACT = 1e-6
 """The share by which a counted figure may be off when a recipe is trained again."""
 
 
-class Runner(Generic[S]):
+class Runner(ABC, Generic[S]):
     """Executes, predicts and stores one kind of stage.
 
     Attributes:
@@ -30,6 +31,7 @@ class Runner(Generic[S]):
     compresses: ClassVar[bool] = True
     tolerance: ClassVar[float] = EXACT
 
+    @abstractmethod
     def run(self, model: nn.Module, stage: S, run: Run) -> Network:
         """The network after the stage.
 
@@ -41,7 +43,6 @@ class Runner(Generic[S]):
         Raises:
             TrialError: The stage could not be executed as asked.
         """
-        raise NotImplementedError
 
     def predict(self, outlined: Outlined, stage: S) -> None:
         """Change the rows that are predicted as the stage will change those that are executed.

@@ -5,11 +5,12 @@ from torch import nn
 
 from searcher.compression.engines.channel_pruning import SCORED, check_removed
 from searcher.compression.network import Network, floating
-from searcher.compression.outlined import NotCertain, Outlined, first_line
+from searcher.compression.outlined import NotCertain, Outlined
 from searcher.compression.stages.base import Runner
 from searcher.compression.training import Run, fit
 from searcher.config.recipe import PruneChannels
 from searcher.costs.shapes.outline import returned
+from searcher.errors import first_line
 
 CALIBRATION_IMAGES = 256
 """Training images on which a criterion of the activations looks."""

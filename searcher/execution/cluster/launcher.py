@@ -16,7 +16,7 @@ from searcher.execution.cluster.mailbox import forbid
 from searcher.execution.cluster.submitter import Submitter
 from searcher.execution.cluster.trial import ClusterTrial
 from searcher.execution.cluster.watcher import Notices, Watcher
-from searcher.execution.launcher import Remember, RunningTrial
+from searcher.execution.launcher import Remember, RunningTrial, left_elsewhere
 from searcher.execution.layout import JOB
 from searcher.execution.messages import Job
 
@@ -107,14 +107,10 @@ class ClusterLauncher:
 
     def _check_here(self, study: Study, told: dict[str, Any]) -> None:
         """Refuse what a driver has written down of a job if it means nothing to this one."""
-        there = told["engine"]
-        ways = f"or end them: searcher cancel {study.stored_name}"
-        if there != self.engine:
-            raise SearcherError(f"jobs of {study.stored_name} are left: go on with --cluster {there}, {ways}")
+        if told["engine"] != self.engine:
+            raise left_elsewhere(study, f"go on with --cluster {told['engine']}")
         if self._jobs.host_bound and told["host"] != gethostname():
-            raise SearcherError(
-                f"jobs of {study.stored_name} are left on {told['host']}: go on there, {ways}"
-            )
+            raise left_elsewhere(study, "go on there", f" on {told['host']}")
 
     def wait(self, running: Sequence[RunningTrial], seconds: float) -> None:
         """Wait; the cluster is asked about its jobs when the trials are."""

@@ -20,7 +20,7 @@ from searcher.config.toml import read_toml, validated
 from searcher.costs.arithmetic import Sizes
 from searcher.costs.counting.recorder import record
 from searcher.costs.op import Op, Prediction, load_ops
-from searcher.errors import SearcherError, TrialError
+from searcher.errors import SearcherError, TrialError, first_line
 from searcher.execution.layout import COST, trial_folder
 from searcher.models import MODELS, build
 from searcher.search.records import TrialRecord
@@ -108,7 +108,7 @@ class Target:
             raise self._refused(error) from error
 
     def _refused(self, error: Exception) -> SearcherError:
-        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+        reason = first_line(error)
         if isinstance(error, TrialError):
             return SearcherError(f"{self.title}: {reason}")
         sizes = ",".join(map(str, (1, *self.image)))
