@@ -77,10 +77,6 @@ class Regression(Task):
         "r2": share("explained variance"),
         "mae": Figure("error", "minimize"),
     }
-    augments: ClassVar[bool] = False
-
-    def augment(self, images: Tensor, labels: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor]:
-        return images, labels
 
     @classmethod
     def misfit(cls, outputs: Any, count: int, classes: int) -> str:

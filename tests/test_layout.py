@@ -10,10 +10,12 @@ from torch import nn
 
 from searcher import tasks
 from searcher.compression.memory_format import laid_out
+from searcher.compression.precision import narrow_convolutions_in_fp32
 from searcher.compression.training import Run, fit
 from searcher.config.recipe import Train
 
 CPU = torch.device("cpu")
+DTYPES = (torch.float32, torch.bfloat16)
 BARE = """
 import torch
 from torch import nn
@@ -100,3 +102,37 @@ def test_no_training_writes_outside_its_memory():
     if ends[0] == 0:
         pytest.skip("on this machine torch does not write outside of a convolution's memory")
     assert ends[1] == 0
+
+
+def gradients(model, side):
+    """The weights' gradient in bf16, computed where the memory was full of NaN, and in fp32."""
+    images = torch.randn(4, 32, side, side).contiguous(memory_format=torch.channels_last)
+    found = []
+    for bf16 in (True, False):
+        waste = [torch.full((model.weight.numel(),), torch.nan, dtype=d) for d in DTYPES for _ in range(10)]
+        del waste
+        model.weight.grad = None
+        with torch.autocast("cpu", torch.bfloat16, enabled=bf16):
+            model(images).float().sum().backward()
+        found.append(model.weight.grad)
+    return found
+
+
+@pytest.mark.parametrize(
+    ("side", "kernel", "stride", "groups"), [(1, 3, 2, 1), (1, 5, 2, 32), (2, 7, 3, 1), (2, 3, 2, 1)]
+)
+def test_gradients_of_convolutions_narrower_than_their_stride_are_written(side, kernel, stride, groups):
+    model = nn.Conv2d(32, 32, kernel, stride, kernel // 2, groups=groups, bias=False)
+    model.to(memory_format=torch.channels_last)
+    with narrow_convolutions_in_fp32(model, CPU):
+        for _ in range(20):
+            ours, exact = gradients(model, side)
+            assert torch.allclose(ours, exact, atol=0.1 * float(exact.abs().max()))
+    assert "forward" not in vars(model)
+
+
+def test_a_narrow_convolution_trains_in_fp32_and_others_as_they_did():
+    model = nn.Conv2d(32, 32, 3, 2, 1)
+    with narrow_convolutions_in_fp32(model, CPU), torch.autocast("cpu", torch.bfloat16):
+        seen = [model(torch.randn(4, 32, side, side)).dtype for side in (1, 2)]
+    assert seen == [torch.float32, torch.bfloat16]

@@ -67,7 +67,7 @@ def test_fingerprint_changes_with_one_pixel(digits: Classification):
 def test_augmentation_moves_whole_images(digits: Classification):
     images = torch.zeros(64, 1, 8, 8, dtype=torch.uint8)
     images[:, :, 4, 4] = 9
-    moved, _ = digits.augment(images, torch.zeros(64), torch.Generator().manual_seed(0))
+    moved, _ = digits.augment(images, torch.zeros(64), digits.draw(64, torch.Generator().manual_seed(0)))
     assert moved.shape == images.shape
     assert moved.flatten(1).sum(1).eq(9).all()
     places = {tuple(p[1:].tolist()) for p in moved[:, 0].nonzero()}
@@ -79,7 +79,9 @@ def test_mirroring_keeps_the_pixels(digits: Classification):
         **{k: v for k, v in vars(digits).items() if k != "fingerprint"} | {"flip": True, "shift": 0}
     )
     images = digits.train.images[:200]
-    flipped, _ = mirroring.augment(images, digits.train.labels[:200], torch.Generator().manual_seed(0))
+    flipped, _ = mirroring.augment(
+        images, digits.train.labels[:200], mirroring.draw(200, torch.Generator().manual_seed(0))
+    )
     same = (flipped == images).flatten(1).all(1)
     back = (flipped.flip(3) == images).flatten(1).all(1)
     assert (same | back).all()

@@ -6,8 +6,12 @@ import torch
 from torch.nn import functional as F
 
 from searcher import tasks
+from searcher.compression import epoch
+from searcher.compression.optimizer import schedule
+from searcher.compression.precision import autocast
 from searcher.compression.stages.distill import distill, distillation_loss, outputs
-from searcher.compression.training import Run, _beta, _mix, _schedule, autocast, fit
+from searcher.compression.step import mixed
+from searcher.compression.training import Run, fit
 from searcher.config.recipe import Distill, Model, Train
 from searcher.errors import TrialError
 from searcher.models import build
@@ -59,23 +63,22 @@ def test_a_share_is_at_least_one_epoch():
 
 
 def test_schedule_warms_up_and_ends_near_zero():
-    factor = _schedule(100)
+    factor = schedule(100)
     assert factor(0) == pytest.approx(0.1)
     assert max(factor(i) for i in range(100)) == 1
     assert factor(99) < 0.01
 
 
 def test_mixup_keeps_the_mass_of_the_labels():
-    generator = torch.Generator().manual_seed(0)
-    labels = torch.arange(10)
-    images, targets = _mix(torch.ones(10, 1, 2, 2), labels, 10, 0.5, generator)
+    table = epoch.rows(tasks.entry("digits").load(), 10, 10, 0.5, torch.Generator().manual_seed(0))
+    images, targets = mixed(torch.ones(10, 1, 2, 2), torch.arange(10), 10, table)
     assert torch.allclose(targets.sum(1), torch.ones(10))
     assert torch.allclose(images, torch.ones_like(images))
 
 
 def test_beta_has_the_right_mean_and_variance():
     generator = torch.Generator().manual_seed(0)
-    draws = torch.tensor([_beta(0.4, generator) for _ in range(4000)])
+    draws = torch.tensor([epoch.beta(0.4, generator) for _ in range(4000)])
     assert draws.mean().item() == pytest.approx(0.5, abs=0.02)
     assert draws.var().item() == pytest.approx(1 / (4 * (2 * 0.4 + 1)), rel=0.05)
 

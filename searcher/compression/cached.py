@@ -19,7 +19,7 @@ from searcher.compression.checkpoint import Checkpoints
 from searcher.compression.engines import weights
 from searcher.compression.stages import runner, stored_stages
 from searcher.compression.store import Stored
-from searcher.compression.training import Run
+from searcher.compression.training import VERSION, Run
 from searcher.config.recipe import Model, Recipe
 from searcher.tasks.base import Task
 
@@ -42,6 +42,7 @@ def digest(prefix: Recipe, run: Run) -> str:
         "epochs": run.epochs,
         "torch": torch.__version__,
         "compile": run.compile,
+        "training": VERSION,
     }
     return hashlib.sha256(json.dumps(depends, sort_keys=True).encode()).hexdigest()[:32]
 

@@ -3,25 +3,29 @@
 import math
 import zlib
 from collections.abc import Callable
-from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import Any
 
 import torch
-from torch import Tensor, nn
-from torch.nn import functional as F
+from torch import nn
 
 from searcher.compression.checkpoint import Checkpoint, Checkpoints
+from searcher.compression.cuda_graphs import Graphed, GraphedModule, recorder, side_stream
+from searcher.compression.epoch import rows, sent
 from searcher.compression.memory_format import laid_out
+from searcher.compression.optimizer import Optimizer, schedule
+from searcher.compression.precision import autocast, narrow_convolutions_in_fp32
+from searcher.compression.step import Loss, Step
 from searcher.compression.store import Store
 from searcher.config.recipe import Training
 from searcher.config.study import Compile
 from searcher.errors import TrialError
-from searcher.tasks.base import Batch, Task
+from searcher.tasks.base import Task
 
-Loss = Callable[[Any, Batch], Tensor]
 Report = Callable[[str, int, int, float], None]
-WARM_UP = 0.1
+
+VERSION = 2
+"""Of the loop's arithmetic and of the order of its random numbers: a new one makes other networks."""
 
 MIN_WATCHED = 1_000
 """Validation images that an epoch's figure is read on at least; a training on more, on as many as it has."""
@@ -90,119 +94,96 @@ def fit(
     if mixup and not task.mixes:
         raise TrialError(f"{stage}: mixup mixes the classes of images, and task {task.name} has none to mix")
     epochs = run.epochs_of(training.share) if epochs is None else epochs
-    with laid_out(model, device) as layout:
+    with (
+        laid_out(model, device) as layout,
+        narrow_convolutions_in_fp32(model, device),
+        side_stream(device),
+    ):
         data = task.train.to(device)
-        steps = math.ceil(len(data) / training.batch_size)
         # A smoke run on a few images does not spend its time on a whole validation split.
-        watched = task.validation.first(max(len(data), MIN_WATCHED))
-        optimizer = _optimizer(model, training)
-        schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, _schedule(epochs * steps))
+        watched = task.validation.first(max(len(data), MIN_WATCHED)).to(device)
+        optimizer = Optimizer(model, training, device)
         # Another order and other augmentations in every stage.
         generator = torch.Generator().manual_seed(run.seed * 2**32 + zlib.crc32(stage.encode()))
         checkpoint = run.checkpoints.next(stage) if run.checkpoints else Checkpoint(None)
-        parts: dict[str, Any] = {"model": model, "optimizer": optimizer, "schedule": schedule}
-        accuracies = _restore(checkpoint, parts, generator)
+        parts: dict[str, Any] = {"model": model, "optimizer": optimizer}
+        accuracies = _restore(checkpoint, parts, generator, device)
         # torch.compile brings convolutions to channels_last itself.
         network = compiled(model, run.compile if layout is torch.channels_last else "off")
+        step = Step(
+            task,
+            data,
+            model,
+            network,
+            optimizer,
+            loss or task.loss,
+            bool(mixup),
+            layout,
+            after_step,
+            torch.zeros((), device=device),
+        )
+        graphs = recorder(device)
+        train = Graphed(step, stage, graphs, [model], step.state)
+        evaluated = GraphedModule(model, f"{stage}, validation", graphs)
+        batches = _batches(len(data), training.batch_size)
+        factor = schedule(epochs * math.ceil(len(data) / training.batch_size))
         for epoch, accuracy in enumerate(accuracies):
             run.replay(stage, epoch + 1, epochs, accuracy)
         for epoch in range(len(accuracies), epochs):
             model.train()
-            total = torch.zeros((), device=device)
-            order = torch.randperm(len(data), generator=generator).to(device)
-            for chosen in torch.split(order, training.batch_size):
-                if len(chosen) == 1 < len(data):
-                    continue  # batch norm has no variance of a single image of one pixel
-                images, targets = task.augment(data.images[chosen], data.labels[chosen], generator)
-                images = task.normalise(images).contiguous(memory_format=layout)
-                if mixup:
-                    images, targets = _mix(images, targets, task.classes, mixup, generator)
-                with autocast(device):
-                    value = (loss or task.loss)(network(images), Batch(images, targets, chosen))
-                optimizer.zero_grad()
-                value.backward()  # type: ignore[no-untyped-call]
-                optimizer.step()
-                schedule.step()
-                after_step()
-                total += value.detach()
-            if not torch.isfinite(total):
-                raise TrialError(f"{stage}: the loss is {float(total)} in epoch {epoch + 1}; try a lower lr")
+            step.total.zero_()
+            drawn = rows(task, len(data), training.batch_size, mixup, generator)
+            table = sent(drawn, device)
+            for place, batch in enumerate(batches):
+                optimizer.rate.fill_(training.lr * factor(epoch * len(batches) + place))
+                train(table[batch])
+            total = float(step.total)
+            if not math.isfinite(total):
+                raise TrialError(f"{stage}: the loss is {total} in epoch {epoch + 1}; try a lower lr")
             with autocast(device):
-                accuracies.append(task.quality(model, watched))
+                accuracies.append(task.quality(evaluated, watched))
             states = {name: part.state_dict() for name, part in parts.items()}
-            checkpoint.save(states | {"generator": generator.get_state(), "accuracies": accuracies})
+            checkpoint.save(states | _random(generator, device) | {"accuracies": accuracies})
             run.report(stage, epoch + 1, epochs, accuracies[-1])
+        optimizer.release()
     return model.eval()
 
 
-def _restore(checkpoint: Checkpoint, parts: dict[str, Any], generator: torch.Generator) -> list[float]:
+def _batches(images: int, batch_size: int) -> list[slice]:
+    """The rows of each step of an epoch."""
+    starts = range(0, images, batch_size)
+    batches = [slice(start, min(start + batch_size, images)) for start in starts]
+    # Batch norm has no variance of a single image of one pixel.
+    return [batch for batch in batches if batch.stop - batch.start > 1 or images == 1]
+
+
+def _random(generator: torch.Generator, device: torch.device) -> dict[str, Any]:
+    """The states of all the random generators that a training uses: a network's own dropout has torch's."""
+    cuda = {"cuda random": torch.cuda.get_rng_state(device)} if device.type == "cuda" else {}
+    return {"generator": generator.get_state(), "random": torch.get_rng_state(), **cuda}
+
+
+def _restore(
+    checkpoint: Checkpoint, parts: dict[str, Any], generator: torch.Generator, device: torch.device
+) -> list[float]:
     """Go back to where a training was; returns the validation accuracy of each epoch that is done."""
     state = checkpoint.load()
-    if state is None or "accuracies" not in state:
+    if state is None or "random" not in state:
         return []
     for name, part in parts.items():
         part.load_state_dict(state[name])
     generator.set_state(state["generator"])
+    torch.set_rng_state(state["random"])
+    if device.type == "cuda" and "cuda random" in state:
+        torch.cuda.set_rng_state(state["cuda random"], device)
     return list(state["accuracies"])
 
 
-def autocast(device: torch.device) -> AbstractContextManager[object]:
-    """bf16 autocast where the device computes in bf16."""
-    # Where bf16 is emulated it is slower than fp32.
-    if device.type == "cuda":
-        fast = torch.cuda.is_bf16_supported(including_emulation=False)
-    else:
-        available = torch.backends.mkldnn.is_available()  # type: ignore[no-untyped-call]
-        fast = available and torch.ops.mkldnn._is_mkldnn_bf16_supported()
-    return torch.autocast(device.type, torch.bfloat16, enabled=fast)
-
-
 def compiled(model: nn.Module, how: Compile) -> nn.Module:
-    """The model behind `torch.compile`, with CUDA graphs where they are asked for; itself where it is off."""
+    """The model behind `torch.compile`; itself where that is off."""
     if how == "off":
         return model
     from torch._inductor import config  # a second that an eager training has no use for
 
     config.compile_threads = 1  # its worker processes would outlive a trial that is stopped
-    mode = "reduce-overhead" if how == "cuda-graphs" else "default"
-    return torch.compile(model, mode=mode)  # type: ignore[return-value]
-
-
-def _optimizer(model: nn.Module, training: Training) -> torch.optim.Optimizer:
-    parameters = [p for p in model.parameters() if p.requires_grad]
-    if training.optimizer == "adam":
-        return torch.optim.Adam(parameters, training.lr, weight_decay=training.weight_decay)
-    return torch.optim.SGD(
-        parameters, training.lr, momentum=0.9, nesterov=True, weight_decay=training.weight_decay
-    )
-
-
-def _schedule(steps: int) -> Callable[[int], float]:
-    """Linear warm-up, then a cosine to zero, as a factor of the learning rate."""
-    warm = max(1, round(WARM_UP * steps))
-
-    def factor(step: int) -> float:
-        if step < warm:
-            return (step + 1) / warm
-        return 0.5 * (1 + math.cos(math.pi * (step - warm) / max(1, steps - warm)))
-
-    return factor
-
-
-def _mix(
-    images: Tensor, labels: Tensor, classes: int, alpha: float, generator: torch.Generator
-) -> tuple[Tensor, Tensor]:
-    """mixup (Zhang et al. 2018): each image with another of the batch, one weight for the batch."""
-    # A Beta(a, a) draw from two Gamma draws would ignore the generator; two powered uniforms use it.
-    weight = _beta(alpha, generator)
-    other = torch.randperm(len(labels), generator=generator).to(labels.device)
-    targets = F.one_hot(labels, classes).to(images.dtype)
-    return weight * images + (1 - weight) * images[other], weight * targets + (1 - weight) * targets[other]
-
-
-def _beta(alpha: float, generator: torch.Generator) -> float:
-    """A Beta(alpha, alpha) draw by Jöhnk's algorithm, which is exact and quick for alpha ≤ 1."""
-    while True:
-        u, v = torch.rand(2, generator=generator, dtype=torch.float64).pow(1 / alpha).tolist()
-        if 0 < u + v <= 1:
-            return float(u / (u + v))
+    return torch.compile(model)  # type: ignore[return-value]

@@ -132,8 +132,7 @@ class Task(ABC):
     def normalise(self, images: Tensor) -> Tensor:
         """Images (N, C, H, W) in units of 1 = `scale` to normalised float32 in channels_last."""
         shape = (1, -1, 1, 1)
-        mean = torch.tensor(self.mean, device=images.device).view(shape)
-        std = torch.tensor(self.std, device=images.device).view(shape)
+        mean, std = (constants(values, images.device).view(shape) for values in (self.mean, self.std))
         scaled = images.to(torch.float32) / self.scale
         return ((scaled - mean) / std).contiguous(memory_format=torch.channels_last)
 
@@ -153,13 +152,21 @@ class Task(ABC):
     """Whether labels are classes, of which a mixed image can have two."""
 
     @property
-    @abstractmethod
     def augments(self) -> bool:
         """Whether an image is another one each time that it is trained on."""
+        return False
 
-    @abstractmethod
-    def augment(self, images: Tensor, labels: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor]:
-        """A whole batch changed at random, images (N, C, H, W) with their labels."""
+    def draw(self, count: int, generator: torch.Generator) -> Tensor:
+        """The random numbers of the augmentation of so many images, on the CPU: (count, any) float32."""
+        return torch.empty(count, 0)
+
+    def augment(self, images: Tensor, labels: Tensor, draws: Tensor) -> tuple[Tensor, Tensor]:
+        """A batch changed as drawn, images (N, C, H, W) with their labels.
+
+        All that is random is among the draws, (N, any), which are on the images' device. On a GPU it becomes
+        a part of a CUDA graph where nothing in it waits for the GPU.
+        """
+        return images, labels
 
     @classmethod
     @abstractmethod
@@ -197,6 +204,16 @@ class Task(ABC):
     @abstractmethod
     def agreement(self, one: nn.Module, other: nn.Module, split: Split) -> float:
         """The share of one model's predictions on a split in which another is at one with it."""
+
+
+def constants(values: Sequence[float], device: torch.device) -> Tensor:
+    """Numbers as a float32 tensor (values,), made on the device: a CUDA graph holds no copy from the host."""
+    return torch.cat([torch.full((1,), value, dtype=torch.float32, device=device) for value in values])
+
+
+def one_hot(labels: Tensor, classes: int) -> Tensor:
+    """Whether each label (...) is each class, (..., classes); labels beyond the classes are none."""
+    return labels[..., None] == torch.arange(classes, device=labels.device)
 
 
 def device_of(model: nn.Module) -> torch.device:

@@ -74,7 +74,7 @@ def test_augmentation_moves_boxes_with_their_images():
     images[:, :, 16:32, 20:44] = 200
     labels = torch.tensor([[[3, 20 / 64, 16 / 64, 44 / 64, 32 / 64]]]).repeat(64, 1, 1)
     mirrored = replace(task, flip=True)
-    moved, boxes = mirrored.augment(images, labels, torch.Generator().manual_seed(0))
+    moved, boxes = mirrored.augment(images, labels, mirrored.draw(64, torch.Generator().manual_seed(0)))
     assert moved.shape == (64, 1, 64, 64)
     for image, (kind, x1, y1, x2, y2) in zip(moved[:, 0], boxes[:, 0].tolist(), strict=True):
         assert kind == 3
@@ -89,7 +89,9 @@ def test_a_box_that_leaves_its_image_is_no_object_any_more():
     assert isinstance(task, Detection)
     far = replace(task, zoom=0.9)
     labels = torch.tensor([[[3, 0.0, 0.0, 0.1, 0.1]]]).repeat(200, 1, 1)
-    _, moved = far.augment(torch.zeros(200, 1, 64, 64), labels, torch.Generator().manual_seed(0))
+    _, moved = far.augment(
+        torch.zeros(200, 1, 64, 64), labels, far.draw(200, torch.Generator().manual_seed(0))
+    )
     gone = moved[:, 0, 0] < 0
     assert 20 < int(gone.sum()) < 190
     left = moved[~gone][:, 0, 1:]

@@ -9,8 +9,10 @@ from torch import Tensor, nn
 
 from searcher.compression.build import start
 from searcher.compression.network import Network, floating
+from searcher.compression.precision import autocast
 from searcher.compression.stages.base import Runner
-from searcher.compression.training import Loss, Run, autocast, fit
+from searcher.compression.step import Loss
+from searcher.compression.training import Run, fit
 from searcher.config.recipe import Distill, Recipe
 from searcher.tasks.base import Batch, Task
 

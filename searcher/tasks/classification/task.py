@@ -61,19 +61,23 @@ class Classification(Task):
         """Top-1 accuracy."""
         return self.top1(model, split)
 
-    def augment(self, images: Tensor, labels: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor]:
-        """A random translation, padded with zeros, and a random mirroring of each image (N, C, H, W)."""
+    def draw(self, count: int, generator: torch.Generator) -> Tensor:
+        """Each image's first row and column in its padded self, and whether it is mirrored: (count, 3)."""
+        top, left = (
+            torch.randint(0, 2 * self.shift + 1, (count,), generator=generator).float() for _ in range(2)
+        )
+        return torch.stack([top, left, (torch.rand(count, generator=generator) < 0.5).float()], 1)
+
+    def augment(self, images: Tensor, labels: Tensor, draws: Tensor) -> tuple[Tensor, Tensor]:
+        """A translation, padded with zeros, and a mirroring of each image (N, C, H, W), as drawn."""
         n, _, height, width = images.shape
         device = images.device
+        top, left, mirrored = draws.long().view(n, 3, 1, 1).unbind(1)
         padded = F.pad(images, (self.shift,) * 4)
-        top, left = (
-            torch.randint(0, 2 * self.shift + 1, (n, 1, 1), generator=generator).to(device) for _ in range(2)
-        )
         rows = top + torch.arange(height, device=device)[:, None]
         columns = torch.arange(width, device=device)[None, :]
         if self.flip:
-            mirrored = torch.rand((n, 1, 1), generator=generator).to(device) < 0.5
-            columns = torch.where(mirrored, width - 1 - columns, columns)
+            columns = torch.where(mirrored.bool(), width - 1 - columns, columns)
         every = torch.arange(n, device=device)[:, None, None]
         return padded.permute(0, 2, 3, 1)[every, rows, left + columns].permute(0, 3, 1, 2), labels
 
@@ -89,14 +93,14 @@ class Classification(Task):
         """The share of a split's images whose largest logit is their label's; between 0 and 1."""
         model.eval()
         device = device_of(model)
-        right = 0
+        right = torch.zeros((), dtype=torch.int64, device=device)
         batches = zip(
             torch.split(split.images, batch_size), torch.split(split.labels, batch_size), strict=True
         )
         for images, labels in batches:
             logits = model(self.normalise(images.to(device)))
-            right += int((logits.argmax(1) == labels.to(device)).sum())
-        return right / len(split)
+            right += (logits.argmax(1) == labels.to(device)).sum()
+        return int(right) / len(split)
 
 
 def carve(images: np.ndarray, labels: np.ndarray, sizes: tuple[int, ...], seed: int) -> list[Split]:

@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from searcher.tasks.base import constants, one_hot
 from searcher.tasks.detection import boxes as geometry
 
 Maps = Sequence[Tensor]
@@ -83,14 +84,15 @@ def priors(maps: Maps) -> Tensor:
         shapes = [(size * math.sqrt(r), size / math.sqrt(r)) for r in RATIOS] + [(larger, larger)]
         height, width = one.shape[-2:]
         centres = _centres(one)[:, None].expand(-1, PRIORS, 2)
-        extents = torch.tensor(shapes, device=one.device).expand(height * width, PRIORS, 2)
+        flat = [side for shape in shapes for side in shape]
+        extents = constants(flat, one.device).view(PRIORS, 2).expand(height * width, PRIORS, 2)
         found.append(torch.cat([centres, extents], -1).reshape(-1, 4))
     return torch.cat(found)
 
 
 def prior_boxes(places: Tensor, prior: Tensor) -> Tensor:
     """Boxes from their offsets to the boxes a priori, (N, boxes, 4)."""
-    scaled = places * places.new_tensor(_VARIANCES)
+    scaled = places * constants(_VARIANCES, places.device)
     centre = prior[:, :2] + scaled[..., :2] * prior[:, 2:]
     return geometry.cornered(torch.cat([centre, prior[:, 2:] * scaled[..., 2:].clamp(max=4).exp()], -1))
 
@@ -100,7 +102,7 @@ def prior_offsets(boxes: Tensor, prior: Tensor) -> Tensor:
     wanted = geometry.centred(boxes)
     centre = (wanted[..., :2] - prior[:, :2]) / prior[:, 2:]
     extent = (wanted[..., 2:].clamp(min=1e-4) / prior[:, 2:]).log()
-    return torch.cat([centre, extent], -1) / boxes.new_tensor(_VARIANCES)
+    return torch.cat([centre, extent], -1) / constants(_VARIANCES, boxes.device)
 
 
 def match(labels: Tensor, present: Tensor, prior: Tensor) -> Tensor:
@@ -114,8 +116,9 @@ def match(labels: Tensor, present: Tensor, prior: Tensor) -> Tensor:
     owner = torch.where(best >= _MATCHED, owner, -1)
     own = overlap.argmax(2)
     for place in range(labels.shape[1]):
-        rows = present[:, place].nonzero()[:, 0]
-        owner[rows, own[rows, place]] = place
+        best_prior = own[:, place, None]
+        kept = torch.where(present[:, place, None], place, owner.gather(1, best_prior))
+        owner = owner.scatter(1, best_prior, kept)
     return owner
 
 
@@ -144,7 +147,7 @@ def cells(maps: Maps) -> Tensor:
     found = []
     for one in maps:
         height, width = one.shape[-2:]
-        extent = torch.tensor([1 / width, 1 / height], device=one.device).expand(height * width, 2)
+        extent = constants([1 / width, 1 / height], one.device).expand(height * width, 2)
         found.append(torch.cat([_centres(one), extent], -1))
     return torch.cat(found)
 
@@ -164,9 +167,11 @@ def assign(maps: Maps, labels: Tensor, present: Tensor) -> Tensor:
     longer side of 2 to 8 cells; the coarsest scale takes what is longer, the finest what is shorter.
     """
     cell = cells(maps)
-    counts = [one.shape[-2] * one.shape[-1] for one in maps]
-    level = torch.repeat_interleave(
-        torch.arange(len(maps), device=cell.device), torch.tensor(counts).to(cell.device)
+    level = torch.cat(
+        [
+            torch.full((one.shape[-2] * one.shape[-1],), place, device=cell.device)
+            for place, one in enumerate(maps)
+        ]
     )
     box = geometry.centred(labels[..., 1:5])
     away = ((cell[None, None, :, :2] - box[:, :, None, :2]) / cell[None, None, :, 2:]).abs().amax(-1)
@@ -186,7 +191,7 @@ def _grid_loss(maps: Maps, labels: Tensor, present: Tensor, classes: int) -> Ten
     positive = owner >= 0
     owned = labels.gather(1, owner.clamp(min=0)[..., None].expand(-1, -1, labels.shape[-1]))
     overlap = geometry.giou(grid_boxes(rows[..., :4], cells(maps)), owned[..., 1:5])
-    wanted = F.one_hot(owned[..., 0].clamp(min=0).long(), classes).to(rows.dtype)
+    wanted = one_hot(owned[..., 0].clamp(min=0), classes).to(rows.dtype)
     kinds = F.binary_cross_entropy_with_logits(rows[..., 5:], wanted, reduction="none").sum(-1)
     object_there = F.binary_cross_entropy_with_logits(rows[..., 4], positive.to(rows.dtype), reduction="none")
     return (((2 * (1 - overlap) + kinds) * positive).sum() + object_there.sum()) / positive.sum().clamp(min=1)

@@ -91,22 +91,22 @@ class Detection(Task):
         """Whether an image is another one each time that it is trained on."""
         return self.flip or bool(self.zoom) or bool(self.light)
 
-    def augment(self, images: Tensor, labels: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor]:
-        """Images mirrored, enlarged, moved and lit at random, (N, C, H, W) in float32, with their boxes."""
+    def draw(self, count: int, generator: torch.Generator) -> Tensor:
+        """Each image's size, its two moves, its mirroring and its light: (count, 5), between 0 and 1."""
+        return torch.rand((count, 5), generator=generator)
+
+    def augment(self, images: Tensor, labels: Tensor, draws: Tensor) -> tuple[Tensor, Tensor]:
+        """Images enlarged, moved, mirrored and lit as drawn, (N, C, H, W) in float32, with their boxes."""
         n, device = len(images), images.device
-
-        def draw(low: float, high: float, *sizes: int) -> Tensor:
-            return (low + (high - low) * torch.rand((n, *sizes), generator=generator)).to(device)
-
-        size = 1 + draw(-self.zoom, self.zoom, 1)
-        move = draw(-self.zoom, self.zoom, 2)
-        sign = torch.where(draw(0, 1, 1) < 0.5, -1.0, 1.0) if self.flip else torch.ones(n, 1, device=device)
+        wide = 2 * draws - 1
+        size, move = 1 + self.zoom * wide[:, :1], self.zoom * wide[:, 1:3]
+        sign = torch.where(draws[:, 3:4] < 0.5, -1.0, 1.0) if self.flip else torch.ones(n, 1, device=device)
         # Where each place of the new image is in the old one, from -1 to 1: old = size · sign · new + move.
         matrix = torch.zeros(n, 2, 3, device=device)
         matrix[:, 0, 0], matrix[:, 1, 1] = (size * sign)[:, 0], size[:, 0]
         matrix[:, :, 2] = move
         grid = F.affine_grid(matrix, list(images.shape), align_corners=False)
-        light = (1 + draw(-self.light, self.light, 1, 1, 1)) * images.to(torch.float32)
+        light = (1 + self.light * wide[:, 4].view(n, 1, 1, 1)) * images.to(torch.float32)
         moved = F.grid_sample(light, grid, align_corners=False).clamp(0, self.scale)
         corners = labels[..., 1:5].reshape(n, -1, 2) * 2 - 1
         factor = torch.cat([size * sign, size], 1)[:, None]
