@@ -12,7 +12,7 @@ import typer
 from searcher import tasks
 from searcher.config.recipe_file import Expected, RecipeFile
 from searcher.deploy import package
-from searcher.deploy.onnx import Agreement
+from searcher.deploy.agreement import Agreement
 from searcher.deploy.package import Delivery
 from searcher.deploy.retrain import Result, Retrained, compare
 from searcher.execution.curve import Point

@@ -127,21 +127,24 @@ def test_the_hint_after_ctrl_c_has_the_runs_folder():
 @pytest.mark.parametrize("terminal", [False, True])
 def test_a_retraining_says_its_steps_and_never_nan(terminal: bool):
     shown = console(terminal=terminal)
-    with TrainingView(shown) as report:
+    with TrainingView(shown) as view:
+        view.step("seed 0, first epoch")
         for epoch in (1, 2):
-            report(0, "train", epoch, 2, 0.5 + epoch / 10)
-        for stage in ("quantize", "measure"):
-            report(0, stage, 0, 1, math.nan)
+            view.report(0, "train", epoch, 2, 0.5 + epoch / 10)
+        view.report(0, "quantize", 0, 1, math.nan)
+        for done in range(0, 600, 100):
+            view.step("check model.onnx", done, 500)
     said = text(shown)
     assert "nan" not in said
     assert "seed 0, quantize" in said
-    assert "seed 0, measure" in said
+    assert "check model.onnx" in said
     assert "validation 0.7000" in said
     if not terminal:
         assert said.splitlines() == [
-            "seed 0, train: 2 epochs, validation 0.7000",
-            "seed 0, quantize: …",
-            "seed 0, measure: …",
+            "seed 0, first epoch …",
+            "seed 0, train … 2 epochs, validation 0.7000",
+            "seed 0, quantize …",
+            "check model.onnx …",
         ]
 
 

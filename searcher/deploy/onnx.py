@@ -7,7 +7,6 @@ import tempfile
 import warnings
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 
 import onnx
@@ -20,29 +19,16 @@ from torch import Tensor, nn
 
 from searcher.compression.engines import kernels
 from searcher.compression.engines.exclusions import excluded
-from searcher.compression.engines.fidelity import decibels
 from searcher.compression.engines.fx_reference import Prepared, reference
-from searcher.costs.counting.tensors import tensors_in
 from searcher.deploy.onnx_graph import Graph
 from searcher.errors import TrialError
 from searcher.files import in_one_step
-from searcher.tasks.base import Split, Task
-from searcher.wording import EXACT
+from searcher.tasks.base import Task
 
 OPSET = 20
 """The version of the ONNX operators in the files."""
 
 INPUT, OUTPUT = "images", "logits"
-
-MIN_EQUAL_SHARE = 0.95
-"""Of equal predictions: right int8 files had 0.97 and more, even of networks of one epoch, whose classes are
-near each other; a file of other weights has no more than chance."""
-
-MIN_DECIBELS = 15.0
-"""Of what the network and the file return: tells them apart also where both predict one class alone."""
-
-_COMPARED_IMAGES = 64
-"""Images whose outputs are compared as they are."""
 
 _PROVIDERS = ["CPUExecutionProvider"]
 _FUSIONS = ["ConvAddFusion", "ConvBNFusion", "ConvMulFusion", "MatMulAddFusion"]
@@ -163,42 +149,6 @@ def outputs(path: Path) -> dict[str, tuple[int, ...]]:
     """The outputs of a file by name, with their sizes without the batch's."""
     found = onnx.load(path, load_external_data=False).graph.output
     return {one.name: tuple(d.dim_value for d in one.type.tensor_type.shape.dim[1:]) for one in found}
-
-
-@dataclass(frozen=True)
-class Agreement:
-    """An ONNX file against the network that it was made of.
-
-    Attributes:
-        metric: What the quality is: the task's own figure.
-        quality: Of the network, between 0 and 1.
-        quality_onnx: Of the file.
-        equal_share: The share of its predictions in which the file is at one with the network.
-        decibels: The power of the network's outputs over that of the difference, at most `EXACT`, on a few
-            images; None where a version before has not measured it.
-    """
-
-    metric: str
-    quality: float
-    quality_onnx: float
-    equal_share: float
-    decibels: float | None = None
-
-    @property
-    def holds(self) -> bool:
-        """Whether the file computes what the network does."""
-        near = self.decibels is None or self.decibels >= MIN_DECIBELS
-        return near and self.equal_share >= MIN_EQUAL_SHARE
-
-
-@torch.no_grad()
-def agreement(executed: nn.Module, runtime: Runtime, task: Task, split: Split) -> Agreement:
-    """Run both on every image of a split."""
-    own, theirs = (task.quality(model, split) for model in (executed, runtime))
-    images = task.normalise(split.images[:_COMPARED_IMAGES])
-    near = min(map(decibels, tensors_in(executed(images)), tensors_in(runtime(images))))
-    share = task.agreement(executed, runtime, split)
-    return Agreement(task.figure, own, theirs, share, max(-EXACT, min(near, EXACT)))
 
 
 def _exported(model: nn.Module, example: Tensor, paths: Mapping[str, str]) -> ModelProto:

@@ -2,22 +2,24 @@
 
 import shutil
 from collections.abc import Callable
-from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Protocol
 
+import torch
 from pydantic import TypeAdapter, ValidationError
 
 from searcher.compression.engines import weights
-from searcher.compression.network import Network
+from searcher.compression.network import Network, floating
 from searcher.config.recipe_file import RecipeFile
 from searcher.deploy import onnx
+from searcher.deploy.agreement import Agreement, agreement
 from searcher.deploy.folder import CHECKPOINTS, METRICS, made
-from searcher.deploy.onnx import Agreement
-from searcher.deploy.retrain import Report, Result, compare, retrain, states
+from searcher.deploy.retrain import Result, compare, device_at_hand, retrain, states
 from searcher.errors import SearcherError, TrialError
 from searcher.execution.curve import CURVE, Point
 from searcher.execution.curve import read as read_curve
+from searcher.execution.steps import Step
 from searcher.files import in_one_step
 from searcher.tasks.base import Task
 
@@ -64,6 +66,16 @@ class Described:
     curves: dict[str, list[Point]]
 
 
+class View(Protocol):
+    """Shows a retraining while it runs."""
+
+    def report(self, seed: int, stage: str, epoch: int, epochs: int, accuracy: float) -> None:
+        """An epoch is done, or a stage without epochs begins; see `searcher.deploy.retrain.Report`."""
+
+    def step(self, name: str, done: int = 0, count: int = 0) -> None:
+        """A step begins, or has done so many of its images; see `searcher.execution.steps.Step`."""
+
+
 def finished(file: RecipeFile, folder: Path, seeds: int, epochs: int | None) -> Delivery | None:
     """The retraining that a folder holds, where it is this one."""
     try:
@@ -84,8 +96,7 @@ def retrain_into(
     folder: Path,
     seeds: int,
     epochs: int | None,
-    reporting: AbstractContextManager[Report],
-    exporting: Callable[[], None],
+    view: View,
     describe: Callable[[Described], None],
 ) -> Delivery:
     """Train a recipe again, and write what deploys into a folder.
@@ -95,8 +106,7 @@ def retrain_into(
         folder: The folder to write into; `METRICS` is written last.
         seeds: Trainings; the first seed is the file's.
         epochs: Instead of the file's budget.
-        reporting: Entered for the training; gives the function that is called as it goes on.
-        exporting: Called when the training is done.
+        view: Told of epochs and steps as they come.
         describe: Writes the files that are for readers.
 
     Raises:
@@ -105,13 +115,13 @@ def retrain_into(
     """
     with made(folder):
         file.save(folder / "recipe.toml")
-        with reporting as report:
-            result, network, task = retrain(file, folder / CHECKPOINTS, seeds, epochs, report)
-    exporting()
+        result, network, task = retrain(file, folder / CHECKPOINTS, seeds, epochs, view.report, view.step)
     try:
-        delivery = Delivery(result, _write_models(folder, network, task), _sizes(folder))
+        agreements = _write_models(folder, network, task, device_at_hand(), view.step)
+        delivery = Delivery(result, agreements, _sizes(folder))
     except TrialError as error:
         raise SearcherError(f"the model cannot be exported: {error}") from error
+    view.step("write the report")
     describe(Described(file, delivery, folder, task, _curves(result, folder / CHECKPOINTS)))
     with in_one_step(folder / METRICS) as part:
         part.write_bytes(_DELIVERY.dump_json(delivery, indent=1))
@@ -119,21 +129,26 @@ def retrain_into(
     return delivery
 
 
-def _write_models(folder: Path, network: Network, task: Task) -> dict[str, Agreement]:
+def _write_models(
+    folder: Path, network: Network, task: Task, device: torch.device, step: Step
+) -> dict[str, Agreement]:
     """The files, and each ONNX file held against the network that it was made of."""
     weights.save(network.executed, folder / "model.safetensors")
     example, notes = task.example(), onnx.preprocessing(task)
     architecture, prepared = network.architecture, network.prepared
-    made = {"model.onnx": architecture}
+    made = {"model.onnx": floating(architecture)}
+    step("write model.onnx")
     onnx.export_float(architecture, example, folder / "model.onnx", notes)
     if prepared is not None:
-        made["model.int8.onnx"] = network.executed
+        made["model.int8.onnx"] = network
+        step("write model.int8.onnx")
         onnx.export_int8(prepared, example, folder / "model.int8.onnx", notes)
         onnx.verify(folder / "model.int8.onnx", prepared.exclude, architecture)
-    return {
-        name: onnx.agreement(model, onnx.Runtime(folder / name), task, task.test)
-        for name, model in made.items()
-    }
+    found = {}
+    for name, source in made.items():
+        runtime = onnx.Runtime(folder / name, torch.get_num_threads())
+        found[name] = agreement(source, runtime, task, task.test, device, f"check {name}", step)
+    return found
 
 
 def _sizes(folder: Path) -> dict[str, int]:

@@ -2,11 +2,10 @@
 
 import copy
 import json
-import math
 import statistics
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -16,11 +15,12 @@ from torch import nn
 
 from searcher import tasks
 from searcher.compression.checkpoint import Checkpoints
-from searcher.compression.network import Network
+from searcher.compression.network import Network, floating
 from searcher.compression.pipeline import run_recipe
 from searcher.compression.predict import predict
 from searcher.compression.reconcile import reconcile
 from searcher.compression.training import Run
+from searcher.config.recipe import Training
 from searcher.config.recipe_file import RecipeFile
 from searcher.config.study import Metric
 from searcher.deploy import onnx
@@ -30,7 +30,9 @@ from searcher.execution.curve import read as read_curve
 from searcher.execution.layout import INT8, figures_of
 from searcher.execution.measurement import Measurement, measure
 from searcher.execution.metrics import check_metrics, on_split
+from searcher.execution.quality import read
 from searcher.execution.rehearsal import rehearse
+from searcher.execution.steps import Step, unsaid
 from searcher.files import in_one_step
 from searcher.search.seen import beyond_test
 from searcher.tasks.base import Task
@@ -98,7 +100,7 @@ class Result:
 
 
 def retrain(
-    file: RecipeFile, folder: Path, seeds: int, epochs: int | None, report: Report
+    file: RecipeFile, folder: Path, seeds: int, epochs: int | None, report: Report, step: Step = unsaid
 ) -> tuple[Result, Network, Task]:
     """Train a recipe with so many seeds; a run that was killed goes on from its last epoch.
 
@@ -108,6 +110,7 @@ def retrain(
         seeds: How many; the first is the file's.
         epochs: Instead of the file's budget.
         report: Called as the training goes on.
+        step: Told of what takes a while besides.
 
     Returns:
         What came out, the network of the first seed, and the task.
@@ -116,8 +119,9 @@ def retrain(
         SearcherError: The task's data is absent or differs, or the recipe cannot be made.
     """
     check_metrics(file.metrics())
+    step("load the data")
     task = load_task(file)
-    runs = [_Seed(file, task, folder, file.provenance.seed + i, epochs, report) for i in range(seeds)]
+    runs = [_Seed(file, task, folder, file.provenance.seed + i, epochs, report, step) for i in range(seeds)]
     network = runs[0].network()
     done = [run.retrained(network if run is runs[0] else None) for run in runs]
     budget = epochs or file.provenance.epochs
@@ -158,6 +162,11 @@ def states(folder: Path, digest: str, epochs: int, seed: int) -> Path:
     return folder / f"{digest}-{epochs}-epochs-seed-{seed}"
 
 
+def device_at_hand() -> torch.device:
+    """The GPU, where there is one."""
+    return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+
+
 class _Seed:
     """One seed's training; what is done is found again in its folder."""
 
@@ -169,14 +178,13 @@ class _Seed:
         seed: int,
         epochs: int | None,
         report: Report,
+        step: Step,
     ) -> None:
         budget = epochs or file.provenance.epochs
         self.file, self.task, self.seed = file, task, seed
         self.folder = states(folder, file.recipe.digest(), budget, seed)
-        device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-        checkpoints = Checkpoints(self.folder)
-        self.run = Run(task, budget, seed, device, self._report, checkpoints)
-        self.say = report
+        self.run = Run(task, budget, seed, device_at_hand(), self._report, Checkpoints(self.folder))
+        self.say, self.told = report, step
         self.curve, self.started = self._going_on()
         self.before: dict[str, float] = {}
         self.detected: dict[str, list[Any] | None] = {}
@@ -193,13 +201,19 @@ class _Seed:
         self.curve.add(Point(time.monotonic() - self.started, stage, epoch, epochs, accuracy))
         self.say(self.seed, stage, epoch, epochs, accuracy)
 
+    def _step(self, name: str, done: int = 0, count: int = 0) -> None:
+        self.told(f"seed {self.seed}, {name}", done, count)
+
     def network(self) -> Network:
         """Train, or load what is trained already."""
         task = self.task
         try:
             predicted = predict(self.file.recipe, task.image, task.classes)
-            if self.seed == self.file.provenance.seed and not any(self.folder.glob("*.pt")):
+            begun = any(self.folder.glob("*.pt"))
+            if self.seed == self.file.provenance.seed and not begun:
                 self._rehearse()
+            if any(isinstance(stage, Training) for stage in self.file.recipe.stages[:1]):
+                self._step("next epoch" if begun else "first epoch")
             network = run_recipe(self.file.recipe, self.run, self._uncompressed)
             if predicted.ops is not None:
                 reconcile(predicted.ops, self._measurement(network).ops, self.file.recipe)
@@ -209,8 +223,9 @@ class _Seed:
 
     def _rehearse(self) -> None:
         """All stages and the export, on the untrained network."""
-        self.say(self.seed, "rehearse", 0, 1, math.nan)
+        self._step("rehearse")
         network = rehearse(self.file.recipe, self.task, self.run.device)
+        self._step("rehearse the export")
         with TemporaryDirectory() as folder:
             path, example = Path(folder) / "rehearsed.onnx", self.task.example()
             if network.prepared is None:
@@ -224,13 +239,12 @@ class _Seed:
         if path.is_file():
             return Retrained(**json.loads(path.read_text()))
         network = network or self.network()
-        self.say(self.seed, "measure", 0, 1, math.nan)
         metrics = self.file.metrics()
         measurement = self._measurement(network)
         validation = measure(measurement, metrics)
-        test = measure(Measurement(network, self.task, self.task.test), on_split(metrics))
-        after = self._figures(network) if self.before else {}
-        seen = {**self.detected, "after": self.task.sample(network.executed)}
+        test = measure(replace(measurement, split=self.task.test), on_split(metrics))
+        after = self._figures(measurement) if self.before else {}
+        seen = {**self.detected, "after": self._sample(network)}
         shown = {name: sample for name, sample in seen.items() if sample is not None}
         int8 = measurement.circumstances.get(INT8, {})
         done = Retrained(self.seed, validation, test, self.before, after, shown, int8)
@@ -239,18 +253,24 @@ class _Seed:
         return done
 
     def _measurement(self, network: Network) -> Measurement:
-        return Measurement(network, self.task, self.task.validation, self.file.provenance.deployment)
+        deployment = self.file.provenance.deployment
+        return Measurement(network, self.task, self.task.validation, deployment, self.run.device, self._step)
+
+    def _sample(self, network: Network) -> list[Any] | None:
+        return read(network, self.run.device, self.task.sample, "look at a sample", self._step)
 
     def _uncompressed(self, model: nn.Module) -> None:
         if self.seed == self.file.provenance.seed:
-            whole = copy.deepcopy(model).cpu().eval()
-            self.before = self._figures(Network(whole, whole))
-            self.detected = {"before": self.task.sample(whole)}
+            whole = floating(copy.deepcopy(model).cpu().eval())
+            self.before = self._figures(replace(self._measurement(whole), step=self._step_before))
+            self.detected = {"before": self._sample(whole)}
 
-    def _figures(self, network: Network) -> dict[str, float]:
+    def _step_before(self, name: str, done: int = 0, count: int = 0) -> None:
+        self._step(f"{name} before compression", done, count)
+
+    def _figures(self, measurement: Measurement) -> dict[str, float]:
         scores = [m for m in self.file.metrics() if m.variant]
         quality = on_split(self.file.metrics())
         every = [*quality, *scores, *(Metric(metric=name) for name in COMPARED_METRICS)]
-        measurement = self._measurement(network)
         figures = measure(measurement, every)
         return {**figures_of(measurement.circumstances), **figures}

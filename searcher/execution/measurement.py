@@ -6,6 +6,9 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
 
+import torch
+from torch import nn
+
 from searcher.compression.engines import weights
 from searcher.compression.engines.fx import execution
 from searcher.compression.network import Network
@@ -16,7 +19,9 @@ from searcher.costs.latency import Inference, run_inference
 from searcher.costs.op import Op
 from searcher.errors import TrialError
 from searcher.execution.layout import FIGURES, INT8
-from searcher.execution.metrics import MetricFunction, _listed, metric_functions
+from searcher.execution.metrics import MetricFunction, _listed, metric_functions, own_metrics
+from searcher.execution.quality import CPU, read
+from searcher.execution.steps import Step, counted, unsaid
 from searcher.tasks.base import Split, Task
 
 
@@ -24,27 +29,43 @@ from searcher.tasks.base import Split, Task
 class Measurement:
     """All that a metric may look at: the finished model, the task, the split that quality is read on, and how
     the model is run where latency and memory are measured.
+
+    Attributes:
+        device: The task's figures are read on it, where the network runs on it; the network itself stays on
+            the CPU.
+        step: Told of what takes a while, as it begins.
     """
 
     network: Network
     task: Task
     split: Split
     deployment: Deployment = field(default_factory=Deployment)
+    device: torch.device = CPU
+    step: Step = unsaid
 
     @cached_property
     def ops(self) -> list[Op]:
         """The operations of the executed graph, one row each."""
+        self.step("count operations")
         return walk(self.network.architecture, self.network.executed, self.task.example())
 
     @cached_property
     def inference(self) -> Inference:
         """Latency and memory of the executed model; it is run once for all the metrics."""
+        self.step("measure latency")
         return run_inference(self.network.executed, self.task.example(), self.deployment)
 
     @cached_property
     def figures(self) -> dict[str, float]:
         """The task's figures of quality on the split; the model is run once for all of them."""
-        return self.task.figures(self.network.executed, self.split)
+        test = " on the test split" if self.split is self.task.test else ""
+        name = f"measure {self.task.figure}{test}"
+
+        def figures(network: nn.Module) -> dict[str, float]:
+            with counted(self.step, name, len(self.split), network):
+                return self.task.figures(network, self.split)
+
+        return read(self.network, self.device, figures, name, self.step)
 
     def figure(self, name: str) -> float:
         """One of the task's figures of quality; NaN where the split has nothing that it is of.
@@ -114,8 +135,12 @@ def measure(measurement: Measurement, metrics: Sequence[Metric]) -> dict[str, fl
     Raises:
         TrialError: A value is not a finite number.
     """
-    functions = metric_functions()
-    return {m.key: value(functions[m.metric], measurement, m) for m in metrics}
+    functions, own, found = metric_functions(), own_metrics(metrics), dict[str, float]()
+    for metric in metrics:
+        if metric.metric in own:
+            measurement.step(f"measure {metric.key}")
+        found[metric.key] = value(functions[metric.metric], measurement, metric)
+    return found
 
 
 class NotFinite(TrialError):

@@ -7,6 +7,7 @@ import os
 import threading
 import time
 import traceback
+from dataclasses import replace
 from multiprocessing.connection import Connection
 from pathlib import Path
 
@@ -91,13 +92,13 @@ def execute(job: Job, channel: Channel) -> Done:
     rehearse_once(job.recipe, run)
     network = run_recipe(job.recipe, run)
     diary.report("measure", 0, 1, float("nan"))
-    measurement = Measurement(network, task, task.validation, job.study.deployment)
+    measurement = Measurement(network, task, task.validation, job.study.deployment, device, diary.step)
     _reconcile(predicted, measurement.ops, job)
     if ran := measurement.circumstances.get(INT8):
         print(f"int8 by {kernels(ran)}; {fidelity(ran)} from exact arithmetic", flush=True)
     metrics = measure(measurement, job.study.measured())
     if job.test:
-        held_out = measure(Measurement(network, task, task.test), on_split(job.study.measured()))
+        held_out = measure(replace(measurement, split=task.test), on_split(job.study.measured()))
         metrics |= {f"test {key}": value for key, value in held_out.items()}
     done = Done(metrics, diary.seconds, cpu_seconds(), measurement.circumstances)
     save(done, job)
@@ -122,6 +123,11 @@ class _Diary:
         """Say what the trial does that is no part of its training."""
         print(f"{self.seconds:8.1f} s  {stage}", flush=True)
         self._channel.send(Progress(stage, 0, 1, math.nan, cpu_seconds()))
+
+    def step(self, name: str, done: int = 0, count: int = 0) -> None:
+        """Say a step of the measuring as it begins."""
+        if not done:
+            self.say(name)
 
     def report(self, stage: str, epoch: int, epochs: int, accuracy: float) -> None:
         """Say where the trial is; at a rung it waits until the driver lets it go on."""

@@ -205,6 +205,13 @@ class Task(ABC):
     def agreement(self, one: nn.Module, other: nn.Module, split: Split) -> float:
         """The share of one model's predictions on a split in which another is at one with it."""
 
+    def compare(self, one: nn.Module, other: nn.Module, split: Split) -> tuple[float, float, float]:
+        """The quality of one model on a split, that of another, and the agreement of the two.
+
+        A kind of task that finds all three in one run of each model does so.
+        """
+        return self.quality(one, split), self.quality(other, split), self.agreement(one, other, split)
+
 
 def constants(values: Sequence[float], device: torch.device) -> Tensor:
     """Numbers as a float32 tensor (values,), made on the device: a CUDA graph holds no copy from the host."""

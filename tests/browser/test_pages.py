@@ -7,7 +7,7 @@ from selenium.webdriver.common.action_chains import ActionChains
 from selenium.webdriver.common.by import By
 
 from searcher.config.recipe_file import Expected
-from searcher.deploy.onnx import Agreement
+from searcher.deploy.agreement import Agreement
 from searcher.deploy.retrain import Result, Retrained, compare
 from searcher.ui.html.model_card import model_page
 from tests.browser.conftest import STUDY, Browser

@@ -15,6 +15,7 @@ from searcher.compression.training import Run
 from searcher.config.recipe import Distill, Model, PruneChannels, PruneWeights, Quantize, Recipe, Stage, Train
 from searcher.config.study import Metric
 from searcher.deploy import onnx
+from searcher.deploy.agreement import agreement
 from searcher.errors import SearcherError
 from searcher.execution.measurement import Measurement, measure
 from searcher.models.mobilenet import scaled
@@ -91,9 +92,7 @@ def test_files_that_deploy(family: tuple[str, dict[str, Any]], tmp_path: Path):
     for name in ("a.onnx", "b.onnx"):
         sizes = {f"map{place}": tuple(one.shape[1:]) for place, one in enumerate(own)}
         assert onnx.outputs(tmp_path / name) == sizes
-    found = onnx.agreement(
-        network.executed, onnx.Runtime(tmp_path / "b.onnx"), running.task, running.task.test
-    )
+    found = agreement(network, onnx.Runtime(tmp_path / "b.onnx"), running.task, running.task.test)
     assert found.metric == "AP50"
     assert found.quality_onnx == pytest.approx(found.quality, abs=0.02)
 

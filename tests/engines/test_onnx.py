@@ -22,12 +22,12 @@ from searcher.compression.engines import fidelity, fx
 from searcher.compression.engines.fx_observers import ActivationObserver
 from searcher.compression.engines.fx_reference import Prepared
 from searcher.compression.engines.torch_pruning import prune_channels
+from searcher.compression.network import Network, floating
 from searcher.compression.training import Run, fit
 from searcher.config.recipe import Train
+from searcher.deploy.agreement import agreement
 from searcher.deploy.onnx import (
-    Agreement,
     Runtime,
-    agreement,
     export_float,
     export_int8,
     preprocessing,
@@ -343,7 +343,7 @@ def test_agreement_counts_what_both_predict():
 
     digits = tasks.entry("digits").load()
     threes = float((digits.test.labels == 3).double().mean())
-    found = agreement(Always([3]), Always([3, 10 - 1, 3, 3]), digits, digits.test)
+    found = agreement(floating(Always([3])), Always([3, 10 - 1, 3, 3]), digits, digits.test)
     assert found.quality == pytest.approx(threes)
     assert found.equal_share == 0.75
     assert found.quality_onnx < 1
@@ -356,7 +356,7 @@ def test_a_file_of_other_weights_does_not_hold(kind: str, tmp_path: Path):
     calibration = [digits.normalise(digits.train.images[:64])]
     one, other = (warmed_on(calibration[0], seed) for seed in (0, 1))
     prepared = [fx.prepare(net, calibration, {}) for net in (one, other)]
-    executed = one if kind == "float" else fx.convert(one, prepared[0])
+    network = floating(one) if kind == "float" else Network(one, fx.convert(one, prepared[0]), prepared[0])
     held = []
     for net, ready in zip((one, other), prepared, strict=True):
         path = tmp_path / "model.onnx"
@@ -364,7 +364,7 @@ def test_a_file_of_other_weights_does_not_hold(kind: str, tmp_path: Path):
             export_float(net, digits.example(), path)
         else:
             export_int8(ready, digits.example(), path)
-        held.append(agreement(executed, Runtime(path), digits, digits.test))
+        held.append(agreement(network, Runtime(path), digits, digits.test))
     assert [found.holds for found in held] == [True, False]
     assert held[0].equal_share > 0.95 > 0.5 > held[1].equal_share
 
@@ -380,7 +380,7 @@ def test_outputs_that_are_far_apart_do_not_hold_whatever_they_predict():
         def forward(self, images: Tensor) -> Tensor:
             return nn.functional.one_hot(torch.full((len(images),), 3), 10).float() + self.least
 
-    found = agreement(Threes(0.0), Threes(5.0), digits, digits.test)
+    found = agreement(floating(Threes(0.0)), Threes(5.0), digits, digits.test)
     assert found.equal_share == 1
     assert not found.holds
 
@@ -420,7 +420,8 @@ def test_a_trained_densenet_agrees_on_digits(
     export_int8(prepared, task.example(), path, preprocessing(task))
     verify(path, exclude, model)
     runtime = Runtime(path, threads=1)
-    found = agreement(fx.convert(model, prepared), runtime, task, task.test)
+    network = Network(model, fx.convert(model, prepared), prepared)
+    found = agreement(network, runtime, task, task.test)
     print(exclude, found)
     assert found.equal_share >= 0.99
     assert found.quality_onnx == pytest.approx(found.quality, abs=0.01)
@@ -433,7 +434,8 @@ def test_the_published_resnet20_keeps_its_accuracy(real_data: Path, tmp_path: Pa
     task, path = tasks.entry("cifar10").load(), tmp_path / "model.onnx"
     prepared = fx.prepare(model, [task.normalise(task.train.images[:512])], {})
     export_int8(prepared, task.example(), path, preprocessing(task))
-    found: Agreement = agreement(fx.convert(model, prepared), Runtime(path, threads=1), task, task.test)
+    network = Network(model, fx.convert(model, prepared), prepared)
+    found = agreement(network, Runtime(path, threads=1), task, task.test)
     print(found)
     assert found.equal_share >= 0.99
     assert found.quality_onnx == pytest.approx(0.9173, abs=0.005)

@@ -81,12 +81,23 @@ class Classification(Task):
         every = torch.arange(n, device=device)[:, None, None]
         return padded.permute(0, 2, 3, 1)[every, rows, left + columns].permute(0, 3, 1, 2), labels
 
-    @torch.no_grad()
     def agreement(self, one: nn.Module, other: nn.Module, split: Split) -> float:
         """The share of images for which both predict the same class."""
-        batches = [self.normalise(images) for images in torch.split(split.images, 500)]
-        ours, theirs = (torch.cat([m(images).argmax(1) for images in batches]) for m in (one.eval(), other))
-        return float((ours == theirs).double().mean())
+        return self.compare(one, other, split)[2]
+
+    def compare(self, one: nn.Module, other: nn.Module, split: Split) -> tuple[float, float, float]:
+        """Top-1 accuracy of both, and the share of images for which they predict the same class."""
+        ours, theirs = (self._predictions(model, split) for model in (one, other))
+        pairs = ((ours, split.labels), (theirs, split.labels), (ours, theirs))
+        first, second, same = (int((a == b).sum()) / len(split) for a, b in pairs)
+        return first, second, same
+
+    @torch.no_grad()
+    def _predictions(self, model: nn.Module, split: Split) -> Tensor:
+        """The class that a model predicts of each image, (N,) on the CPU."""
+        model.eval()
+        device, batches = device_of(model), torch.split(split.images, 500)
+        return torch.cat([model(self.normalise(images.to(device))).argmax(1).cpu() for images in batches])
 
     @torch.no_grad()
     def top1(self, model: nn.Module, split: Split, batch_size: int = 500) -> float:

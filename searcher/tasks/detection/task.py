@@ -190,11 +190,15 @@ class Detection(Task):
 
     def agreement(self, one: nn.Module, other: nn.Module, split: Split) -> float:
         """The share of one model's surer detections that another has too: its class, an IoU of a half."""
-        sure = surest(self.detect(one, split))
-        theirs = self.detect(other, split)
-        places = {place: [f for f in theirs if (f.image, f.category) == place] for place in _places(sure)}
-        met = [_overlaps(found, places[found.image, found.category]) for found in sure]
-        return sum(met) / len(met) if met else 1.0
+        return _share_met(self.detect(one, split), self.detect(other, split))
+
+    def compare(self, one: nn.Module, other: nn.Module, split: Split) -> tuple[float, float, float]:
+        """AP50 of both, and the share of the one's surer detections that the other has too."""
+        assert isinstance(split, Scenes)
+        ours, theirs = (self.detect(model, split) for model in (one, other))
+        both = (evaluate(split.truth, split.ids.tolist(), found).map50 for found in (ours, theirs))
+        first, second = (0.0 if math.isnan(found) else found for found in both)
+        return first, second, _share_met(ours, theirs)
 
     def evaluate(self, model: nn.Module, split: Split) -> Evaluation:
         """COCO's figures of a model's detections."""
@@ -222,6 +226,14 @@ def surest(found: list[Found]) -> list[Found]:
     for one in found:
         best[one.image] = max(best.get(one.image, 0.0), one.score)
     return [one for one in found if one.score >= min(SHOWN_SCORE, best[one.image])]
+
+
+def _share_met(ours: list[Found], theirs: list[Found]) -> float:
+    """The share of our surer detections that overlap one of theirs, of the same image and class."""
+    sure = surest(ours)
+    places = {place: [f for f in theirs if (f.image, f.category) == place] for place in _places(sure)}
+    met = [_overlaps(found, places[found.image, found.category]) for found in sure]
+    return sum(met) / len(met) if met else 1.0
 
 
 def _places(found: list[Found]) -> set[tuple[int, int]]:

@@ -1,7 +1,6 @@
 """Commands from the front to a file that ships: `export`, `retrain` and `verify`."""
 
 import sys
-from functools import partial
 from pathlib import Path
 from typing import Annotated
 
@@ -76,17 +75,13 @@ def retrain(
 
     console = Console(soft_wrap=not sys.stdout.isatty())
     file, folder = recipe_file.load(recipe), output or recipe.with_suffix("")
-    exporting = partial(
-        console.print, "writing the model's files, and checking the ONNX ones on the test split …"
-    )
     if delivery := finished(file, folder, seeds, epochs):
         console.print(f"{folder} holds this retraining already", highlight=False)
     else:
         if not force:
             delivery_folder.refuse_foreign(folder)
-        with stopped_by_ctrl_c("the same command goes on from the last epoch"):
-            view = TrainingView(console)
-            delivery = retrain_into(file, folder, seeds, epochs, view, exporting, model_card.describe)
+        with stopped_by_ctrl_c("the same command goes on from the last epoch"), TrainingView(console) as view:
+            delivery = retrain_into(file, folder, seeds, epochs, view, model_card.describe)
     for title, rows in retrained.sections(delivery.result, delivery.onnx):
         console.print(retrained.table(title, rows))
     console.print(f"{folder}: {', '.join(sorted(p.name for p in folder.iterdir()))}", highlight=False)

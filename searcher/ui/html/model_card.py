@@ -9,7 +9,7 @@ from markupsafe import Markup
 
 from searcher.config.recipe_file import RecipeFile
 from searcher.deploy import onnx
-from searcher.deploy.onnx import Agreement
+from searcher.deploy.agreement import Agreement
 from searcher.deploy.package import Described
 from searcher.deploy.retrain import Line, Result
 from searcher.execution.curve import Point

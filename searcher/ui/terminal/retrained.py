@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from rich import box
 from rich.table import Table
 
-from searcher.deploy.onnx import Agreement
+from searcher.deploy.agreement import Agreement
 from searcher.deploy.retrain import Line, Result, Retrained
 from searcher.ui.comparison import Goal, changes, class_changes
 from searcher.wording import fidelity, kernels, number, spread
