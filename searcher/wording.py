@@ -1,5 +1,6 @@
 """Counts, figures, distances and durations in words."""
 
+import math
 from collections.abc import Mapping
 from typing import Any
 
@@ -64,6 +65,12 @@ def kernels(ran: Mapping[str, Any]) -> str:
 def fidelity(ran: Mapping[str, Any]) -> str:
     """The distance of an int8 network's outputs from exact arithmetic on its own codes, in words."""
     return f"{ran['decibels']:.1f} dB" if ran["decibels"] < EXACT else "exact"
+
+
+def so_far(stage: str, epoch: int, epochs: int, accuracy: float) -> str:
+    """Where a training is: ``train 3/12, validation 0.9123``; a stage without epochs by its name."""
+    reached = "" if math.isnan(accuracy) else f", validation {number(accuracy)}"
+    return f"{stage} {epoch}/{epochs}{reached}" if epoch else f"{stage}{reached}"
 
 
 def duration(seconds: float | None) -> str:

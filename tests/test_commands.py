@@ -5,6 +5,7 @@ import json
 import math
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from rich.console import Console
@@ -18,9 +19,11 @@ from searcher.execution.worker import _Diary
 from searcher.search.status import status
 from searcher.search.sweep import Row
 from searcher.ui.commands.launching import goes_on
+from searcher.ui.terminal import training
 from searcher.ui.terminal.status import StatusTable
 from searcher.ui.terminal.sweep import SweepView
 from searcher.ui.terminal.training import TrainingView
+from searcher.ui.terminal.verified import VerifyView
 from tests.conftest import Run
 from tests.helpers.studies import store, study
 
@@ -128,7 +131,8 @@ def test_the_hint_after_ctrl_c_has_the_runs_folder():
 def test_a_retraining_says_its_steps_and_never_nan(terminal: bool):
     shown = console(terminal=terminal)
     with TrainingView(shown) as view:
-        view.step("seed 0, first epoch")
+        view.step("seed 0, rehearse")
+        view.step("seed 0, train")
         for epoch in (1, 2):
             view.report(0, "train", epoch, 2, 0.5 + epoch / 10)
         view.report(0, "quantize", 0, 1, math.nan)
@@ -141,11 +145,56 @@ def test_a_retraining_says_its_steps_and_never_nan(terminal: bool):
     assert "validation 0.7000" in said
     if not terminal:
         assert said.splitlines() == [
-            "seed 0, first epoch …",
+            "seed 0, rehearse …",
             "seed 0, train … 2 epochs, validation 0.7000",
             "seed 0, quantize …",
             "check model.onnx …",
         ]
+
+
+def test_a_step_that_takes_a_second_says_so_and_what_has_no_line_belongs_to_the_next(
+    monkeypatch: pytest.MonkeyPatch,
+):
+    now = [0.0]
+    monkeypatch.setattr(training, "time", SimpleNamespace(monotonic=lambda: now[0]))
+    shown = console(terminal=False)
+
+    def retraining(view: TrainingView) -> None:
+        view.step("load the data")
+        now[0] = 3.0
+        view.step("seed 0, rehearse")
+        now[0] = 3.5
+        view.step("seed 0, train")
+        now[0] = 10.0
+        view.report(0, "train", 1, 1, 0.5)
+        now[0] = 40.0
+        view.report(0, "prune channels", 1, 1, 0.25)
+        view.step("write the report")
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt), TrainingView(shown) as view:
+        retraining(view)
+    assert text(shown).splitlines() == [
+        "load the data … 3 s",
+        "seed 0, rehearse …",
+        "seed 0, train … 1 epoch, validation 0.5000, 6 s",
+        "seed 0, prune channels … 1 epoch, validation 0.2500, 30 s",
+        "write the report … stopped",
+    ]
+
+
+@pytest.mark.parametrize("terminal", [False, True])
+def test_verifying_prints_what_has_ended_and_shows_what_runs(terminal: bool):
+    shown = console(terminal=terminal)
+    jobs = [Job(study(), number, RECIPE, Path(str(number)), 1) for number in (3, 4)]
+    with VerifyView(shown) as view:
+        for job in jobs:
+            view.progress(job, Progress("train", 1, 2, 0.25))
+        view.told(jobs[0], "[1/2] trial 3, seed 0: top1 0.5000")
+    said = text(shown)
+    assert "[1/2] trial 3, seed 0: top1 0.5000" in said
+    assert ("trial 4, seed 0: train 1/2, validation 0.2500" in said) == terminal
+    assert (len(said.splitlines()) == 1) != terminal
 
 
 def test_a_sweep_without_a_terminal_prints_a_line_an_epoch():

@@ -20,7 +20,7 @@ from searcher.compression.pipeline import run_recipe
 from searcher.compression.predict import predict
 from searcher.compression.reconcile import reconcile
 from searcher.compression.training import Run
-from searcher.config.recipe import Training
+from searcher.config.recipe import Train
 from searcher.config.recipe_file import RecipeFile
 from searcher.config.study import Metric
 from searcher.deploy import onnx
@@ -122,11 +122,11 @@ def retrain(
     step("load the data")
     task = load_task(file)
     runs = [_Seed(file, task, folder, file.provenance.seed + i, epochs, report, step) for i in range(seeds)]
-    network = runs[0].network()
-    done = [run.retrained(network if run is runs[0] else None) for run in runs]
+    trained = runs[0].trained()
+    done = [run.retrained(trained if run is runs[0] else None) for run in runs]
     budget = epochs or file.provenance.epochs
     beyond = beyond_test(done[0].validation, done[0].test, task) if file.recipe.model.weights else {}
-    return Result(file.recipe.digest(), budget, done, compare(file, done), beyond), network, task
+    return Result(file.recipe.digest(), budget, done, compare(file, done), beyond), trained.network, task
 
 
 def load_task(file: RecipeFile) -> Task:
@@ -204,22 +204,23 @@ class _Seed:
     def _step(self, name: str, done: int = 0, count: int = 0) -> None:
         self.told(f"seed {self.seed}, {name}", done, count)
 
-    def network(self) -> Network:
-        """Train, or load what is trained already."""
+    def trained(self) -> Measurement:
+        """Train, or load what is trained already; the network, to be measured."""
         task = self.task
         try:
             predicted = predict(self.file.recipe, task.image, task.classes)
-            begun = any(self.folder.glob("*.pt"))
-            if self.seed == self.file.provenance.seed and not begun:
+            if self.seed == self.file.provenance.seed and not any(self.folder.glob("*.pt")):
                 self._rehearse()
-            if any(isinstance(stage, Training) for stage in self.file.recipe.stages[:1]):
-                self._step("next epoch" if begun else "first epoch")
+            # A training says nothing before its first epoch is done.
+            trains = any(isinstance(stage, Train) for stage in self.file.recipe.stages[:1])
+            self._step("train" if trains else "first stage")
             network = run_recipe(self.file.recipe, self.run, self._uncompressed)
+            measurement = self._measurement(network)
             if predicted.ops is not None:
-                reconcile(predicted.ops, self._measurement(network).ops, self.file.recipe)
+                reconcile(predicted.ops, measurement.ops, self.file.recipe)
         except TrialError as error:
             raise SearcherError(f"the recipe cannot be retrained: {error}") from error
-        return network
+        return measurement
 
     def _rehearse(self) -> None:
         """All stages and the export, on the untrained network."""
@@ -233,18 +234,17 @@ class _Seed:
             else:
                 onnx.export_int8(network.prepared, example, path)
 
-    def retrained(self, network: Network | None) -> Retrained:
+    def retrained(self, measurement: Measurement | None) -> Retrained:
         """The figures; they are measured once, the test split is touched no more often."""
         path = self.folder / "measured.json"
         if path.is_file():
             return Retrained(**json.loads(path.read_text()))
-        network = network or self.network()
+        measurement = measurement or self.trained()
         metrics = self.file.metrics()
-        measurement = self._measurement(network)
         validation = measure(measurement, metrics)
         test = measure(replace(measurement, split=self.task.test), on_split(metrics))
         after = self._figures(measurement) if self.before else {}
-        seen = {**self.detected, "after": self._sample(network)}
+        seen = {**self.detected, "after": self._sample(measurement.network)}
         shown = {name: sample for name, sample in seen.items() if sample is not None}
         int8 = measurement.circumstances.get(INT8, {})
         done = Retrained(self.seed, validation, test, self.before, after, shown, int8)
@@ -264,6 +264,7 @@ class _Seed:
             whole = floating(copy.deepcopy(model).cpu().eval())
             self.before = self._figures(replace(self._measurement(whole), step=self._step_before))
             self.detected = {"before": self._sample(whole)}
+        self._step("compress")
 
     def _step_before(self, name: str, done: int = 0, count: int = 0) -> None:
         self._step(f"{name} before compression", done, count)

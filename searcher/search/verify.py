@@ -1,10 +1,11 @@
 """Training a study's front again with other seeds: which points hold, and which were luck."""
 
 import statistics
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Protocol
 
 import numpy as np
 from optuna.trial import FrozenTrial
@@ -14,7 +15,7 @@ from searcher.errors import SearcherError
 from searcher.execution.launcher import cores
 from searcher.execution.layout import STORE
 from searcher.execution.local import run_jobs, start_server
-from searcher.execution.messages import Done, Failed, Job, Killed, Outcome
+from searcher.execution.messages import Done, Failed, Job, Killed, Outcome, Progress
 from searcher.execution.metrics import on_split
 from searcher.execution.results import stored_outcome
 from searcher.search.pareto import Front, non_dominated
@@ -50,10 +51,17 @@ class Verified:
         return statistics.stdev(values) if len(values) > 1 else 0.0
 
 
-Say = Callable[[str], None]
+class View(Protocol):
+    """Shows the trainings while they run."""
+
+    def progress(self, job: Job, progress: Progress) -> None:
+        """A training is so far."""
+
+    def told(self, job: Job, line: str) -> None:
+        """A training has ended, as the line says."""
 
 
-def verify(study: Study, points: Front, folder: Path, seeds: int, workers: int, say: Say) -> list[Verified]:
+def verify(study: Study, points: Front, folder: Path, seeds: int, workers: int, view: View) -> list[Verified]:
     """Train every point of a front again; what an earlier call has measured is not trained again.
 
     Args:
@@ -62,7 +70,7 @@ def verify(study: Study, points: Front, folder: Path, seeds: int, workers: int, 
         folder: The study's folder; each training has one under ``verify/`` in it.
         seeds: Trainings a point, with the seeds that follow the study's.
         workers: Trainings at a time.
-        say: Called with a line for each training that ends.
+        view: Told of each training as it goes on, and at its end.
 
     Raises:
         SearcherError: There is no front.
@@ -71,7 +79,7 @@ def verify(study: Study, points: Front, folder: Path, seeds: int, workers: int, 
         raise SearcherError(f"{study.stored_name} has no complete trial to verify")
     start_server()
     jobs = [_job(study, t, seed + 1, folder, workers) for t in points.trials for seed in range(seeds)]
-    outcomes = _run(jobs, workers, say)
+    outcomes = _run(jobs, workers, view)
     verified = [
         Verified(
             trial,
@@ -121,14 +129,14 @@ def _job(study: Study, trial: FrozenTrial, offset: int, folder: Path, workers: i
     return Job(other, trial.number, recipe, place, max(1, cores() // workers), store, test=True)
 
 
-def _run(jobs: Sequence[Job], workers: int, say: Say) -> list[tuple[Job, Outcome]]:
+def _run(jobs: Sequence[Job], workers: int, view: View) -> list[tuple[Job, Outcome]]:
     stored = [(job, stored_outcome(job.folder, job.recipe)) for job in jobs]
     outcomes: list[tuple[Job, Outcome]] = [(job, done) for job, done in stored if done]
     left = [job for job, done in stored if not done]
-    with closing(run_jobs(left, workers)) as running:
+    with closing(run_jobs(left, workers, view.progress)) as running:
         for job, outcome in running:
             outcomes.append((job, outcome))
-            say(_line(job, outcome, len(outcomes), len(jobs)))
+            view.told(job, _line(job, outcome, len(outcomes), len(jobs)))
     return outcomes
 
 

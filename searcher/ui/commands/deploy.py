@@ -30,6 +30,8 @@ def export(
     runs_dir: RunsDir = RUNS,
 ) -> None:
     """Write one trial's recipe to a file that retrains without the study."""
+    from rich.console import Console
+
     from searcher.config import recipe_file
     from searcher.deploy.export import export as make_file
     from searcher.deploy.pick import pick as choose
@@ -38,7 +40,8 @@ def export(
     from searcher.search.storage import studies
     from searcher.ui.terminal.trials import complete_trials, words
 
-    stored, searched = load(runs_dir, the_study(study, option))
+    with Console().status("loading …"):
+        stored, searched = load(runs_dir, the_study(study, option))
     refuse_foreign(output, recipe_file.is_recipe, "a recipe file", force=force)
     trial = choose(searched, complete_trials(stored), pick)
     make_file(searched, trial, studies.kept_identity(runs_dir, stored)["data fingerprint"]).save(output)
@@ -108,11 +111,11 @@ def verify(
     from searcher.search.pareto import front
     from searcher.search.verify import verify as again
     from searcher.ui.terminal import trials
-    from searcher.ui.terminal.verified import VerifiedTable
+    from searcher.ui.terminal.verified import VerifiedTable, VerifyView
 
     stored, searched = load(runs_dir, the_study(study, option))
     points, count = front(searched, trials.complete_trials(stored)), workers or default_workers(searched)
     console = Console(soft_wrap=not sys.stdout.isatty())
-    with stopped_by_ctrl_c("the same command goes on from there"):
-        verified = again(searched, points, runs_dir / searched.stored_name, seeds, count, console.print)
+    with stopped_by_ctrl_c("the same command goes on from there"), VerifyView(console) as view:
+        verified = again(searched, points, runs_dir / searched.stored_name, seeds, count, view)
     console.print(VerifiedTable(searched, verified))

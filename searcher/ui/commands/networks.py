@@ -26,6 +26,8 @@ InputSizes = Annotated[
 ]
 Classes = Annotated[int, typer.Option(min=1, help="Outputs, where no study says it.")]
 
+MEASURING = "measuring latency and memory …"
+
 
 def cost(
     target: Target,
@@ -81,13 +83,14 @@ def measure(
     if target.endswith(".onnx"):
         _measure_onnx(Path(target), asked)
         return
-    found = resolve(target, runs_dir, input_sizes, classes)
-    executed = found.network().executed
-    try:
-        inference = run_inference(executed, found.example(), asked)
-    except TrialError as error:
-        raise SearcherError(f"{found.title}: {error}") from error
-    console = Console()
+    found, console = resolve(target, runs_dir, input_sizes, classes), Console()
+    with console.status("making the network …") as status:
+        executed = found.network().executed
+        status.update(MEASURING)
+        try:
+            inference = run_inference(executed, found.example(), asked)
+        except TrialError as error:
+            raise SearcherError(f"{found.title}: {error}") from error
     console.print(found.title, soft_wrap=True, highlight=False)
     console.print(costs.inference_table(inference, weights.size_mb(executed)))
 
@@ -102,10 +105,11 @@ def _measure_onnx(path: Path, asked: "Deployment") -> None:
         raise SearcherError(f"no file {path}")
     if asked.device != "cpu":
         raise SearcherError("--device: an ONNX file is measured on the processor")
+    console = Console()
     try:
-        inference = run_onnx(path, asked)
+        with console.status(MEASURING):
+            inference = run_onnx(path, asked)
     except TrialError as error:
         raise SearcherError(f"{path}: {error}") from error
-    console = Console()
     console.print(f"{path}, by ONNX Runtime", soft_wrap=True, highlight=False)
     console.print(costs.inference_table(inference, path.stat().st_size / 1e6))

@@ -3,7 +3,9 @@
 from collections.abc import Mapping, Sequence
 
 from rich import box
+from rich.console import Group
 from rich.table import Table
+from rich.text import Text
 
 from searcher.deploy.agreement import Agreement
 from searcher.deploy.retrain import Line, Result, Retrained
@@ -94,14 +96,14 @@ def sections(
     return [(title, rows) for title, rows in [*every, (SEEN_VALIDATION, seen_rows(result))] if rows[1]]
 
 
-def table(title: str, rows: Rows) -> Table:
-    """Rows on a terminal."""
-    drawn = Table(title=title, title_justify="left", box=box.SIMPLE_HEAD, pad_edge=False)
+def table(title: str, rows: Rows) -> Group:
+    """Rows on a terminal, and the title above, which may be wider than they are."""
+    drawn = Table(box=box.SIMPLE_HEAD, pad_edge=False)
     for i, name in enumerate(rows[0]):
         drawn.add_column(name, justify="right" if i else "left")
     for row in rows[1]:
         drawn.add_row(*row)
-    return drawn
+    return Group(Text(title, style="table.title"), drawn)
 
 
 def seen_rows(result: Result) -> Rows:

@@ -1,6 +1,5 @@
 """A sweep as lines and as a table."""
 
-import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -12,7 +11,7 @@ from rich.table import Table
 from searcher.config.study import Study
 from searcher.execution.messages import Done, Progress
 from searcher.search.sweep import Row, Setting, cells
-from searcher.wording import number
+from searcher.wording import number, so_far
 
 
 def line(row: Row, study: Study) -> str:
@@ -44,9 +43,7 @@ class SweepView:
 
     def progress(self, value: Any, progress: Progress) -> None:
         """Say where the recipe with that value is."""
-        reached = "" if math.isnan(progress.accuracy) else f", validation {number(progress.accuracy)}"
-        epoch = f" {progress.epoch}/{progress.epochs}" if progress.epoch else ""
-        text = f"{value}: {progress.stage}{epoch}{reached}"
+        text = f"{value}: {so_far(progress.stage, progress.epoch, progress.epochs, progress.accuracy)}"
         if self._console.is_terminal:
             self._status.update(escape(text))
         elif text != self._said:

@@ -72,8 +72,10 @@ class TrainingView:
     def _begin(self, name: str, said: bool = True) -> None:
         if name == self._name:
             return
+        goes_on = bool(self._name) and not self._said  # what has no line of its own belongs to what follows
         self._end()
-        self._name, self._started, self._said = name, time.monotonic(), said
+        self._started = self._started if goes_on else time.monotonic()
+        self._name, self._said = name, said
         if self._console.is_terminal:
             self._bar = self._progress.add_task(name, total=None, reached="")  # without a total it pulses
         elif said:

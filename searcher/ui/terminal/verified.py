@@ -1,17 +1,52 @@
-"""A front that was trained again with other seeds, as a table."""
+"""A front that is trained again with other seeds: while it is, and as a table."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 from rich import box
 from rich.console import Console, ConsoleOptions, RenderResult
+from rich.markup import escape
 from rich.table import Table
 
 from searcher.config.study import Objective, Study
+from searcher.execution.messages import Job, Progress
 from searcher.execution.metrics import on_split
 from searcher.search.records import TrialRecord
 from searcher.search.verify import TEST, Verified
-from searcher.wording import number, spread
+from searcher.wording import number, so_far, spread
+
+
+class VerifyView:
+    """A line for every training that is done; on a terminal, below, one for each that runs."""
+
+    def __init__(self, console: Console) -> None:
+        self._console = console
+        self._status = console.status("loading …")
+        self._running: dict[Path, str] = {}
+
+    def __enter__(self) -> "VerifyView":
+        self._status.start()
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self._status.stop()
+
+    def progress(self, job: Job, progress: Progress) -> None:
+        """Say where a training is."""
+        at = so_far(progress.stage, progress.epoch, progress.epochs, progress.accuracy)
+        self._running[job.folder] = f"trial {job.number}, seed {job.study.seed}: {at}"
+        self._draw()
+
+    def told(self, job: Job, line: str) -> None:
+        """Print the line of a training that has ended."""
+        self._running.pop(job.folder, None)
+        self._console.print(line, highlight=False, markup=False)
+        self._draw()
+
+    def _draw(self) -> None:
+        self._status.update(escape("\n".join(self._running.values())))
+
 
 ANY_WIDTH = 10_000
 """Columns of a console on which every table fits."""
