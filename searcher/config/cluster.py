@@ -53,7 +53,8 @@ class Cluster(BaseModel):
         account: Whom Slurm charges.
         constraint: The features that a node must have, e.g. ``a100``.
         gpus: GPUs a job.
-        trials_per_gpu: Small trials that share a job and each of its GPUs.
+        trials_per_gpu: Small trials that share a job and each of its GPUs: one by default; on this machine as
+            many as `searcher.execution.gpus` says.
         cpus: Processor cores a trial, which are its threads.
         mem: Memory a job, in MB; or as Slurm writes it, e.g. ``"16G"``.
         time: A job's limit in minutes; or as Slurm writes it, e.g. ``"2:00:00"``.
@@ -68,7 +69,7 @@ class Cluster(BaseModel):
     account: str | None = None
     constraint: str | None = None
     gpus: int = Field(default=0, ge=0)
-    trials_per_gpu: int = Field(default=1, ge=1)
+    trials_per_gpu: int | None = Field(default=None, ge=1)
     cpus: int = Field(default=1, ge=1)
     mem: Annotated[int, BeforeValidator(megabytes), Field(ge=1)] | None = None
     time: Annotated[int, BeforeValidator(minutes), Field(ge=1)] = 240
@@ -78,4 +79,4 @@ class Cluster(BaseModel):
     @property
     def trials_per_job(self) -> int:
         """The number of trials that share a job."""
-        return self.trials_per_gpu * max(1, self.gpus)
+        return (self.trials_per_gpu or 1) * max(1, self.gpus)

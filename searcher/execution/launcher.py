@@ -8,6 +8,8 @@ import torch
 
 from searcher.config.study import Study
 from searcher.errors import SearcherError
+from searcher.execution import mps
+from searcher.execution.gpus import trials_per_gpu
 from searcher.execution.messages import Job, Outcome, Progress
 from searcher.execution.metrics import timed
 
@@ -59,6 +61,9 @@ class Launcher(Protocol):
     def prepare(self) -> None:
         """Get ready, before anything is started."""
 
+    def end(self) -> None:
+        """End what `prepare` has started, when no trial of this driver's own runs any more."""
+
     def threads(self, study: Study) -> int:
         """The number of threads that a trial may use."""
 
@@ -83,9 +88,18 @@ def cores() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
-def default_workers(study: Study) -> int:
-    """One trial a core, at most 4; `trials_per_gpu` on each GPU; one alone where trials are timed."""
+def default_workers(study: Study, *, use_mps: bool = True) -> int:
+    """One trial a core, at most 4; `trials_per_gpu` on each GPU; one alone where trials are timed.
+
+    Args:
+        study: What is searched.
+        use_mps: Whether MPS is used where it can be.
+    """
     if timed(study.measured()):
         return 1
     gpus = torch.cuda.device_count()
-    return gpus * study.cluster.trials_per_gpu if gpus else min(4, cores())
+    if not gpus:
+        return min(4, cores())
+    return gpus * (
+        study.cluster.trials_per_gpu or trials_per_gpu(cores(), gpus, mps=use_mps and mps.obtainable())
+    )

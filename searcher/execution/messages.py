@@ -34,10 +34,28 @@ class Job:
 
 
 @dataclass(frozen=True)
+class GpuMemory:
+    """The memory of a trial's GPU, in bytes.
+
+    Attributes:
+        peak: The most that the trial has reserved so far, without what its context takes.
+        reserved: What it has reserved now.
+        free: What nobody holds.
+        total: All there is.
+    """
+
+    peak: int
+    reserved: int
+    free: int
+    total: int
+
+
+@dataclass(frozen=True)
 class Progress:
     """The progress of a running trial; `accuracy` is NaN where the stage has none.
 
     At a rung, `rung` is the number of epochs that the trial has trained, and the trial waits for an answer.
+    `gpu` is None on the CPU, and where the epoch was trained by an earlier run.
     """
 
     stage: str
@@ -46,6 +64,7 @@ class Progress:
     accuracy: float
     cpu_seconds: float = 0.0
     rung: int = 0
+    gpu: GpuMemory | None = None
 
 
 @dataclass(frozen=True)
@@ -60,9 +79,23 @@ class Done:
 
 @dataclass(frozen=True)
 class Failed:
-    """Why a trial failed, in one line; the traceback is in its folder's `error.txt`."""
+    """Why a trial failed, in one line; the traceback is in its folder's `error.txt`.
+
+    Attributes:
+        reason: The line.
+        out_of_memory: Whether its GPU had no memory left, which others may have taken.
+        gpu: What it held of that GPU, where it could say.
+    """
 
     reason: str
+    out_of_memory: bool = False
+    gpu: GpuMemory | None = None
+
+    def beside(self, others: int, *, counts: bool) -> "Failed | Killed":
+        """The same of a trial that so many others shared its GPU with: one without memory is put back."""
+        if not (self.out_of_memory and others):
+            return self
+        return Killed(f"{self.reason}, beside {others} more", counts)
 
 
 @dataclass(frozen=True)

@@ -27,7 +27,8 @@ from searcher.errors import no_room
 from searcher.execution.curve import CURVE, Curve, Point
 from searcher.execution.layout import COST, INT8
 from searcher.execution.measurement import Measurement, measure
-from searcher.execution.messages import Channel, Done, Failed, Job, Progress
+from searcher.execution.memory import gpu_memory, ran_out, reason
+from searcher.execution.messages import Channel, Done, Failed, GpuMemory, Job, Progress
 from searcher.execution.metrics import on_split
 from searcher.execution.pipe import Pipe
 from searcher.execution.rehearsal import rehearse_once
@@ -62,11 +63,18 @@ def run(job: Job, channel: Channel, *, log: bool = True) -> None:
                 raise
             (job.folder / "error.txt").write_text(traceback.format_exc())
             traceback.print_exc()
-            channel.send(Failed(f"{type(error).__name__}: {error}".splitlines()[0]))
+            channel.send(_failure(error, job))
     except Exception as error:
         if no_room(error):
             os._exit(errno.ENOSPC)  # there is no room for a word about it
         raise
+
+
+def _failure(error: Exception, job: Job) -> Failed:
+    if ran_out(error):
+        memory = gpu_memory(job.gpu)
+        return Failed(reason(memory), out_of_memory=True, gpu=memory)
+    return Failed(f"{type(error).__name__}: {error}".splitlines()[0])
 
 
 def execute(job: Job, channel: Channel) -> Done:
@@ -84,7 +92,7 @@ def execute(job: Job, channel: Channel) -> Done:
         device,
         diary.report,
         store=store,
-        replay=diary.report,
+        replay=diary.replay,
         compile=job.study.compile,
     )
     predicted = job.predicted or predict(job.recipe, task.image, task.classes)
@@ -122,7 +130,7 @@ class _Diary:
     def say(self, stage: str) -> None:
         """Say what the trial does that is no part of its training."""
         print(f"{self.seconds:8.1f} s  {stage}", flush=True)
-        self._channel.send(Progress(stage, 0, 1, math.nan, cpu_seconds()))
+        self._channel.send(Progress(stage, 0, 1, math.nan, cpu_seconds(), gpu=gpu_memory(self._job.gpu)))
 
     def step(self, name: str, done: int = 0, count: int = 0) -> None:
         """Say a step of the measuring as it begins."""
@@ -131,13 +139,20 @@ class _Diary:
 
     def report(self, stage: str, epoch: int, epochs: int, accuracy: float) -> None:
         """Say where the trial is; at a rung it waits until the driver lets it go on."""
+        self._tell(stage, epoch, epochs, accuracy, gpu_memory(self._job.gpu))
+
+    def replay(self, stage: str, epoch: int, epochs: int, accuracy: float) -> None:
+        """Say the same of an epoch that an earlier run has trained: it tells nothing of this one's memory."""
+        self._tell(stage, epoch, epochs, accuracy, None)
+
+    def _tell(self, stage: str, epoch: int, epochs: int, accuracy: float, gpu: GpuMemory | None) -> None:
         reached = "" if math.isnan(accuracy) else f" {accuracy:.4f}"
         print(f"{self.seconds:8.1f} s  {stage} {epoch}/{epochs}{reached}", flush=True)
         self._curve.add(Point(self.seconds, stage, epoch, epochs, accuracy))
         own = bool(epoch) and stage != TEACHER
         self._trained += own
         rung = self._trained if own and self._trained in self._job.rungs else 0
-        self._channel.send(Progress(stage, epoch, epochs, accuracy, cpu_seconds(), rung))
+        self._channel.send(Progress(stage, epoch, epochs, accuracy, cpu_seconds(), rung, gpu))
         if rung:
             self._channel.wait(rung)
 

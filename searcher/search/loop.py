@@ -54,6 +54,7 @@ def search_all(
     """
     with _first_interrupt() as interrupted, ExitStack() as all_held:
         spaces = [check_parts(study) for study in studies]
+        all_held.callback(launcher.end)
         launcher.prepare()
         identities = [identify(study) for study in studies]
         backends.make_runs(runs)

@@ -60,6 +60,9 @@ class View(Protocol):
     def told(self, job: Job, line: str) -> None:
         """A training has ended, as the line says."""
 
+    def say(self, line: str) -> None:
+        """Something of no one training is worth a user's attention."""
+
 
 def verify(study: Study, points: Front, folder: Path, seeds: int, workers: int, view: View) -> list[Verified]:
     """Train every point of a front again; what an earlier call has measured is not trained again.
@@ -133,7 +136,7 @@ def _run(jobs: Sequence[Job], workers: int, view: View) -> list[tuple[Job, Outco
     stored = [(job, stored_outcome(job.folder, job.recipe)) for job in jobs]
     outcomes: list[tuple[Job, Outcome]] = [(job, done) for job, done in stored if done]
     left = [job for job, done in stored if not done]
-    with closing(run_jobs(left, workers, view.progress)) as running:
+    with closing(run_jobs(left, workers, view.progress, view.say)) as running:
         for job, outcome in running:
             outcomes.append((job, outcome))
             view.told(job, _line(job, outcome, len(outcomes), len(jobs)))

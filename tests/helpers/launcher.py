@@ -40,6 +40,9 @@ class FakeLauncher:
     def prepare(self) -> None:
         pass
 
+    def end(self) -> None:
+        pass
+
     def threads(self, study: object) -> int:
         return 1
 

@@ -59,6 +59,9 @@ class ClusterLauncher:
     def prepare(self) -> None:
         """Nothing: jobs start by themselves."""
 
+    def end(self) -> None:
+        """Nothing was started."""
+
     def threads(self, study: Study) -> int:
         """The cores that its job has for it."""
         return study.cluster.cpus

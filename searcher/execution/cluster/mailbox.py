@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from searcher.execution.layout import SAID
-from searcher.execution.messages import Done, Failed, Job, Killed, Outcome, Progress
+from searcher.execution.messages import Done, Failed, GpuMemory, Job, Killed, Outcome, Progress
 from searcher.execution.results import stored_outcome
 
 _GO_ON, _STOP = "go-on-{}", "stop"
@@ -87,6 +87,10 @@ def _without_nan(content: dict[str, Any]) -> dict[str, Any]:
     return {k: None if isinstance(v, float) and math.isnan(v) else v for k, v in content.items()}
 
 
+def _memory(said: dict[str, Any]) -> GpuMemory | None:
+    return GpuMemory(**said["gpu"]) if said.get("gpu") else None
+
+
 class Mailbox:
     """The driver's end: reads what was appended since the last look, and leaves files."""
 
@@ -121,9 +125,9 @@ class Mailbox:
         match kind:
             case "Progress":
                 accuracy = math.nan if said["accuracy"] is None else said["accuracy"]
-                return Progress(**said | {"accuracy": accuracy})
+                return Progress(**said | {"accuracy": accuracy, "gpu": _memory(said)})
             case "Failed":
-                return Failed(said["reason"])
+                return Failed(**said | {"gpu": _memory(said)})
             case "Done":
                 self.done = True
                 return self.result()

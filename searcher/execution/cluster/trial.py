@@ -7,7 +7,7 @@ from searcher.execution.cluster.mailbox import Mailbox
 from searcher.execution.cluster.watcher import Watcher
 from searcher.execution.launcher import Remember
 from searcher.execution.layout import JOB
-from searcher.execution.messages import Job, Killed, Outcome, Progress
+from searcher.execution.messages import Failed, Job, Killed, Outcome, Progress
 
 
 class ClusterTrial:
@@ -47,6 +47,8 @@ class ClusterTrial:
                 events.append(result)
             elif over:
                 events.append(self._why(over))
+        if events and isinstance(last := events[-1], Failed):
+            events[-1] = last.beside((self.job.study.cluster.trials_per_gpu or 1) - 1, counts=True)
         self._ended = bool(events) and isinstance(events[-1], Outcome)
         return events
 

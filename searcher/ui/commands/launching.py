@@ -52,7 +52,12 @@ NodeFeatures = Annotated[
 ]
 Gpus = Annotated[int | None, typer.Option(rich_help_panel=_PANEL, min=0, help="GPUs a job.")]
 TrialsPerGpu = Annotated[
-    int | None, typer.Option(min=1, help="Small trials that share a GPU, here or in a job.")
+    int | None,
+    typer.Option(
+        min=1,
+        help="Small trials that share a GPU, here or in a job.  "
+        r"\[default: here 8 with NVIDIA's MPS, 2 without, at most one a core; in a job 1]",
+    ),
 ]
 TimeLimit = Annotated[
     str | None, typer.Option(rich_help_panel=_PANEL, metavar="TIME", help="A job's limit, e.g. 2:00:00.")
@@ -110,16 +115,21 @@ def launched(
 
     jobs_of = backend(cluster) if cluster else None
     alone = [study for study in studies if timed(study.measured())]
-    shared = [study.stored_name for study in alone if study.cluster.trials_per_gpu > 1]
+    shared = [study.stored_name for study in alone if (study.cluster.trials_per_gpu or 1) > 1]
     if shared:
         raise SearcherError(f"{', '.join(shared)}: trials that are timed cannot share a GPU (trials_per_gpu)")
-    if not cluster or not jobs_of:
-        return Local(workers or min(default_workers(study) for study in studies))
-    # Not before: a search on this machine does without submitit.
-    from searcher.execution.cluster.launcher import ClusterLauncher
 
     def say(line: str) -> None:
         console.print(line, style="yellow", highlight=False)
+
+    if not cluster or not jobs_of:
+        with_mps, without = (
+            workers or min(default_workers(study, use_mps=use_mps) for study in studies)
+            for use_mps in (True, False)
+        )
+        return Local(with_mps, say, without_mps=without)
+    # Not before: a search on this machine does without submitit.
+    from searcher.execution.cluster.launcher import ClusterLauncher
 
     jobs = workers or (1 if alone and jobs_of.host_bound else max(s.cluster.jobs for s in studies))
     return ClusterLauncher(cluster, jobs, min(study.cluster.poll for study in studies), say)

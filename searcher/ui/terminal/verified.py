@@ -41,8 +41,12 @@ class VerifyView:
     def told(self, job: Job, line: str) -> None:
         """Print the line of a training that has ended."""
         self._running.pop(job.folder, None)
-        self._console.print(line, highlight=False, markup=False)
+        self.say(line)
         self._draw()
+
+    def say(self, line: str) -> None:
+        """Print a line."""
+        self._console.print(line, highlight=False, markup=False)
 
     def _draw(self) -> None:
         self._status.update(escape("\n".join(self._running.values())))
