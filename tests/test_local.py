@@ -1,17 +1,23 @@
 """Jobs of this machine: how many run at a time, what is heard of them, what ends with them."""
 
 import os
+import subprocess
+import sys
 from contextlib import closing
 from pathlib import Path
 
 import pytest
+import torch
+from torch import nn
 
 from searcher.config.recipe import Model, Recipe, Train
 from searcher.execution import local
-from searcher.execution.messages import Done, Job, Progress
+from searcher.execution.gpus import Gpus
+from searcher.execution.messages import Done, Failed, GpuMemory, Job, Killed, Outcome, Progress
 from tests.helpers.studies import study
 
 RECIPE = Recipe(model=Model(name="densenet", args={}), stages=(Train(),))
+GIB = 1024**3
 HALF_WAY = Progress("train", 1, 2, 0.5)
 
 
@@ -21,7 +27,7 @@ class Ready:
     running: list["Ready"]
     most = 0
 
-    def __init__(self, job: Job) -> None:
+    def __init__(self, job: Job, seat: object) -> None:
         assert job.folder.is_dir()
         self.job, self._left = job, [HALF_WAY, Done({"top1": 0.5}, 1.0)]
         self._read, self._write = os.pipe()
@@ -44,6 +50,7 @@ class Ready:
 @pytest.fixture
 def jobs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[Job]:
     monkeypatch.setattr(local, "LocalTrial", Ready)
+    monkeypatch.setattr(local, "start_server", lambda: None)
     Ready.running, Ready.most = [], 0
     return [Job(study(), n, RECIPE, tmp_path / "all" / str(n), 1) for n in range(5)]
 
@@ -67,3 +74,84 @@ def test_whoever_hears_no_more_ends_the_jobs(jobs: list[Job]):
         next(running)
         assert Ready.running
     assert Ready.running == []
+
+
+def hungry() -> nn.Module:
+    """A network that finds no memory, whatever it is asked to compute."""
+    raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 20.00 MiB.")
+
+
+HUNGRY = Recipe(model=Model(name="tests.test_local:hungry"), stages=(Train(),))
+
+
+@pytest.mark.parametrize("others", [0, 1])
+def test_a_trial_without_gpu_memory_is_put_back_where_others_had_some(others: int, tmp_path: Path):
+    gpus = Gpus(1, 2)
+    seat = gpus.join()
+    seat.heard(GpuMemory(1, 1, GIB, GIB), trained=True)
+    for _ in range(others):
+        gpus.join()
+    trial = local.LocalTrial(Job(study(), 0, HUNGRY, tmp_path, 1), seat)
+    events: list[Progress | Outcome] = []
+    while not (events and isinstance(events[-1], Outcome)):
+        local.wait_for([trial], 60)
+        events += trial.events()
+    trial.stop()
+    reason = "out of GPU memory"
+    alone, beside = Failed(reason, True), Killed(f"{reason}, beside 1 more", counts=False)
+    assert events[-1] == (beside if others else alone)
+    assert "OutOfMemoryError" in (tmp_path / "error.txt").read_text()
+    assert (gpus.room > 0) == (not others)
+
+
+class PutBackOnce(Ready):
+    """A trial that finds no memory the first time."""
+
+    before: set[int]
+
+    def __init__(self, job: Job, seat: object) -> None:
+        super().__init__(job, seat)
+        if job.number not in PutBackOnce.before:
+            PutBackOnce.before.add(job.number)
+            self._left = [Killed("out of GPU memory, beside 1 more", counts=False)]
+
+
+def test_a_job_that_found_no_memory_beside_others_runs_again(
+    jobs: list[Job], monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(local, "LocalTrial", PutBackOnce)
+    PutBackOnce.before = set()
+    outcomes = list(local.run_jobs(jobs, 2))
+    assert sorted(job.number for job, _ in outcomes) == list(range(5))
+    assert all(isinstance(outcome, Done) for _, outcome in outcomes)
+    assert PutBackOnce.before == set(range(5))
+
+
+WAIT = """
+import os, sys
+import searcher.execution.openmp
+print(os.environ.get("OMP_WAIT_POLICY"))
+"""
+
+
+@pytest.mark.parametrize(
+    ("given", "seen", "left"), [(None, "PASSIVE", "None"), ("ACTIVE", "ACTIVE", "ACTIVE")]
+)
+def test_threads_of_trials_that_wait_sleep_unless_the_user_says_otherwise(given, seen, left):
+    clean = {key: value for key, value in os.environ.items() if key != "OMP_WAIT_POLICY"}
+    told = clean | {"OMP_DISPLAY_ENV": "TRUE"} | ({"OMP_WAIT_POLICY": given} if given else {})
+    ran = subprocess.run([sys.executable, "-c", WAIT], env=told, capture_output=True, text=True, check=True)
+    assert f"OMP_WAIT_POLICY = '{seen}'" in ran.stderr
+    assert ran.stdout.split() == [left]
+
+
+def test_openmp_is_told_before_anything_loads_torch():
+    program = "import sys, {}; print('torch' in sys.modules)"
+    assert local.PRELOADED[0] == "searcher.execution.openmp"
+    ran = subprocess.run(
+        [sys.executable, "-c", program.format("searcher.execution")],
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert ran.stdout.split() == ["False"]

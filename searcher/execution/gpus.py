@@ -32,8 +32,7 @@ class Gpus:
     """
 
     def __init__(self, count: int, trials: int) -> None:
-        share = -(-trials // count)
-        self._gpus = [_Gpu(number, share) for number in range(count)]
+        self._gpus = [_Gpu(number, len(range(number, trials, count))) for number in range(count)]
 
     @property
     def room(self) -> int:

@@ -73,6 +73,7 @@ class Local:
         # Before the server, whose environment the trials have.
         if 0 < count < self.workers and not self._held.enter_context(mps.served(count, self._say)):
             self.workers = self._without_mps
+            self._gpus = Gpus(count, self.workers)
         start_server()
 
     def end(self) -> None:

@@ -18,13 +18,14 @@ CONTROL = "nvidia-cuda-mps-control"
 PIPES, LOGS = "CUDA_MPS_PIPE_DIRECTORY", "CUDA_MPS_LOG_DIRECTORY"
 DEFAULT_PIPES = Path("/tmp/nvidia-mps")
 
+PROBE = "import sys, torch; [torch.zeros(1, device=f'cuda:{n}') for n in range(int(sys.argv[1]))]"
+"""The program that opens so many GPUs."""
+
 PROBE_S = 60.0
 """Seconds in which a process must have opened every GPU through it."""
 
 _START_S = 30.0
 """Seconds for the daemon to go into the background, and for its watchdog to have ended it."""
-
-_PROBE = "import sys, torch; [torch.zeros(1, device=f'cuda:{n}') for n in range(int(sys.argv[1]))]"
 
 # The standard input closes when the driver ends, however it ends. Its trials end then too, so that the daemon
 # has no clients; ten seconds later it does not wait for them.
@@ -99,7 +100,7 @@ def _started(environment: dict[str, str]) -> str:
 
 def _probed(environment: dict[str, str], gpus: int) -> str:
     # Also where CUDA_VISIBLE_DEVICES is applied twice, by the daemon and in its clients, and hides a GPU.
-    return _failure([sys.executable, "-c", _PROBE, str(gpus)], environment, PROBE_S)
+    return _failure([sys.executable, "-P", "-c", PROBE, str(gpus)], environment, PROBE_S)
 
 
 def _failure(command: list[str], environment: dict[str, str], seconds: float) -> str:
