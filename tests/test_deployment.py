@@ -11,6 +11,7 @@ from searcher.config.recipe import Recipe
 from searcher.config.study import Metric, Study, StudyFile
 from searcher.costs.latency import run_inference
 from searcher.errors import SearcherError
+from searcher.execution import launcher, mps
 from searcher.execution.launcher import default_workers
 from searcher.execution.measurement import Measurement
 from searcher.execution.metrics import metric_functions, timed
@@ -85,6 +86,18 @@ def test_trials_that_are_timed_run_one_at_a_time():
     assert [name for name in metric_functions() if timed([Metric(metric=name)])] == TIMED
     assert default_workers(study(LATENCY)) == 1
     assert default_workers(study('metrics=[{metric="size_mb"}]')) == default_workers(study())
+
+
+def test_trials_on_gpus_by_default(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
+    monkeypatch.setattr(launcher, "cores", lambda: 12)
+    for there, expected in ((True, 12), (False, 4)):
+        monkeypatch.setattr(mps, "obtainable", lambda there=there: there)
+        assert default_workers(study()) == expected
+        assert default_workers(study(), use_mps=False) == 4
+        assert default_workers(study("cluster.trials_per_gpu=3")) == 6
+        assert default_workers(study("cluster.trials_per_gpu=1")) == 2
+        assert default_workers(study(LATENCY)) == 1
 
 
 def test_all_the_metrics_share_one_inference():

@@ -5,14 +5,17 @@ import subprocess
 import sys
 from contextlib import closing
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import torch
 from torch import nn
 
 from searcher.config.recipe import Model, Recipe, Train
-from searcher.execution import local
+from searcher.errors import TrialError
+from searcher.execution import local, worker
 from searcher.execution.gpus import Gpus
+from searcher.execution.memory import gpu_memory, ran_out, reason
 from searcher.execution.messages import Done, Failed, GpuMemory, Job, Killed, Outcome, Progress
 from tests.helpers.studies import study
 
@@ -29,6 +32,7 @@ class Ready:
 
     def __init__(self, job: Job, seat: object) -> None:
         assert job.folder.is_dir()
+        self.seat = seat
         self.job, self._left = job, [HALF_WAY, Done({"top1": 0.5}, 1.0)]
         self._read, self._write = os.pipe()
         os.write(self._write, b"!")
@@ -155,3 +159,48 @@ def test_openmp_is_told_before_anything_loads_torch():
         check=True,
     )
     assert ran.stdout.split() == ["False"]
+
+
+def test_an_epoch_that_an_earlier_run_has_trained_says_nothing_of_memory(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    said: list[Progress] = []
+    memory = GpuMemory(3, 2, 1, 4)
+    monkeypatch.setattr(worker, "gpu_memory", lambda gpu: memory)
+    channel = SimpleNamespace(send=said.append)
+    diary = worker._Diary(Job(study(), 0, RECIPE, tmp_path, 1), channel)
+    diary.replay("train", 1, 2, 0.5)
+    diary.report("train", 2, 2, 0.6)
+    assert [progress.gpu for progress in said] == [None, memory]
+
+
+def test_without_a_gpu_there_is_no_memory_to_speak_of():
+    assert gpu_memory(0) is None  # nor where no process of these has used one
+
+
+def test_an_error_of_memory_is_told_from_others():
+    cuda = RuntimeError("CUDA error: out of memory\nCUDA kernel errors might be reported later")
+    wrapped = TrialError("in a rehearsal")
+    wrapped.__cause__ = torch.OutOfMemoryError("CUDA out of memory")
+    assert all(ran_out(error) for error in (cuda, wrapped, wrapped.__cause__))
+    assert not any(ran_out(error) for error in (None, MemoryError(), RuntimeError("shape"), TrialError("lr")))
+    assert reason(GpuMemory(3 * GIB // 2, 0, 0, 8 * GIB)) == "out of GPU memory: it held up to 1.5 GiB of 8.0"
+
+
+def test_room_is_what_can_be_started(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(local, "LocalTrial", Ready)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
+    Ready.running, Ready.most = [], 0
+    launcher = local.Local(4)
+    job = Job(study(), 0, RECIPE, tmp_path, 1)
+    running: list[Ready] = []
+    while launcher.room(running, job.study) > 0:
+        running.append(launcher.start(job, print))
+    assert [trial.seat.gpu for trial in running] == [0, 1]
+    for trial in running:
+        trial.seat.heard(GpuMemory(GIB, GIB, 37 * GIB, 40 * GIB), trained=True)
+    while launcher.room(running, job.study) > 0:
+        running.append(launcher.start(job, print))
+    assert sorted(trial.seat.gpu for trial in running) == [0, 0, 1, 1]
+    for trial in running:
+        trial.stop()

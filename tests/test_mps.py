@@ -7,8 +7,9 @@ import sys
 from pathlib import Path
 
 import pytest
+import torch
 
-from searcher.execution import mps
+from searcher.execution import local, mps
 from tests.helpers.processes import until
 
 PROBE = mps.PROBE
@@ -134,3 +135,30 @@ def test_a_driver_that_is_killed_leaves_no_daemon(log: Path):
     until(lambda: "quit -t 10" in log.read_text(), 60)
     pipes = log.read_text().split()[1]
     until(lambda: not Path(pipes).exists(), 60)
+
+
+@pytest.mark.parametrize(("start", "workers"), [(":", 8), ("exit 1", 2)])
+def test_fewer_trials_share_a_gpu_where_mps_cannot_be_had(
+    start: str, workers: int, log: Path, monkeypatch: pytest.MonkeyPatch
+):
+    seen: list[str | None] = []
+    monkeypatch.setattr(local, "start_server", lambda: seen.append(os.environ.get(mps.PIPES)))
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 1)
+    install(log.parent, start)
+    said: list[str] = []
+    launcher = local.Local(8, said.append, without_mps=2)
+    launcher.prepare()
+    assert launcher.workers == workers
+    assert (seen[0] is None, len(said)) == ((False, 0) if workers == 8 else (True, 1))
+    launcher.end()
+    assert log.read_text().splitlines()[-1] == "quit -t 10"
+    launcher.end()
+
+
+def test_a_trial_that_is_alone_on_its_gpu_does_without(log: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(local, "start_server", lambda: None)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
+    launcher = local.Local(2)
+    launcher.prepare()
+    launcher.end()
+    assert not log.exists()

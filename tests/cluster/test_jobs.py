@@ -17,7 +17,7 @@ from searcher.execution.cluster.mailbox import Files, Host, Mailbox
 from searcher.execution.cluster.submitit import LocalJobs
 from searcher.execution.cluster.watcher import Notices, Watcher
 from searcher.execution.layout import JOB
-from searcher.execution.messages import Failed, Job, Progress
+from searcher.execution.messages import Failed, GpuMemory, Job, Progress
 from searcher.search.storage import studies
 from tests.conftest import Run, command
 from tests.helpers.processes import gone, outcomes, states, until
@@ -227,6 +227,29 @@ def test_progress_without_a_quality_comes_through(tmp_path: Path, job: Job):
     (heard,) = Mailbox(tmp_path, job, print).read()
     assert isinstance(heard, Progress)
     assert heard.accuracy != heard.accuracy
+
+
+@pytest.mark.parametrize(
+    "said",
+    [
+        Progress("train", 1, 3, 0.5, gpu=GpuMemory(4, 3, 2, 9)),
+        Failed("out of GPU memory", out_of_memory=True, gpu=GpuMemory(4, 3, 2, 9)),
+        Failed("out of GPU memory", out_of_memory=True),
+    ],
+)
+def test_what_is_said_of_a_gpu_comes_through(said: Progress | Failed, tmp_path: Path, job: Job):
+    Files(tmp_path).send(said)
+    assert Mailbox(tmp_path, job, print).read() == [said]
+
+
+def test_what_0_1_has_said_is_understood(tmp_path: Path, job: Job):
+    lines = [
+        {"kind": "Progress", "stage": "train", "epoch": 1, "epochs": 3, "accuracy": 0.5, "rung": 1},
+        {"kind": "Failed", "reason": "no"},
+    ]
+    (tmp_path / "said.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
+    heard = Mailbox(tmp_path, job, print).read()
+    assert heard == [Progress("train", 1, 3, 0.5, rung=1), Failed("no")]
 
 
 def test_a_trial_at_a_rung_waits_for_its_answer(tmp_path: Path, job: Job):

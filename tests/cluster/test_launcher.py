@@ -15,7 +15,7 @@ from searcher.execution.cluster.engines import ENGINES, backend
 from searcher.execution.cluster.launcher import ClusterLauncher
 from searcher.execution.cluster.mailbox import Files
 from searcher.execution.cluster.trial import ClusterTrial
-from searcher.execution.messages import Failed, Job, Killed
+from searcher.execution.messages import Failed, Job, Killed, Outcome
 
 STUDY = StudyFile("micronet").study("digits")
 RECIPE = Recipe(model=Model(name="densenet", args={}), stages=(Train(),))
@@ -183,6 +183,24 @@ def test_what_comes_in_the_meantime_counts(driver: Driver):
     driver.time += 4.0
     Files(trial.folder).send(Failed("no"))
     assert trial.events() == [Failed("no")]
+
+
+@pytest.mark.parametrize(
+    ("trials_per_gpu", "expected"),
+    [
+        (2, Killed("out of GPU memory, beside 1 more")),
+        (1, Failed("out of GPU memory", out_of_memory=True)),
+        (None, Failed("out of GPU memory", out_of_memory=True)),
+    ],
+)
+def test_a_trial_without_gpu_memory_is_tried_again_where_others_share_it(
+    driver: Driver, trials_per_gpu: int | None, expected: Outcome
+):
+    trial = driver.start(trials_per_gpu=trials_per_gpu)
+    driver.launcher.submit()
+    Files(trial.folder).send(Failed("out of GPU memory", out_of_memory=True))
+    assert trial.events() == [expected]
+    assert trial.events() == []
 
 
 def test_jobs_are_asked_about_at_an_interval_and_silence_is_said_once(driver: Driver):
