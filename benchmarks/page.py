@@ -17,6 +17,10 @@ ORDER = (
     "search_efficiency",
     "search_efficiency_cifar10",
     "training_throughput",
+    "training_throughput_cuda",
+    "side_by_side",
+    "side_by_side_cuda",
+    "published_cuda",
     "overhead",
     "scale",
     "driver_cost",
@@ -28,10 +32,16 @@ GOALS = {
     "search_efficiency": "≤ 0.2",
     "search_efficiency_cifar10": "≤ 0.2",
     "training_throughput": "≥ 3",
+    "training_throughput_cuda": "≥ 7.7",
+    "side_by_side_cuda": "≥ 2",
+    "published_cuda": "≤ 1",
     "overhead": "< 0.01",
 }
 OF_A_TASK = {"search_efficiency_cifar10": ("search_efficiency", " --task cifar10 --trials 12")}
 """The benchmark that makes a result of another name, and with which options."""
+
+ON_A_GPU = "_cuda"
+"""The end of the name of a result that was measured on a GPU."""
 
 HIDDEN = ("ratio", "runs", "traces", "machine", "load", "commit")
 HEAD = """# Benchmarks
@@ -72,14 +82,17 @@ def _about(name: str) -> str:
     """The first paragraphs of a benchmark's own docstring; it is told once."""
     if name in OF_A_TASK:
         return f"The same as [{OF_A_TASK[name][0]}](#{OF_A_TASK[name][0]}) on another task.\n"
-    text = ast.get_docstring(ast.parse((HERE / f"{name}.py").read_text())) or ""
+    cpu = name.removesuffix(ON_A_GPU)
+    if cpu != name and (RESULTS / f"{cpu}.json").is_file():
+        return f"The same as [{cpu}](#{cpu}) on a GPU.\n"
+    text = ast.get_docstring(ast.parse((HERE / f"{cpu}.py").read_text())) or ""
     kept = [p for p in text.split("\n\n") if "python -m" not in p and not p.startswith("Writes")]
     return "\n\n".join(kept) + "\n"
 
 
 def _circumstances(name: str, result: dict[str, Any]) -> str:
     load = f", load {result['load']}" if isinstance(result.get("load"), int | float) else ""
-    module, options = OF_A_TASK.get(name, (name, ""))
+    module, options = OF_A_TASK.get(name, (name.removesuffix(ON_A_GPU), ""))
     command = f"python -m benchmarks.{module}{options}"
     commit = result["commit"] or "not recorded"
     return f"`{command}` on {result['machine']}{load}, commit {commit}.\n"
