@@ -2,8 +2,8 @@
 
 Each training is a process of its own, as trials are. They wait for each other after their first epoch, in
 which a GPU's graphs are recorded; then all train the epochs that are measured. On a GPU each number of
-trainings is measured with NVIDIA's MPS and without, where MPS is to be had. `ratio` is the geometric mean over
-the networks of the best of the largest number / one alone.
+trainings is measured with NVIDIA's MPS and without, where MPS is to be had. `ratio` is the geometric mean
+over the networks of the best of the largest number / one alone.
 
     SEARCHER_DATA=… python -m benchmarks.side_by_side [--trials 1 2 4 8] [--images 10000] [--epochs 4]
 

@@ -9,6 +9,7 @@ do (`benchmarks/limit.py`), `share_of_evaluation` the part of an epoch in which 
 which is measured with the 5,000 of CIFAR-10 and on a GPU with all the training images.
 
     SEARCHER_DATA=… python -m benchmarks.training_throughput [--images 1024] [--repeats 3] [--batches 128]
+        [--ways plain ours "ours, compiled"]
 
 Writes `benchmarks/results/training_throughput.json`, or on a GPU `training_throughput_cuda.json`.
 """
@@ -104,6 +105,15 @@ def ours(
         fit(model, run, Train(batch_size=batch), "train")
 
 
+WAYS: dict[str, Callable[..., None]] = {
+    "plain": plain,
+    "ours": ours,
+    "ours, compiled": partial(ours, compile="default"),
+}
+if DEVICE.type == "cuda":
+    WAYS["ours, launched"] = partial(ours, launched=True)
+
+
 def rate(loop: Callable[..., None], images: int) -> tuple[float, float]:
     """Images a second of an epoch, the median but for the first, and the seconds of the first.
 
@@ -169,18 +179,13 @@ def main() -> None:
     parser.add_argument("--images", type=int, default=1024)
     parser.add_argument("--repeats", type=int, default=3)
     parser.add_argument("--batches", type=int, nargs="+", default=[BATCH])
+    parser.add_argument("--ways", nargs="+", choices=list(WAYS), default=list(WAYS))
     asked = parser.parse_args()
     everything = tasks.entry("cifar10").load()
     whole = everything.trained_on(asked.images)
     # Ours looks at the validation split after each epoch, which the plain loop does not.
     task = replace(whole, validation=Split(whole.validation.images[:1], whole.validation.labels[:1]))
-    ways: dict[str, Callable[..., None]] = {
-        "plain": plain,
-        "ours": ours,
-        "ours, compiled": partial(ours, compile="default"),
-    }
-    if DEVICE.type == "cuda":
-        ways["ours, launched"] = partial(ours, launched=True)
+    ways = {way: WAYS[way] for way in asked.ways}
     cases = [(name, batch) for name in NETWORKS for batch in asked.batches]
     seen: dict[str, dict[str, list[float]]] = {_case(*case): {w: [] for w in ways} for case in cases}
     starting: dict[str, dict[str, float]] = {}

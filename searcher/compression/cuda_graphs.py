@@ -243,11 +243,14 @@ def _changed(before: dict[str, Any], after: dict[str, Any]) -> str:
 @torch.no_grad()
 def _disagreement(replayed: list[Tensor], called: list[Tensor], starts: list[Tensor]) -> float:
     """The distance of a replay's results from a call's, as a share of what the call has changed."""
-    apart, moved = 0.0, 0.0
-    for one, other, start in zip(replayed, called, starts, strict=True):
-        apart += float((one.double() - other.double()).square().sum())
-        moved += float((other.double() - start.double()).square().sum())
-    return (apart / max(moved, 1e-30)) ** 0.5 if apart else 0.0
+    apart, moved = _distance(replayed, called), _distance(called, starts)
+    return apart / max(moved, 1e-15) if apart else 0.0
+
+
+def _distance(ones: list[Tensor], others: list[Tensor]) -> float:
+    """The Euclidean distance of all their numbers, read from the device at once."""
+    squares = [(a.double() - b.double()).square().sum() for a, b in zip(ones, others, strict=True)]
+    return float(torch.stack(squares).sum().sqrt()) if squares else 0.0
 
 
 def _tensors(outputs: Any) -> list[Tensor]:
