@@ -1,6 +1,7 @@
 """Weights that a file gives a network to begin with: what may be in such a file, and what is refused."""
 
 import re
+import warnings
 import zipfile
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -18,6 +19,12 @@ _PREFIXES = ("module.", "_orig_mod.")
 
 _SHOWN = 3
 """So many of a file's faults are named."""
+
+_SPARSE = (
+    "Sparse invariant checks are implicitly disabled",  # torch 2.11
+    "Validating sparse tensor invariants because weights_only=True",  # torch 2.14
+)
+"""Warnings of reading a sparse tensor, which is refused all the same."""
 
 EXPECTED = "expected a safetensors file, or a state dict that torch.save has written, of tensors alone"
 
@@ -106,7 +113,10 @@ def _is_text(head: bytes) -> bool:
 
 
 def _saved(path: Path) -> Any:
-    with path.open("rb") as file:  # torch goes by the end of a file's name
+    with path.open("rb") as file, warnings.catch_warnings():
+        for text in _SPARSE:
+            warnings.filterwarnings("ignore", message=text, category=UserWarning)
+        # A file that is open, for torch goes by the end of a file's name.
         return torch.load(file, weights_only=True, map_location="cpu")
 
 
