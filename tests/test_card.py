@@ -126,5 +126,5 @@ def test_a_card_of_a_file_written_by_hand(folder: Path):
     assert "- Met: top1.\n- model.onnx agrees" in card
     assert "fed so" in card
     assert "| model.onnx | 0.0123 MB |" in card
-    assert "Searched with" not in card
+    assert "Exported with" not in card
     assert "fingerprint" in card

@@ -34,7 +34,7 @@ class Provenance(_Frozen):
         seed: Of the initial weights, the order of the images and their augmentation.
         epochs: The budget at share 1.
         deployment: How the model was run where latency and memory were measured.
-        versions: Of the libraries, by name.
+        versions: Of the libraries that exported it, by name.
     """
 
     study: str

@@ -112,7 +112,7 @@ def model_card(
         "The search saw the training and the validation split; the test split was read once, at the end.",
     ]
     if source.versions:
-        parts += ["## Searched with", _versions(file)]
+        parts += ["## Exported with", _versions(file)]
     return "\n\n".join(parts) + "\n"
 
 
@@ -145,7 +145,7 @@ def model_page(
                 [page.figure(curve_figure(drawn, next((a.metric for a in files.values()), "quality")))],
             )
         )
-    foot = f"Searched with {_versions(file)}" if file.provenance.versions else ""
+    foot = f"Exported with {_versions(file)}" if file.provenance.versions else ""
     return page.page(title(file), parts, lead=lead(file, result), foot=foot)
 
 
