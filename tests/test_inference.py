@@ -23,7 +23,7 @@ from tests.helpers.networks import executed, images, net
 QUICK = Deployment(warmup=1, runs=5)
 
 
-@pytest.mark.filterwarnings("ignore:`torch.jit.load` is deprecated:DeprecationWarning")
+@pytest.mark.filterwarnings("ignore:`torch.jit.load` is deprecated")
 @pytest.mark.parametrize("kind", ["float", "int8", "kept out"])
 def test_torchscript_gives_the_same_outputs(kind: str, tmp_path: Path):
     model = executed(kind)

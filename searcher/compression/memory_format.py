@@ -16,9 +16,10 @@ def laid_out(model: nn.Module, device: torch.device) -> Iterator[torch.memory_fo
     """Bring a model to a device, in the memory format that its images are to have too: channels_last.
 
     On the CPU a model with a strided convolution of 1×1 and few input channels is kept contiguous, with the
-    inputs of these. In channels_last oneDNN 3.12, of torch 2.13, writes the gradient of such
-    an input in whole registers and so beyond its end, where the processor has AVX2 and not AVX-512: seen in
-    fp32 with 2 to 7 input channels, in one group, at any stride that divides the image's sides.
+    inputs of these. In channels_last oneDNN 3.10 to 3.12, of torch 2.11 to 2.14, writes the
+    gradient of such an input in whole registers and so beyond its end, where the processor has AVX2 and not
+    AVX-512: seen in fp32 with 2 to 7 input channels, in one group, at any stride that divides the image's
+    sides.
     """
     few = _few(model) if device.type == "cpu" else []
     layout = torch.contiguous_format if few else torch.channels_last

@@ -27,6 +27,7 @@ TIMEOUT_S = 900.0
 """Seconds after which a measurement is given up."""
 
 
+# A DeprecationWarning, from torch 2.14 on a FutureWarning.
 _DEPRECATED = ("`torch.jit.trace` is deprecated", "`torch.jit.trace_method` is deprecated")
 
 
@@ -134,7 +135,7 @@ def script(model: nn.Module, images: Tensor) -> torch.jit.ScriptModule:
     """
     with warnings.catch_warnings(), torch.no_grad():
         for text in _DEPRECATED:
-            warnings.filterwarnings("ignore", message=text, category=DeprecationWarning)
+            warnings.filterwarnings("ignore", message=text)
         # What a trace warns of, values that it takes for constants, is compared below on these very images.
         warnings.filterwarnings("ignore", category=torch.jit.TracerWarning)  # type: ignore[attr-defined]
         try:

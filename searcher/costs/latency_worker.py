@@ -23,8 +23,8 @@ IMAGE = "image"
 """The name under which the model's file carries the image."""
 
 ENGINE = "onednn"
+# A DeprecationWarning, from torch 2.14 on a FutureWarning.
 _DEPRECATED = "`torch.jit.load` is deprecated"
-
 
 Conditions = dict[str, Any]
 Load = Callable[[str, Conditions], Callable[[], object]]
@@ -109,5 +109,5 @@ def end_with_parent() -> None:
 
 if __name__ == "__main__":
     end_with_parent()
-    warnings.filterwarnings("ignore", message=_DEPRECATED, category=DeprecationWarning)
+    warnings.filterwarnings("ignore", message=_DEPRECATED)
     print(json.dumps(main(json.loads(sys.argv[1]), sys.argv[2], load_script)))
