@@ -1,7 +1,6 @@
 """A study: what to search. A TOML file, with `extends` and `--set`, checked by pydantic."""
 
 import json
-import tomllib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -12,7 +11,7 @@ from searcher.config import catalog
 from searcher.config.cluster import Cluster
 from searcher.config.deployment import Deployment
 from searcher.config.recipe import Model
-from searcher.config.toml import keys, problems, read_toml, refuse
+from searcher.config.toml import keys, parsed, problems, read_toml, refuse
 from searcher.errors import SearcherError, nearest
 
 LAST_SEED = 2**32 - 1
@@ -292,9 +291,4 @@ def _override(text: str) -> tuple[list[str], Any]:
         known = keys(_File, path[:depth])
         if (known and part not in known) or (not known and depth):
             raise SearcherError(f"--set {text}: no such key{nearest(part, known)}")
-    try:
-        return path, tomllib.loads(f"value = {value}")["value"]
-    except tomllib.TOMLDecodeError:
-        return path, value
-    except (ValueError, RecursionError) as error:  # a number of thousands of digits, or brackets
-        raise SearcherError(f"--set {key.strip()}: {str(error).partition(';')[0]}") from error
+    return path, parsed(value, f"--set {key.strip()}")

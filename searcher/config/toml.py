@@ -35,6 +35,35 @@ def _reason(error: ValueError | RecursionError) -> str:
     return "it is nested too deeply" if isinstance(error, RecursionError) else f"a number: {error}"
 
 
+def parsed(value: str, source: str) -> Any:
+    """A value on the command line: TOML, or a text that needs no quotes.
+
+    Raises:
+        SearcherError: A number of thousands of digits, or as many brackets; names the source.
+    """
+    try:
+        return tomllib.loads(f"value = {value}")["value"]
+    except tomllib.TOMLDecodeError:
+        return value
+    except (ValueError, RecursionError) as error:
+        raise SearcherError(f"{source}: {str(error).partition(';')[0]}") from error
+
+
+def pairs(option: str, texts: Sequence[str]) -> dict[str, Any]:
+    """The values of a repeated option, ``KEY=VALUE`` each, by their keys.
+
+    Raises:
+        SearcherError: One is of another form.
+    """
+    found = {}
+    for text in texts:
+        key, sign, value = text.partition("=")
+        if not sign or not key.strip():
+            raise SearcherError(f"{option} {text}: expected KEY=VALUE")
+        found[key.strip()] = parsed(value, f"{option} {key.strip()}")
+    return found
+
+
 def problems(model: type[BaseModel], content: object, whole: str) -> list[str]:
     """Validate content in pydantic's JSON mode, in which a TOML array may be a tuple.
 

@@ -26,6 +26,7 @@ COMMANDS: dict[str, Callable[..., None]] = {
     "verify": deploy.verify,
     "cost": networks.cost,
     "measure": networks.measure,
+    "evaluate": networks.evaluate,
     "check": studies.check,
     "ls": studies.ls,
 }

@@ -1,12 +1,13 @@
-"""Commands on one network, whether or not a search has found it: `cost` and `measure`."""
+"""Commands on one network, whether or not a search has found it: `cost`, `measure` and `evaluate`."""
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
 from searcher.errors import SearcherError, TrialError
-from searcher.ui.commands.options import RUNS, Force, RunsDir, write_csv
+from searcher.ui.commands.options import RUNS, AsJson, Force, RunsDir, print_json, write_csv
 
 if TYPE_CHECKING:
     from searcher.config.deployment import Deployment
@@ -93,6 +94,75 @@ def measure(
             raise SearcherError(f"{found.title}: {error}") from error
     console.print(found.title, soft_wrap=True, highlight=False)
     console.print(costs.inference_table(inference, weights.size_mb(executed)))
+
+
+def evaluate(
+    checkpoint: Annotated[Path, typer.Argument(help="The file of weights.")],
+    model: Annotated[
+        str, typer.Option(metavar="NAME", help="A model's name, or pkg.mod:function that builds it.")
+    ],
+    data: Annotated[str, typer.Option(metavar="TASK", help="The task whose images it is evaluated on.")],
+    arguments: Annotated[
+        list[str] | None,
+        typer.Option("--arg", metavar="KEY=VALUE", help="An argument of the model, e.g. growth_rate=4."),
+    ] = None,
+    split: Annotated[
+        Literal["train", "validation", "test"], typer.Option(help="The images that quality is read on.")
+    ] = "test",
+    exclude: Annotated[
+        list[str] | None,
+        typer.Option(metavar="MODULE[=16]", help="A module that int8 leaves at 32 bits, or at 16."),
+    ] = None,
+    int8: Annotated[bool, typer.Option(help="Quantize it as well.")] = True,
+    threads: Annotated[int, typer.Option(min=1, max=1024, help="Threads while latency is measured.")] = 1,
+    as_json: AsJson = False,
+) -> None:
+    """Evaluate a checkpoint: quality, cost in every variant, size and latency, in float32 and in int8."""
+    from dataclasses import asdict
+
+    from rich.console import Console
+
+    from searcher import tasks
+    from searcher.config.deployment import Deployment
+    from searcher.config.recipe import Model
+    from searcher.config.toml import pairs
+    from searcher.deploy.evaluate import evaluate as evaluated
+    from searcher.ui.terminal import evaluated as terminal
+    from searcher.wording import fidelity, kernels
+
+    if not checkpoint.is_file():
+        raise SearcherError(f"no file {checkpoint}")
+    named = Model(name=model, args=pairs("--arg", arguments or ()), weights=str(checkpoint))
+    kept = _widths(exclude or ()) if int8 else None
+    tasks.choose([data])
+    console = Console(stderr=as_json)
+    with console.status("loading …") as status:
+
+        def step(name: str, done: int = 0, count: int = 0) -> None:
+            status.update(f"{name} {done:,}/{count:,} …" if count else f"{name} …")
+
+        task = tasks.entry(data).load()
+        found = evaluated(named, task, split, Deployment(threads=threads), kept, step)
+    if as_json:
+        print_json(asdict(found))
+        return
+    console.print(terminal.table(found, task.labels))
+    for one in found.evaluations:
+        if isinstance(ran := one.circumstances.get("int8"), dict):
+            console.print(f"int8 by {kernels(ran)}; {fidelity(ran)} from exact arithmetic", highlight=False)
+    if found.refused:
+        console.print(f"no int8: {found.refused}", soft_wrap=True, highlight=False)
+
+
+def _widths(excluded: Sequence[str]) -> dict[str, Literal[16, 32]]:
+    """Modules that int8 leaves out, by name, with their widths."""
+    widths: dict[str, Literal[16, 32]] = {}
+    for text in excluded:
+        name, _, bits = text.partition("=")
+        if bits not in ("", "16", "32") or not name:
+            raise SearcherError(f"--exclude {text}: expected MODULE, MODULE=16 or MODULE=32")
+        widths[name] = 16 if bits == "16" else 32
+    return widths
 
 
 def _measure_onnx(path: Path, asked: "Deployment") -> None:
