@@ -10,7 +10,7 @@ import typer
 from searcher import __version__
 from searcher.config import catalog
 from searcher.errors import SearcherError
-from searcher.ui.commands import batch, data, deploy, networks, store, studies, views
+from searcher.ui.commands import batch, content, data, deploy, networks, store, studies, views
 
 COMMANDS: dict[str, Callable[..., None]] = {
     "run": studies.run,
@@ -28,7 +28,8 @@ COMMANDS: dict[str, Callable[..., None]] = {
     "measure": networks.measure,
     "evaluate": networks.evaluate,
     "check": studies.check,
-    "ls": studies.ls,
+    "ls": content.ls,
+    "new": content.new,
 }
 
 _DIGITS = re.compile(r"(\d{20})\d{20,}")

@@ -23,14 +23,12 @@ from searcher.ui.commands.launching import (
 )
 from searcher.ui.commands.options import (
     RUNS,
-    AsJson,
     Force,
     Overrides,
     RunsDir,
     StudyName,
     StudyOption,
     chosen,
-    print_json,
     refuse_foreign,
     stopped_by_ctrl_c,
     the_study,
@@ -169,23 +167,3 @@ def check(study: StudyName = None, option: StudyOption = None, override: Overrid
     checked = chosen(the_study(study, option), override)
     for line in describe(checked, check_parts(checked)):
         typer.echo(line)
-
-
-def ls(as_json: AsJson = False, runs_dir: RunsDir = RUNS) -> None:
-    """The studies that can be run, and those that are stored."""
-    from rich.console import Console
-
-    from searcher.config import catalog
-    from searcher.search.storage.studies import load, stored_names
-    from searcher.ui.terminal import trials
-
-    files = catalog.files("studies")
-    stored = [load(runs_dir, name) for name in stored_names(runs_dir)]
-    if as_json:
-        known = {name: str(path) for name, path in sorted(files.items())}
-        print_json({"studies": known, "stored": trials.stored_records(stored)})
-        return
-    console = Console()
-    console.print(trials.catalog_table(files))
-    if stored:
-        console.print(trials.stored_table(stored))

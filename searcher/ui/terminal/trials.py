@@ -1,6 +1,6 @@
 """Tables of a study's trials: on the terminal, and as CSV."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -10,6 +10,7 @@ from optuna.trial import FrozenTrial, TrialState
 from rich import box
 from rich.console import Console, ConsoleOptions, RenderResult
 from rich.table import Table
+from rich.text import Text
 
 from searcher.config.study import Metric, Study
 from searcher.errors import SearcherError
@@ -169,6 +170,16 @@ def catalog_table(files: dict[str, Path]) -> Table:
     table.add_column("file")
     for name, path in sorted(files.items()):
         table.add_row(name, str(path))
+    return table
+
+
+def lines_table(what: str, lines: Mapping[str, str]) -> Table:
+    """What there is of a kind, by name, with a line on each."""
+    table = Table(title=what, title_justify="left", box=box.SIMPLE_HEAD, pad_edge=False)
+    table.add_column("name", no_wrap=True)
+    table.add_column("", overflow="fold")
+    for name, line in lines.items():
+        table.add_row(name, Text(line))
     return table
 
 
