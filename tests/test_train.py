@@ -1,3 +1,4 @@
+import contextlib
 import math
 from dataclasses import replace
 
@@ -6,7 +7,7 @@ import torch
 from torch.nn import functional as F
 
 from searcher import tasks
-from searcher.compression import epoch
+from searcher.compression import epoch, step
 from searcher.compression.optimizer import schedule
 from searcher.compression.precision import autocast
 from searcher.compression.stages.distill import distill, distillation_loss, outputs
@@ -28,6 +29,10 @@ def run(epochs: int = 1, seed: int = 0) -> Run:
 def tiny(seed: int = 0) -> torch.nn.Module:
     torch.manual_seed(seed)
     return build("densenet", TINY, in_channels=1, classes=10)
+
+
+def parameters(model: torch.nn.Module) -> torch.Tensor:
+    return torch.cat([parameter.detach().flatten() for parameter in model.parameters()])
 
 
 def test_training_learns():
@@ -136,18 +141,18 @@ def test_a_teacher_sees_what_the_student_sees_where_images_are_augmented():
 
 
 @pytest.mark.slow
-def test_a_compiled_training_learns_what_the_plain_one_does():
-    task = tasks.entry("digits").load()
-    found = []
+def test_a_compiled_training_learns_what_the_plain_one_does(monkeypatch: pytest.MonkeyPatch):
+    # Two steps in fp32: bfloat16 is rounded elsewhere in what is compiled, and every step makes much of that.
+    monkeypatch.setattr(step, "autocast", lambda device: contextlib.nullcontext())
+    task = tasks.entry("digits").load().trained_on(256)
+    weights = [parameters(tiny())]
     for how in ("off", "default"):
-        torch.manual_seed(0)
         model = tiny()
-        curve = []
-        run = Run(task, 3, 0, CPU, lambda *point, curve=curve: curve.append(point[3]), compile=how)
-        fit(model, run, Train(), "train")
-        found.append(curve)
-    assert len(found[1]) == 3
-    assert found[1][-1] == pytest.approx(found[0][-1], abs=0.05)
+        run = Run(task, 1, 0, CPU, lambda *_: None, compile=how)
+        fit(model, run, Train(batch_size=128), "train")
+        weights.append(parameters(model))
+    start, plain, compiled = weights
+    assert (compiled - plain).norm() < 0.01 * (plain - start).norm()
 
 
 def test_distill_trains_the_teacher_first():
