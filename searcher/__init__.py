@@ -1,3 +1,19 @@
 """Search over neural-network compression recipes: the front of quality against cost."""
 
-__version__ = "0.1.0"
+from typing import TYPE_CHECKING, Any
+
+from searcher.version import __version__
+
+__all__ = ["__version__", "compress"]
+
+if TYPE_CHECKING:
+    from searcher.api import compress
+
+
+def __getattr__(name: str) -> Any:
+    # The commands that only read do without torch.
+    if name not in __all__:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    from searcher import api
+
+    return getattr(api, name)

@@ -1,6 +1,6 @@
 """A recipe's stages, run one after another."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any
 
@@ -47,6 +47,19 @@ def run_recipe(
             network = floating(kept(first(recipe, place), run, make, before))
         else:
             network = _run_stage(network.architecture, stage, run)
+    return network
+
+
+def run_stages(model: nn.Module, stages: Sequence[Stage], run: Run) -> Network:
+    """The network that stages make of a model, which may be changed; what comes out is on the CPU.
+
+    Raises:
+        TrialError: A stage could not be executed as asked.
+    """
+    network = floating(model)
+    for stage in stages:
+        network = _run_stage(network.architecture, stage, run)
+    network.architecture.to("cpu")
     return network
 
 

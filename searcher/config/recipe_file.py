@@ -7,13 +7,13 @@ from typing import Literal
 import tomli_w
 from pydantic import BaseModel, ConfigDict, Field
 
-from searcher import __version__
 from searcher.config.deployment import Deployment
 from searcher.config.recipe import Recipe, holds_recipes
 from searcher.config.study import LAST_SEED, Metric
 from searcher.config.toml import read_toml, validated
 from searcher.errors import SearcherError
 from searcher.files import in_one_step
+from searcher.version import __version__
 
 FORMAT: Literal[1] = 1
 """The version of the format that is written; older ones are read, newer ones refused."""

@@ -7,7 +7,7 @@ from typing import Literal
 
 from optuna.trial import FrozenTrial
 
-from searcher import __version__, tasks
+from searcher import tasks
 from searcher.compression.stages import runner
 from searcher.compression.stages.base import EXACT
 from searcher.config.recipe import Recipe
@@ -15,6 +15,7 @@ from searcher.config.recipe_file import FORMAT, Expected, Provenance, RecipeFile
 from searcher.config.study import Metric, Study
 from searcher.execution.metrics import on_split, timed
 from searcher.search.records import TrialRecord
+from searcher.version import __version__
 
 LIBRARIES = ("torch", "torch-pruning", "nni", "optuna", "numpy")
 TIMED_SHARE = 0.5

@@ -41,13 +41,16 @@ def rehearse(recipe: Recipe, task: Task, device: torch.device) -> Network:
         TrialError: A stage cannot be executed; says which, and where.
         SearcherError: The model cannot be built.
     """
-    few = replace(
-        task, train=task.train.first(REHEARSAL_IMAGES), validation=task.validation.first(REHEARSAL_IMAGES)
-    )
     try:
-        return run_recipe(recipe, Run(few, 1, 0, device, lambda *progress: None))
+        return run_recipe(recipe, Run(few_images(task), 1, 0, device, lambda *progress: None))
     except TrialError as error:
         raise TrialError(f"in a rehearsal, before any training: {error}") from error
+
+
+def few_images(task: Task) -> Task:
+    """The task with the images that a rehearsal sees."""
+    few = REHEARSAL_IMAGES
+    return replace(task, train=task.train.first(few), validation=task.validation.first(few))
 
 
 def rehearse_once(recipe: Recipe, run: Run) -> None:

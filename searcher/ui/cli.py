@@ -7,10 +7,10 @@ from typing import Annotated, NoReturn
 
 import typer
 
-from searcher import __version__
 from searcher.config import catalog
 from searcher.errors import SearcherError
 from searcher.ui.commands import batch, content, data, deploy, networks, store, studies, views
+from searcher.version import __version__
 
 COMMANDS: dict[str, Callable[..., None]] = {
     "run": studies.run,

@@ -85,12 +85,21 @@ SCORED: dict[str, Callable[[nn.Module, Iterable[Tensor], int], Scores]] = {
 images (N, C, H, W), and of a seed."""
 
 
-def check_removed(engine: str, removed: float, ratio: float) -> None:
+def check_removed(engine: str, before: float, after: float, ratio: float) -> None:
     """Refuse a result from which too few channels were removed.
 
+    Args:
+        engine: What has removed them.
+        before: The channels that there were to remove from.
+        after: Those that are left.
+        ratio: The share that was to be removed.
+
     Raises:
-        TrialError: Less than `MIN_SHARE` of the ratio was removed.
+        TrialError: Less than `MIN_SHARE` of the ratio was removed, or there were none to begin with.
     """
+    if not before:
+        raise TrialError(f"{engine}: the network has no layer whose channels could be removed")
+    removed = 1 - after / before
     if removed < ratio * MIN_SHARE:
         raise TrialError(
             f"{engine} was asked to remove {ratio:.1%} of the channels and could remove {removed:.1%}: "

@@ -67,7 +67,7 @@ def prune_channels(
             masks = pruner.compress()[1]
             pruner.unwrap_model()
             net, left = _shrink(net, example, masks)
-    check_removed("NNI", 1 - _channels(net, kept) / max(before, 1), ratio)
+    check_removed("NNI", before, _channels(net, kept), ratio)
     check("NNI", model, net, left, example)
     return net
 

@@ -113,7 +113,7 @@ def prune_channels(
     with refused("torch-pruning", "prune"):
         importance = CRITERIA[criterion] if scores is None else _given(net, scores)
         left = _prune(net, example, ratio, importance, kept)
-    check_removed("torch-pruning", 1 - _channels(net, kept) / max(before, 1), ratio)
+    check_removed("torch-pruning", before, _channels(net, kept), ratio)
     check("torch-pruning", model, net, left, example)
     return net
 

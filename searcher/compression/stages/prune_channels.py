@@ -35,7 +35,7 @@ class PruneChannelsRunner(Runner[PruneChannels]):
             outlined.shrink(outlined.outline.channels.after(stage.ratio))
         except Exception as error:
             raise NotCertain(f"its forward does not run with fewer channels: {first_line(error)}") from error
-        check_removed(stage.engine, 1 - outlined.width() / max(before, 1), stage.ratio)
+        check_removed(stage.engine, before, outlined.width(), stage.ratio)
 
 
 def prune_channels(model: nn.Module, stage: PruneChannels, run: Run) -> nn.Module:

@@ -10,7 +10,7 @@ import optuna
 from markupsafe import Markup
 from optuna.trial import FrozenTrial
 
-from searcher import __version__, tasks
+from searcher import tasks
 from searcher.config.study import Study
 from searcher.deploy.pick import pick
 from searcher.execution.curve import CURVE, read
@@ -24,6 +24,7 @@ from searcher.ui.html.comparison import comparable, compared
 from searcher.ui.html.page import Cell, Section
 from searcher.ui.html.summary import summary
 from searcher.ui.terminal.trials import complete_trials, state, words
+from searcher.version import __version__
 from searcher.wording import fidelity, kernels, number, several
 
 CURVES = 8
