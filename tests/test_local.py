@@ -132,20 +132,26 @@ def test_a_job_that_found_no_memory_beside_others_runs_again(
 
 
 WAIT = """
-import os, sys
+import os
 import searcher.execution.openmp
-print(os.environ.get("OMP_WAIT_POLICY"))
+print(os.environ.get("GOMP_SPINCOUNT"))
 """
+CHOICES = ("GOMP_SPINCOUNT", "OMP_WAIT_POLICY")
 
 
 @pytest.mark.parametrize(
-    ("given", "seen", "left"), [(None, "PASSIVE", "None"), ("ACTIVE", "ACTIVE", "ACTIVE")]
+    ("given", "rounds", "left"),
+    [
+        ({}, "10000", "None"),
+        ({"GOMP_SPINCOUNT": "77"}, "77", "77"),
+        ({"OMP_WAIT_POLICY": "PASSIVE"}, "0", "None"),
+    ],
 )
-def test_threads_of_trials_that_wait_sleep_unless_the_user_says_otherwise(given, seen, left):
-    clean = {key: value for key, value in os.environ.items() if key != "OMP_WAIT_POLICY"}
-    told = clean | {"OMP_DISPLAY_ENV": "TRUE"} | ({"OMP_WAIT_POLICY": given} if given else {})
+def test_threads_of_trials_that_wait_soon_sleep_unless_the_user_says_otherwise(given, rounds, left):
+    clean = {key: value for key, value in os.environ.items() if key not in CHOICES}
+    told = clean | given | {"OMP_DISPLAY_ENV": "VERBOSE"}
     ran = subprocess.run([sys.executable, "-c", WAIT], env=told, capture_output=True, text=True, check=True)
-    assert f"OMP_WAIT_POLICY = '{seen}'" in ran.stderr
+    assert f"GOMP_SPINCOUNT = '{rounds}'" in ran.stderr
     assert ran.stdout.split() == [left]
 
 
