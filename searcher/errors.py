@@ -37,7 +37,7 @@ class TrialError(Exception):
     """A recipe that cannot be executed as asked; the trial fails, the study goes on."""
 
 
-def first_line(error: Exception) -> str:
+def first_line(error: BaseException) -> str:
     """The first line of an error's message; its type where it has none."""
     return next(iter(str(error).strip().splitlines()), type(error).__name__)
 

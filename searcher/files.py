@@ -1,5 +1,6 @@
-"""Files that appear whole: who reads one never finds half of it."""
+"""Files that appear whole, so that who reads one never finds half of it, and their locks."""
 
+import fcntl
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -21,3 +22,11 @@ def in_one_step(path: Path) -> Iterator[Path]:
         with suppress(OSError):
             part.unlink()
         raise
+
+
+@contextmanager
+def locked(path: Path) -> Iterator[None]:
+    """Hold a file's lock within; waits while another process holds it, however that one ends."""
+    with path.open("a") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        yield

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from searcher.errors import SearcherError
+from searcher.files import locked
 
 CONTENT = "model.safetensors"
 ABOUT = "entry.json"
@@ -89,7 +90,7 @@ class Store:
     def slot(self, digest: str) -> Iterator["Slot"]:
         """Hold an entry's lock, to make the entry; waits while another process holds it."""
         self.folder.mkdir(parents=True, exist_ok=True)
-        with _locked(self.folder / f"{digest}{_LOCK}"):
+        with locked(self.folder / f"{digest}{_LOCK}"):
             yield Slot(self, digest)
 
     def entries(self) -> list[Listed]:
@@ -209,13 +210,6 @@ def _gone_meanwhile() -> Iterator[None]:
         yield
     except FileNotFoundError:
         return
-
-
-@contextmanager
-def _locked(path: Path) -> Iterator[None]:
-    with path.open("a") as file:
-        fcntl.flock(file, fcntl.LOCK_EX)
-        yield
 
 
 @contextmanager

@@ -1,11 +1,14 @@
 """Content by name: studies, spaces, objectives and plugins in ./, then $SEARCHER_PATH, then the shipped."""
 
+import importlib
 import importlib.util
 import os
 import sys
 import traceback
+from collections.abc import Callable
 from pathlib import Path
 from types import ModuleType
+from typing import Any
 
 from searcher.errors import SearcherError, unknown
 
@@ -90,6 +93,26 @@ def load_plugins() -> None:
         loaded = getattr(sys.modules.get(module), "__file__", None)
         if loaded is None or Path(loaded).absolute() != path.absolute():
             load(path, module)
+
+
+def function(name: str) -> Callable[..., Any]:
+    """The function of ``pkg.mod:function``, looked for in the current folder as well.
+
+    Raises:
+        SearcherError: No such module, or no such function in it.
+    """
+    path, _, attribute = name.partition(":")
+    here = str(Path.cwd())
+    if here not in sys.path:
+        sys.path.insert(0, here)
+    try:
+        module = importlib.import_module(path)
+    except (Exception, SystemExit) as error:
+        raise SearcherError(f"{name}: cannot import {path!r}: {type(error).__name__}: {error}") from error
+    found = getattr(module, attribute, None)
+    if not callable(found):
+        raise unknown(f"function in {path}", attribute, [n for n, v in vars(module).items() if callable(v)])
+    return found  # type: ignore[no-any-return]
 
 
 def ended(path: Path, error: SystemExit) -> SearcherError:

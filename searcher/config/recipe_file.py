@@ -7,6 +7,7 @@ from typing import Literal
 import tomli_w
 from pydantic import BaseModel, ConfigDict, Field
 
+from searcher.config.data import Data
 from searcher.config.deployment import Deployment
 from searcher.config.recipe import Recipe, holds_recipes
 from searcher.config.study import LAST_SEED, Metric
@@ -30,6 +31,7 @@ class Provenance(_Frozen):
         study: The stored study's name.
         trial: The trial's number in it.
         task: The task on which it was searched.
+        data: How its data was prepared, where that was said.
         data_fingerprint: A digest of the task's images, labels and splits.
         seed: Of the initial weights, the order of the images and their augmentation.
         epochs: The budget at share 1.
@@ -40,6 +42,7 @@ class Provenance(_Frozen):
     study: str
     trial: int = Field(ge=0)
     task: str
+    data: Data | None = None
     data_fingerprint: str
     seed: int = Field(ge=0, le=LAST_SEED)
     epochs: int = Field(ge=1)

@@ -9,6 +9,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_valida
 
 from searcher.config import catalog
 from searcher.config.cluster import Cluster
+from searcher.config.data import Data, short
 from searcher.config.deployment import Deployment
 from searcher.config.recipe import Model
 from searcher.config.toml import keys, parsed, problems, read_toml, refuse
@@ -152,6 +153,7 @@ class _Common(_Frozen):
     store: bool = True
     compile: Compile = "off"
     cluster: Cluster = Cluster()
+    data: Data | None = None
 
 
 class _File(_Common):
@@ -169,7 +171,7 @@ class Study(_Common):
     @property
     def stored_name(self) -> str:
         """The name in the storage and of the folder under `runs/`."""
-        return f"{self.name}@{self.task}"
+        return f"{self.name}@{short(self.task)}"
 
     def violated(self, metrics: Mapping[str, float]) -> list[Constraint]:
         """The constraints that these metrics do not satisfy; one on another metric is not among them."""

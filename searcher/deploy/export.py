@@ -35,7 +35,7 @@ def export(study: Study, trial: FrozenTrial, fingerprint: str) -> RecipeFile:
     """
     record = TrialRecord.of(trial)
     recipe = record.recipe
-    images = len(tasks.entry(study.task).load().validation)
+    images = len(tasks.of(study).load().validation)
     metrics = {m.key: m for m in study.measured()}
     expected = {
         key: Expected(
@@ -48,6 +48,7 @@ def export(study: Study, trial: FrozenTrial, fingerprint: str) -> RecipeFile:
         study=study.stored_name,
         trial=trial.number,
         task=study.task,
+        data=study.data,
         data_fingerprint=fingerprint,
         seed=study.seed,
         epochs=study.budget.epochs,

@@ -135,9 +135,10 @@ def load_task(file: RecipeFile) -> Task:
     Raises:
         SearcherError: Its data is not on this machine, or is not that of the search.
     """
-    name, expected = file.provenance.task, file.provenance.data_fingerprint
-    tasks.choose([name])
-    task = tasks.entry(name).load()
+    name, data = file.provenance.task, file.provenance.data
+    expected = file.provenance.data_fingerprint
+    tasks.choose([name], lambda name: data)
+    task = tasks.entry(name, data).load()
     if task.fingerprint != expected:
         raise SearcherError(
             f"the data of task {name} differs from that of the search: "

@@ -82,7 +82,7 @@ def execute(job: Job, channel: Channel) -> Done:
     torch.set_num_threads(job.threads)
     diary = _Diary(job, channel)
     diary.report("load", 0, 1, float("nan"))
-    task = tasks.entry(job.study.task).load().trained_on(job.study.budget.train_images)
+    task = tasks.of(job.study).load().trained_on(job.study.budget.train_images)
     device = torch.device("cuda", job.gpu) if torch.cuda.is_available() else torch.device("cpu")
     store = Store(job.store) if job.store else None
     run = Run(

@@ -46,7 +46,7 @@ def check_parts(study: Study) -> Space:
         SearcherError: A part is missing or does not fit.
     """
     check_metrics(study.measured())
-    check_quality(study.measured(), study.task, tasks.entry(study.task).kind.metrics)
+    check_quality(study.measured(), study.task, tasks.of(study).kind.metrics)
     check_goals(study)
     if timed(study.measured()):
         check_device(study.deployment)
@@ -55,17 +55,17 @@ def check_parts(study: Study) -> Space:
     if study.reference:
         _check_reference(study)
     space = _space(study)
-    _check_models(space.models, study.task, runs=False)
+    _check_models(space.models, study, runs=False)
     samplers.check_options(study.sampler, space.suggest, [o.goal for o in study.objectives])
     return space
 
 
-def _check_models(models: Sequence[Model], task: str, *, runs: bool) -> None:
+def _check_models(models: Sequence[Model], study: Study, *, runs: bool) -> None:
     """Refuse a space of which no model fits the task; one alone that does not fails its trials."""
-    misfits = []
+    misfits, entry = [], tasks.of(study)
     for model in models:
         try:
-            check_model(model, task, runs=runs)
+            check_model(model, study.task, entry, runs=runs)
         except SearcherError as error:
             misfits.append(error)
     if misfits and len(misfits) == len(models):
@@ -93,7 +93,8 @@ def _space(study: Study) -> Space:
     recipes.append(_tried(suggest, drawn, str(path)))
     check_kinds([dict(trial.distributions) for trial in (*trials, drawn)], path)
     models = models_of(recipes)
-    check_weights(models, tasks.entry(study.task).image[0], tasks.entry(study.task).classes)
+    entry = tasks.of(study)
+    check_weights(models, entry.image[0], entry.classes)
     return Space(suggest, known, models)
 
 
@@ -114,7 +115,7 @@ def doubts(study: Study, space: Space | None = None) -> list[str]:
         SearcherError: The space or a file of weights cannot be used.
     """
     models = [model for model in (space or _space(study)).models if model.weights]
-    task = tasks.entry(study.task).load() if models else None
+    task = tasks.of(study).load() if models else None
     return [line for model in models if task and (line := warning(model, task))]
 
 
@@ -131,7 +132,7 @@ def _tried(suggest: Suggest, trial: optuna.trial.BaseTrial, where: str) -> Recip
 def _check_images(study: Study) -> None:
     wanted = study.budget.train_images
     if wanted:
-        there = len(tasks.entry(study.task).load().train)
+        there = len(tasks.of(study).load().train)
         if wanted > there:
             raise SearcherError(
                 f"budget.train_images = {wanted:,}: task {study.task} has {there:,} training images; "
@@ -140,7 +141,7 @@ def _check_images(study: Study) -> None:
 
 
 def _check_reference(study: Study) -> None:
-    reference, entry = study.reference, tasks.entry(study.task)
+    reference, entry = study.reference, tasks.of(study)
     assert reference is not None
     try:
         with torch.device("meta"):
@@ -212,15 +213,16 @@ def describe(study: Study, space: Space) -> list[str]:
     """
     drawn = draw(study)
     recipe = space.suggest(drawn)
-    task = tasks.entry(study.task).load()
+    task = tasks.of(study).load()
     own = own_metrics(study.measured())
-    _check_models(space.models, study.task, runs=True)
+    _check_models(space.models, study, runs=True)
     known = [space.suggest(optuna.trial.FixedTrial(params)) for params in space.known]
     refused = rehearsals([*known, recipe], task)
     try_metrics([m for m in study.measured() if m.metric in own], recipe.model, task)
     return [
         f"study {study.stored_name} is fine",
         f"data fingerprint {task.fingerprint}",
+        *(f"  {line}" for line in task.found),
         *(f"  left out or changed: {count} × {reason}" for reason, count in task.dropped.items()),
         f"space {study.space}: {len(space.known)} known configurations, {len(drawn.params)} parameters drawn",
         f"  e.g. {recipe.words()}",

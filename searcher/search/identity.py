@@ -17,7 +17,7 @@ def identify(study: Study) -> dict[str, Any]:
     conditions = {"deployment": study.deployment.model_dump()} if timed(study.measured()) else {}
     return {
         "task": study.task,
-        "data fingerprint": tasks.entry(study.task).load().fingerprint,
+        "data fingerprint": tasks.of(study).load().fingerprint,
         "space": study.space,
         "space code": code_digest(catalog.find("spaces", study.space).read_text(encoding="utf-8")),
         "objectives": [o.model_dump(exclude_none=True) for o in study.objectives],

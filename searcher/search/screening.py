@@ -47,7 +47,7 @@ class Screen:
 
     def __init__(self, study: Study) -> None:
         self._study = study
-        self._entry = tasks.entry(study.task)
+        self._entry = tasks.of(study)
         self._so_far: dict[str, dict[str, float]] = {}
         self.qualities = {m.key for m in on_split(study.measured())}
         """The metrics that are read on a split, by key."""

@@ -4,7 +4,6 @@ from collections.abc import Sequence
 
 import torch
 
-from searcher import tasks
 from searcher.compression.build import check_outputs, start
 from searcher.compression.network import Network
 from searcher.config.recipe import Model
@@ -14,23 +13,24 @@ from searcher.execution.measurement import Measurement, NotFinite, measure
 from searcher.execution.metrics import timed
 from searcher.models import build
 from searcher.tasks.base import Task
+from searcher.tasks.entries import Entry
 
 _FEW = 8
 """Images on which a user's own metrics are tried."""
 
 
-def check_model(model: Model, task: str, *, runs: bool = True) -> None:
+def check_model(model: Model, task: str, entry: Entry, *, runs: bool = True) -> None:
     """Run a model without its weights: on shapes, or where it wants values, as it is.
 
     Args:
         model: The model.
         task: The task's name.
+        entry: The task.
         runs: Whether one that does not run is refused; its trials fail before they train.
 
     Raises:
         SearcherError: It cannot be built, does not run, or has other outputs than the task's.
     """
-    entry = tasks.entry(task)
     for device in ("meta", "cpu"):
         with torch.device(device), torch.random.fork_rng(devices=[]):
             network = build(model.name, model.args, in_channels=entry.image[0], classes=entry.classes)

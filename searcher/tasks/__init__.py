@@ -1,11 +1,12 @@
-"""Tasks by name: a data set with its splits and its quality metric."""
+"""Tasks by name, by the path of a user's own data, or by a function: data, its splits and its quality."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
-from functools import cached_property
-from pathlib import Path
+from dataclasses import replace
 
+from searcher.config.data import Data, is_function, is_path
+from searcher.config.study import Study
 from searcher.errors import SearcherError, unknown
+from searcher.tasks import own
 from searcher.tasks.base import Task
 from searcher.tasks.classification import cifar10 as _cifar10
 from searcher.tasks.classification.digits import digits
@@ -13,35 +14,10 @@ from searcher.tasks.classification.task import Classification
 from searcher.tasks.detection import folders
 from searcher.tasks.detection.digit_scenes import digit_scenes
 from searcher.tasks.detection.task import Detection
+from searcher.tasks.entries import Entry
+from searcher.tasks.function import from_function
 
-
-@dataclass(frozen=True)
-class Entry:
-    """A task by name: its loader, whether its data is here, how its data is fetched where it can be,
-    and how to get it in words.
-
-    `image` has the sizes of an image, channels first: what a network costs is known without the data.
-    `usual` is the number of classes of the data set that goes by this name; `counted` is that of the data
-    here, where it may be another one, and None where it is not here.
-    """
-
-    load: Callable[[], Task]
-    image: tuple[int, ...]
-    usual: int
-    kind: type[Task] = Classification
-    available: Callable[[], bool] = lambda: True
-    fetch: Callable[[], Path] | None = None
-    how: str = ""
-    counted: Callable[[], int | None] = lambda: None
-
-    @cached_property
-    def classes(self) -> int:
-        """The number of classes: the data's own where it is here.
-
-        Raises:
-            SearcherError: The data is here, and cannot be read.
-        """
-        return self.counted() or self.usual
+__all__ = ["TASKS", "Entry", "choose", "entry", "kinds", "of"]
 
 
 def _folder(name: str, side: int, usual: int) -> Entry:
@@ -54,6 +30,7 @@ def _folder(name: str, side: int, usual: int) -> Entry:
         lambda: folders.find(name) is not None,
         how=f"put {name}/ with images/ and instances.json (or VOC's) into ./data or $SEARCHER_DATA",
         counted=lambda: folders.classes(name),
+        sized=lambda sized: _folder(name, sized, usual),
     )
 
 
@@ -80,24 +57,57 @@ def kinds() -> list[type[Task]]:
     return list(dict.fromkeys(one.kind for one in TASKS.values()))
 
 
-def entry(name: str) -> Entry:
-    """The task of that name.
+def of(study: Study) -> Entry:
+    """The task of a study, its data as the study wants it.
 
     Raises:
-        SearcherError: There is none.
+        SearcherError: There is none, or its data is none that can be used.
     """
-    if name not in TASKS:
-        raise unknown("task", name, TASKS)
-    return replace(TASKS[name])  # a copy, which counts the classes of the data as it is now
+    return entry(study.task, study.data)
 
 
-def choose(names: Sequence[str]) -> tuple[str, str]:
+def entry(name: str, data: Data | None = None) -> Entry:
+    """The task of that name, of the data at that path, or of the function ``pkg.mod:function``.
+
+    Args:
+        name: What a study calls its task.
+        data: How the data is prepared, where that is said.
+
+    Raises:
+        SearcherError: There is none, or its data is none that can be used.
+    """
+    if name in TASKS:
+        found = replace(TASKS[name])  # a copy, which counts the classes of the data as it is now
+        return _prepared(name, found, data) if data else found
+    if is_function(name):
+        if data:
+            raise SearcherError(f"data: task {name} is a function, which prepares its data itself")
+        return from_function(name)
+    if is_path(name):
+        return own.entry(name, data or Data())
+    raise unknown("task", name, TASKS)
+
+
+def _prepared(name: str, found: Entry, data: Data) -> Entry:
+    """A task of TASKS with another size of its images, which is all that can be another one."""
+    if found.sized is None:
+        raise SearcherError(f"data: task {name} comes prepared; a path as task takes data.{data.given()[0]}")
+    own.refuse_keys(data, ("size",), f"task {name}")
+    side = own.square_side(data)
+    return found.sized(side) if side else found
+
+
+def choose(names: Sequence[str], data: Callable[[str], Data | None] = lambda name: None) -> tuple[str, str]:
     """The first task whose data is on this machine, and a line that says what was passed over.
+
+    Args:
+        names: The tasks.
+        data: How the data of each is prepared.
 
     Raises:
         SearcherError: An unknown name, or none of them has its data here.
     """
-    entries = [(name, entry(name)) for name in names]
+    entries = [(name, entry(name, data(name))) for name in names]
     absent: list[tuple[str, str]] = []
     for name, candidate in entries:
         if candidate.available():

@@ -3,12 +3,14 @@
 import hashlib
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any, ClassVar, Literal, Self
 
 import torch
 from torch import Tensor, nn
+
+_READ_IMAGES = 1024
 
 
 @dataclass(frozen=True)
@@ -85,6 +87,10 @@ class Task(ABC):
     """Disjoint train, validation and test splits of one data set.
 
     `mean` and `std` normalise a channel in units of 1 = `scale`.
+
+    Attributes:
+        found: Of a user's own data, what it was found to be and how it was split, a line each.
+        conditions: Of a user's own data, in what a training differs beside images and labels.
     """
 
     name: str
@@ -95,15 +101,18 @@ class Task(ABC):
     mean: tuple[float, ...]
     std: tuple[float, ...]
     scale: float
+    found: tuple[str, ...] = field(default=(), kw_only=True)
+    conditions: str = field(default="", kw_only=True)
 
     @cached_property
     def fingerprint(self) -> str:
         """A digest of every image and label in every split, in order; 16 hex digits."""
-        digest = hashlib.sha256(self.name.encode())
+        digest = hashlib.sha256((self.name + self.conditions).encode())
         for split in (self.train, self.validation, self.test):
             digest.update(str(len(split)).encode())
             for tensor in (split.images, split.labels):
-                digest.update(tensor.contiguous().numpy().data)
+                for part in torch.split(tensor, _READ_IMAGES):  # of a memory map, which is not to be read at once
+                    digest.update(part.contiguous().numpy().data)
         return digest.hexdigest()[:16]
 
     @property

@@ -20,7 +20,7 @@ def reference_figures(study: Study) -> dict[str, float] | str:
     if study.reference is None:
         return "the study names no reference"
     try:
-        task = tasks.entry(study.task).load()
+        task = tasks.of(study).load()
         prediction = predict(Recipe(model=study.reference, stages=()), task.image, task.classes)
     except (SearcherError, TrialError) as error:
         return str(error)

@@ -10,7 +10,8 @@ from PIL import Image, ImageOps
 
 from searcher.tasks.detection.annotations import read, scenes
 from searcher.tasks.detection.folders import detection
-from searcher.tasks.detection.pictures import Unusable, square
+from searcher.tasks.detection.pictures import square
+from searcher.tasks.images import Unusable
 
 TURNED = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,

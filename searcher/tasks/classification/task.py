@@ -1,7 +1,7 @@
 """Image classification: splits, whole-batch augmentation on the device, top-1 accuracy."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
 import numpy as np
@@ -16,7 +16,8 @@ from searcher.tasks.base import Batch, Figure, Split, Task, device_of, shape_wor
 class Classification(Task):
     """Images of one class each; a split's labels are their numbers, (N,) int64.
 
-    `shift` is the largest random translation in pixels, `flip` whether images may be mirrored.
+    `shift` is the largest random translation in pixels, `flip` whether images may be mirrored, `names` are
+    those of the classes, where they have any, and `left_out` counts images that were left out, by reason.
     """
 
     figure: ClassVar[str] = "top-1"
@@ -26,6 +27,13 @@ class Classification(Task):
 
     shift: int
     flip: bool
+    names: tuple[str, ...] = ()
+    left_out: Mapping[str, int] = field(default_factory=dict)
+
+    @property
+    def dropped(self) -> Mapping[str, int]:
+        """Counts of images that were left out, by reason."""
+        return self.left_out
 
     @property
     def augments(self) -> bool:

@@ -12,9 +12,10 @@ import torch
 from searcher.errors import SearcherError
 from searcher.tasks.detection import cleaning
 from searcher.tasks.detection.coco_eval import Truth
-from searcher.tasks.detection.pictures import Unusable, square
+from searcher.tasks.detection.pictures import square
 from searcher.tasks.detection.task import Scenes
 from searcher.tasks.detection.voc import voc
+from searcher.tasks.images import Unusable
 
 INSTANCES = "instances.json"
 PARTS = ("images", "categories", "annotations")

@@ -68,7 +68,7 @@ def chosen(study: str, overrides: list[str] | None) -> "Study":
     from searcher.config.study import StudyFile
 
     file = StudyFile(study, overrides or [])
-    task, passed_over = tasks.choose(file.tasks)
+    task, passed_over = tasks.choose(file.tasks, lambda name: file.study(name).data)
     if passed_over:
         typer.echo(passed_over)
     return file.study(task)

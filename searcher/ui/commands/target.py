@@ -177,7 +177,7 @@ def _trial(text: str, runs: Path, image: Sizes | None) -> Target:
     if not record.has_recipe:
         raise SearcherError(f"trial {number} of {stored_name} has no recipe yet")
     recipe = record.recipe
-    task = tasks.entry(study.task)
+    task = tasks.of(study)
     counted = trial_folder(runs / stored_name, int(number)) / COST
     found = counted if counted.is_file() and image is None else None
     title = f"{stored_name}#{number}: {recipe.words()}"
@@ -189,6 +189,6 @@ def _reference(name: str, image: Sizes | None) -> Target:
     study = file.study(file.tasks[0])
     if study.reference is None:
         raise SearcherError(f"study {study.name} names no reference: add [reference] with a model's name")
-    task = tasks.entry(study.task)
+    task = tasks.of(study)
     title = f"{study.name}, its reference: {study.reference.words()}"
     return Target(title, Recipe(model=study.reference, stages=()), image or task.image, task.classes)

@@ -224,7 +224,9 @@ class _View:
 def _quality(study: Study) -> str:
     """The figure that a training of the study reports, for a reader."""
     known = tasks.TASKS.get(study.task)
-    return known.kind.figure if known else "quality"
+    asked = {metric.metric for metric in study.measured()}
+    kinds = [known.kind] if known else [kind for kind in tasks.kinds() if asked.intersection(kind.metrics)]
+    return kinds[0].figure if kinds else "quality"
 
 
 def _ignored(study: Study) -> str:

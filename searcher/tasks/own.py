@@ -1,0 +1,125 @@
+"""A user's own data at a path: what it is, by what is found there."""
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from searcher.config.data import SUFFIXES, Data, short
+from searcher.errors import SearcherError, nearest
+from searcher.tasks.classification import class_folders, listed
+from searcher.tasks.classification.class_folders import folders, images
+from searcher.tasks.entries import Entry
+from searcher.tasks.splits import NAMES
+
+OF_CLASSES = (
+    "size",
+    "mean",
+    "std",
+    "channels",
+    "validation",
+    "test",
+    "seed",
+    "classes",
+    "augment.flip",
+    "augment.shift",
+)
+"""Keys of `[data]` that files of classes take."""
+
+LOOKED_FOR = """class folders (CLASS/*.jpg, or train/, val/, test/ of them)
+  COCO (instances.json with images/, or annotations/instances_*.json)
+  Pascal VOC (Annotations/*.xml with JPEGImages/ or images/)
+  masks (images/ with masks/)"""
+
+
+def entry(task: str, data: Data) -> Entry:
+    """The task of the data at a path.
+
+    Raises:
+        SearcherError: There is nothing, or nothing that is known; or a key of `[data]` is none of its kind.
+    """
+    path = Path(task).expanduser()
+    kind = kind_of(path)
+    return _KINDS[kind](path, short(task), data)
+
+
+def kind_of(path: Path) -> str:
+    """What data is, by what is found at its path: a key of `_KINDS`.
+
+    Raises:
+        SearcherError: There is nothing at the path, or it is none of the layouts that are known, or several.
+    """
+    if not path.exists():
+        raise SearcherError(f"no data at {path}{_near(path)}")
+    if path.is_file():
+        if path.suffix.lower() in SUFFIXES:
+            return path.suffix.lower()[1:]
+        raise SearcherError(
+            f"{path}: a file, expected {' or '.join(SUFFIXES)}, or a folder with:\n  {LOOKED_FOR}"
+        )
+    found = [kind for kind, there in _SIGNS.items() if there(path)]
+    if len(found) > 1:
+        raise SearcherError(f"{path} mixes layouts: {' and '.join(_WORDS[kind] for kind in found)}")
+    if found == ["masks"]:
+        raise SearcherError(f"{path}: images with masks (images/, masks/): segmentation is not there yet")
+    if found:
+        return found[0]
+    inner = folders(path)
+    if any(one.name.lower() in NAMES and folders(one) for one in inner):
+        return "splits"
+    if any(images(one) or not any(one.iterdir()) for one in inner):
+        return "classes"
+    names = ", ".join(one.name for one in sorted(path.iterdir())[:5])
+    there = f"it has {names}" if names else "it is empty"
+    raise SearcherError(f"{path} is no data that is known: {there}; looked for\n  {LOOKED_FOR}")
+
+
+def _near(path: Path) -> str:
+    """The names beside a path that is not there."""
+    parent = path.absolute().parent
+    if not parent.is_dir():
+        return f": there is no folder {parent}"
+    beside = [one.name for one in parent.iterdir() if not one.name.startswith(".")]
+    return nearest(path.name, beside) if len(beside) <= 1000 else ""
+
+
+def refuse_keys(data: Data, taken: Sequence[str], where: str) -> None:
+    """Refuse keys of `[data]` that this data does not take.
+
+    Raises:
+        SearcherError: There is one.
+    """
+    odd = [key for key in data.given() if key not in taken]
+    if odd:
+        raise SearcherError(f"data.{odd[0]}: {where} does not take it; it takes {', '.join(taken)}")
+
+
+def square_side(data: Data) -> int | None:
+    """The side of square images, where it is given.
+
+    Raises:
+        SearcherError: Height and width differ.
+    """
+    if data.sides and data.sides[0] != data.sides[1]:
+        raise SearcherError(
+            f"data.size: images for detection are squares, got {data.sides[0]}×{data.sides[1]}"
+        )
+    return data.sides[0] if data.sides else None
+
+
+def _class_folders(path: Path, name: str, data: Data) -> Entry:
+    refuse_keys(data, OF_CLASSES, f"{path} (class folders)")
+    return listed.entry(name, class_folders.listing(path, by_split=False), data)
+
+
+def _split_folders(path: Path, name: str, data: Data) -> Entry:
+    refuse_keys(data, OF_CLASSES, f"{path} (class folders by split)")
+    return listed.entry(name, class_folders.listing(path, by_split=True), data)
+
+
+_SIGNS: dict[str, Callable[[Path], bool]] = {
+    "masks": lambda path: (path / "masks").is_dir() and (path / "images").is_dir(),
+}
+_WORDS = {"masks": "images with masks"}
+_KINDS: dict[str, Callable[[Path, str, Data], Entry]] = {
+    "classes": _class_folders,
+    "splits": _split_folders,
+}

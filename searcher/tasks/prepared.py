@@ -1,0 +1,285 @@
+"""Images prepared once: read, brought to one size, and kept in memory-mapped files of the user's cache."""
+
+import hashlib
+import json
+import os
+import sys
+import time
+import warnings
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from functools import cached_property
+from itertools import islice
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from searcher.errors import SearcherError
+from searcher.files import in_one_step, locked
+from searcher.tasks.images import Unusable, pixels
+from searcher.tasks.locations import cache
+from searcher.tasks.splits import PARTS, TWIN, digest_of
+
+VERSION = 1
+"""Of what is written: another one is prepared anew."""
+
+IMAGES, LABELS, ROWS, PROGRESS, ABOUT = (
+    "images.npy",
+    "labels.npy",
+    "rows.bin",
+    "progress.json",
+    "prepared.json",
+)
+PART_IMAGES, PART_BYTES = 1024, 64 * 2**20
+"""Images and bytes that are written, and made safe, at a time."""
+
+_SAID_EVERY = 5.0
+_ROW = np.dtype([("source", "<i8"), ("digest", "V16")])
+_BROKEN = "image that cannot be read"
+
+
+class Source(NamedTuple):
+    """An image's file and its label."""
+
+    path: Path
+    label: int
+
+
+@dataclass(frozen=True)
+class Plan:
+    """The images that are to be prepared.
+
+    Attributes:
+        name: What the data is called while it is prepared.
+        splits: By split, its images in their order.
+        channels: Of an image.
+        sides: Its height and width.
+    """
+
+    name: str
+    splits: Mapping[str, Sequence[Source]]
+    channels: int
+    sides: tuple[int, int]
+
+    @property
+    def image(self) -> tuple[int, int, int]:
+        """The sizes of an image, channels first."""
+        return (self.channels, *self.sides)
+
+    @cached_property
+    def digest(self) -> str:
+        """A name for what is made of these files, as they are now."""
+        told = hashlib.sha256(json.dumps([VERSION, self.image]).encode())
+        for part in PARTS:
+            told.update(part.encode())
+            for path, label in self.splits[part]:
+                about = path.stat()
+                told.update(f"{path.absolute()}|{label}|{about.st_size}|{about.st_mtime_ns}\n".encode())
+        return told.hexdigest()[:32]
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """Images on a memory map, of which is read what is asked for.
+
+    Attributes:
+        images: By split, (N, C, H, W) uint8, not to be written to.
+        labels: By split, (N,) int64.
+        dropped: Counts of images that were left out, or changed, by reason.
+        mean: Of the training images, a channel, as a share of the full scale.
+        std: The same of the standard deviation.
+    """
+
+    images: Mapping[str, Tensor]
+    labels: Mapping[str, Tensor]
+    dropped: Mapping[str, int]
+    mean: tuple[float, ...]
+    std: tuple[float, ...]
+
+
+def prepare(plan: Plan) -> Prepared:
+    """The images of a plan; those that are not prepared yet are, from where a killed process was.
+
+    Raises:
+        SearcherError: The user's cache cannot be written.
+    """
+    folder = cache() / "prepared" / plan.digest
+    found = _opened(folder)
+    if found is None:
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+            with locked(folder / "lock"):
+                found = _opened(folder) or _made(plan, folder)
+        except OSError as error:
+            raise SearcherError(f"{plan.name} cannot be prepared in {folder}: {error}") from error
+    return found
+
+
+def _opened(folder: Path) -> Prepared | None:
+    try:
+        about = json.loads((folder / ABOUT).read_text(encoding="utf-8"))
+        every = np.load(folder / IMAGES, mmap_mode="r")
+        labels = np.load(folder / LABELS)
+    except (OSError, ValueError):
+        return None
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "The given NumPy array is not writable")
+        images = torch.from_numpy(every)
+    places, start = {}, 0
+    for part in PARTS:
+        places[part] = slice(start, start + about["rows"][part])
+        start = places[part].stop
+    return Prepared(
+        {part: images[place] for part, place in places.items()},
+        {part: torch.from_numpy(labels[place].copy()) for part, place in places.items()},
+        about["dropped"],
+        tuple(about["mean"]),
+        tuple(about["std"]),
+    )
+
+
+def _made(plan: Plan, folder: Path) -> Prepared:
+    _Writer(plan, folder).write()
+    made = _opened(folder)
+    if made is None:
+        raise SearcherError(f"{plan.name} was prepared in {folder}, and cannot be read there")
+    return made
+
+
+@dataclass
+class _State:
+    """How far a preparation is: files done, rows written by split, what was left out."""
+
+    done: int = 0
+    rows: Counter[str] = field(default_factory=Counter)
+    dropped: Counter[str] = field(default_factory=Counter)
+
+
+class _Writer:
+    def __init__(self, plan: Plan, folder: Path) -> None:
+        self._plan, self._folder = plan, folder
+        self._sources = [(part, source) for part in PARTS for source in plan.splits[part]]
+        self._bytes = int(np.prod(plan.image))
+        self._taken: dict[bytes, str] = {}
+        self._said = self._begun = time.monotonic()
+
+    def write(self) -> None:
+        state = self._state()
+        with (self._folder / IMAGES).open("r+b") as images, (self._folder / ROWS).open("r+b") as rows:
+            head = images.seek(0, os.SEEK_END) - len(self._sources) * self._bytes
+            self._again(rows, state)
+            images.seek(head + sum(state.rows.values()) * self._bytes)
+            for part in self._read(state.done):
+                for source, read in part:
+                    self._add(source, read, state, images.write, rows.write)
+                for file in (images, rows):
+                    file.flush()
+                    os.fsync(file.fileno())
+                self._save(PROGRESS, vars(state))
+                self._say(state.done)
+        self._finish(state, head)
+
+    def _state(self) -> _State:
+        """Where a killed process was, or an empty map."""
+        try:
+            told = json.loads((self._folder / PROGRESS).read_text(encoding="utf-8"))
+            return _State(told["done"], Counter(told["rows"]), Counter(told["dropped"]))
+        except (OSError, ValueError, KeyError):
+            shape = (len(self._sources), *self._plan.image)
+            np.lib.format.open_memmap(self._folder / IMAGES, "w+", np.uint8, shape)
+            (self._folder / ROWS).write_bytes(b"")
+            return _State()
+
+    def _again(self, rows: Any, state: _State) -> None:
+        """Go on behind the rows that are safe, whose digests are known again."""
+        rows.truncate(sum(state.rows.values()) * _ROW.itemsize)
+        for row in np.frombuffer(rows.read(), _ROW):
+            self._taken.setdefault(row["digest"].tobytes(), self._sources[row["source"]][0])
+
+    def _read(self, done: int) -> Iterator[list[tuple[int, np.ndarray | str | tuple[np.ndarray, list[str]]]]]:
+        """The images from a place on, in parts, each with its place; the reason instead where it is none."""
+        size = max(1, min(PART_IMAGES, PART_BYTES // self._bytes))
+        places = iter(range(done, len(self._sources)))
+        with ThreadPoolExecutor(min(8, os.cpu_count() or 1)) as pool:
+            while part := list(islice(places, size)):
+                paths = [self._sources[place][1].path for place in part]
+                yield list(zip(part, pool.map(self._pixels, paths), strict=True))
+
+    def _pixels(self, path: Path) -> tuple[np.ndarray, list[str]] | str:
+        try:
+            return pixels(path, self._plan.channels, self._plan.sides)
+        except Unusable as reason:
+            return str(reason)
+        except Exception:  # Pillow raises all kinds of them at damaged files
+            return _BROKEN
+
+    def _add(self, place: int, read: Any, state: _State, *to: Callable[[bytes], Any]) -> None:
+        state.done = place + 1
+        if isinstance(read, str):
+            state.dropped[read] += 1
+            return
+        image, remarks = read
+        part, digest = self._sources[place][0], digest_of(image)
+        if digest and self._taken.setdefault(digest, part) != part:
+            state.dropped[TWIN] += 1
+            return
+        state.dropped.update(remarks)
+        state.rows[part] += 1
+        to_images, to_rows = to
+        to_images(image.tobytes())
+        to_rows(np.array((place, digest.ljust(16, b"\0")), _ROW).tobytes())
+
+    def _finish(self, state: _State, head: int) -> None:
+        rows = np.fromfile(self._folder / ROWS, _ROW)
+        every = np.array([source.label for _, source in self._sources], dtype=np.int64)
+        with in_one_step(self._folder / LABELS) as part, part.open("wb") as file:
+            np.save(file, every[rows["source"]])
+        counts = {part: state.rows[part] for part in PARTS}
+        first = counts["test"] + counts["validation"]
+        mean, std = self._figures(head + first * self._bytes, counts["train"])
+        self._save(ABOUT, {"rows": counts, "dropped": state.dropped, "mean": mean, "std": std})
+        for name in (ROWS, PROGRESS):
+            (self._folder / name).unlink()
+
+    def _figures(self, offset: int, count: int) -> tuple[list[float], list[float]]:
+        """Mean and deviation of the training images, read part by part."""
+        with (self._folder / IMAGES).open("rb") as file:
+            file.seek(offset)
+            size = max(1, min(PART_IMAGES, PART_BYTES // self._bytes))
+            parts = (min(size, count - start) for start in range(0, count, size))
+            read = (np.frombuffer(file.read(n * self._bytes), np.uint8) for n in parts)
+            return figures(part.reshape(-1, *self._plan.image) for part in read)
+
+    def _save(self, name: str, content: Mapping[str, Any]) -> None:
+        with in_one_step(self._folder / name) as part, part.open("w", encoding="utf-8") as file:
+            json.dump(content, file)
+            file.flush()
+            os.fsync(file.fileno())
+
+    def _say(self, done: int) -> None:
+        now = time.monotonic()
+        if now - self._said >= _SAID_EVERY:
+            self._said = now
+            text = f"preparing {self._plan.name}: {done:,} of {len(self._sources):,} images"
+            print(text, file=sys.stderr, flush=True)
+
+
+def figures(parts: Iterator[np.ndarray]) -> tuple[list[float], list[float]]:
+    """Mean and deviation of each channel of uint8 images (N, C, H, W), in shares of 255, to three places.
+
+    A channel that never changes is divided by 1.
+    """
+    counts: np.ndarray | int = 0
+    for part in parts:
+        one = [np.bincount(part[:, c].ravel(), minlength=256) for c in range(part.shape[1])]
+        counts = counts + np.stack(one)
+    values = np.arange(256) / 255
+    shares = counts / np.maximum(1, np.sum(counts, axis=1, keepdims=True))
+    mean = shares @ values
+    std = np.sqrt(np.maximum(0, shares @ values**2 - mean**2))
+    return [round(float(m), 3) for m in mean], [round(float(s), 3) or 1.0 for s in std]
