@@ -111,7 +111,9 @@ class Task(ABC):
         for split in (self.train, self.validation, self.test):
             digest.update(str(len(split)).encode())
             for tensor in (split.images, split.labels):
-                for part in torch.split(tensor, _READ_IMAGES):  # of a memory map, which is not to be read at once
+                for part in torch.split(
+                    tensor, _READ_IMAGES
+                ):  # of a memory map, which is not to be read at once
                     digest.update(part.contiguous().numpy().data)
         return digest.hexdigest()[:16]
 

@@ -5,8 +5,12 @@ from pathlib import Path
 
 from searcher.config.data import SUFFIXES, Data, short
 from searcher.errors import SearcherError, nearest
-from searcher.tasks.classification import class_folders, listed
+from searcher.tasks.classification import arrays, class_folders, listed, table
 from searcher.tasks.classification.class_folders import folders, images
+from searcher.tasks.classification.listed import check_figures
+from searcher.tasks.detection import own as boxes
+from searcher.tasks.detection.annotations import INSTANCES
+from searcher.tasks.detection.parts import files
 from searcher.tasks.entries import Entry
 from searcher.tasks.splits import NAMES
 
@@ -23,6 +27,19 @@ OF_CLASSES = (
     "augment.shift",
 )
 """Keys of `[data]` that files of classes take."""
+
+OF_BOXES = (
+    "size",
+    "mean",
+    "std",
+    "validation",
+    "test",
+    "seed",
+    "augment.flip",
+    "augment.zoom",
+    "augment.light",
+)
+"""Keys of `[data]` that annotated images take."""
 
 LOOKED_FOR = """class folders (CLASS/*.jpg, or train/, val/, test/ of them)
   COCO (instances.json with images/, or annotations/instances_*.json)
@@ -56,6 +73,8 @@ def kind_of(path: Path) -> str:
             f"{path}: a file, expected {' or '.join(SUFFIXES)}, or a folder with:\n  {LOOKED_FOR}"
         )
     found = [kind for kind, there in _SIGNS.items() if there(path)]
+    if len(found) > 1 and found[-1] == "masks":
+        found.pop()  # Boxes of the same images beside them are what is trained on.
     if len(found) > 1:
         raise SearcherError(f"{path} mixes layouts: {' and '.join(_WORDS[kind] for kind in found)}")
     if found == ["masks"]:
@@ -115,11 +134,41 @@ def _split_folders(path: Path, name: str, data: Data) -> Entry:
     return listed.entry(name, class_folders.listing(path, by_split=True), data)
 
 
+def _table(path: Path, name: str, data: Data) -> Entry:
+    refuse_keys(data, OF_CLASSES, f"{path} (a table)")
+    return listed.entry(name, table.listing(path), data)
+
+
+def _arrays(path: Path, name: str, data: Data) -> Entry:
+    taken = [key for key in OF_CLASSES if key not in ("size", "channels")]
+    refuse_keys(data, taken, f"{path} (arrays, of the size that they have)")
+    return arrays.entry(path, name, data)
+
+
+def _annotated(layout: str) -> Callable[[Path, str, Data], Entry]:
+    def annotated(path: Path, name: str, data: Data) -> Entry:
+        refuse_keys(data, OF_BOXES, f"{path} ({layout})")
+        check_figures(data, 3)
+        return boxes.entry(path, name, f"{layout} in {path}", square_side(data), data)
+
+    return annotated
+
+
 _SIGNS: dict[str, Callable[[Path], bool]] = {
+    "coco": lambda path: (path / INSTANCES).is_file() or bool(files(path)),
+    "voc": lambda path: any((path / "Annotations").glob("*.xml")),
     "masks": lambda path: (path / "masks").is_dir() and (path / "images").is_dir(),
 }
-_WORDS = {"masks": "images with masks"}
+_WORDS = {
+    "coco": "annotations as COCO has them",
+    "voc": "annotations as Pascal VOC has them",
+    "masks": "images with masks",
+}
 _KINDS: dict[str, Callable[[Path, str, Data], Entry]] = {
     "classes": _class_folders,
     "splits": _split_folders,
+    "coco": _annotated(_WORDS["coco"]),
+    "voc": _annotated(_WORDS["voc"]),
+    "csv": _table,
+    "npz": _arrays,
 }

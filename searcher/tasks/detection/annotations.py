@@ -10,7 +10,7 @@ import numpy as np
 import torch
 
 from searcher.errors import SearcherError
-from searcher.tasks.detection import cleaning
+from searcher.tasks.detection import cleaning, parts
 from searcher.tasks.detection.coco_eval import Truth
 from searcher.tasks.detection.pictures import square
 from searcher.tasks.detection.task import Scenes
@@ -22,7 +22,7 @@ PARTS = ("images", "categories", "annotations")
 
 
 def read(folder: Path) -> Truth:
-    """The annotations of a folder with `instances.json`, or with VOC's `Annotations/*.xml`.
+    """The annotations of a folder: `instances.json`, `annotations/instances_*.json`, or VOC's `Annotations/`.
 
     Left out, and counted by reason: an annotation of an image or of a category that is not listed, with a box
     that is not four finite numbers, without area or wholly outside of its image; an image without an id, a
@@ -34,9 +34,14 @@ def read(folder: Path) -> Truth:
     """
     if (folder / INSTANCES).is_file():
         return cleaned(_json(folder / INSTANCES), str(folder / INSTANCES))
+    if several := parts.files(folder):
+        whole = parts.merged(folder, {path: _json(path) for path in several})
+        return cleaned(whole, str(folder / "annotations"))
     files = sorted((folder / "Annotations").glob("*.xml"))
     if not files:
-        raise SearcherError(f"{folder}: neither {INSTANCES} nor Annotations/*.xml")
+        raise SearcherError(
+            f"{folder}: neither {INSTANCES} nor annotations/instances_*.json nor Annotations/*.xml"
+        )
     return cleaned(voc(files), str(folder / "Annotations"))
 
 
@@ -96,9 +101,8 @@ def scenes(folder: Path, truth: Truth, ids: Sequence[int], side: int) -> tuple[S
     kept, pixels = [], []
     dropped: Counter[str] = Counter()
     for number in ids:
-        path = folder / "images" / names[number]
-        if not path.is_file():
-            path = folder / "JPEGImages" / names[number]
+        places = (folder / place / names[number] for place in ("images", "JPEGImages", ""))
+        path = next((place for place in places if place.is_file()), folder / "images" / names[number])
         found = _picture(path, side, truth.sizes[number], dropped)
         if found is not None:
             kept.append(number)

@@ -1,40 +1,42 @@
 """Detection data in folders: pedestrians of Penn-Fudan, the first 128 images of COCO, and a user's own."""
 
-import hashlib
 import json
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import torch
-from torch import Tensor
 
+from searcher.config.data import Data
 from searcher.errors import SearcherError, unknown
+from searcher.tasks.detection import parts as by_file
 from searcher.tasks.detection.annotations import INSTANCES, read, scenes
 from searcher.tasks.detection.cleaning import key
 from searcher.tasks.detection.coco_eval import Truth
 from searcher.tasks.detection.task import Detection, Scenes
 from searcher.tasks.locations import cache
 from searcher.tasks.locations import find as locate
+from searcher.tasks.splits import TWIN, digest_of, share_of
 
 SPLIT = "split.json"
-_SHARE = 0.15
 MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 
 
-def detection(folder: Path, name: str, side: int) -> Detection:
+def detection(folder: Path, name: str, side: int, data: Data | None = None) -> Detection:
     """The images of a folder, stretched to squares of so many pixels, with their boxes.
 
     With `split.json`, lists of image ids under `train`, `validation` (or `val`) and `test`, the splits are
-    those; a missing one of the last two is taken from the training split, whose images are drawn from always
-    the same seed. Without the file all three are drawn. An image is in one split alone: one that is in
-    several by two ids, or by the same pixels under two names, stays in the last of them.
+    those; so they are with `annotations/instances_*.json`, a file a split. A missing one of the last two is
+    drawn from the training split by the data's seed. With neither all three are drawn. An image is in one
+    split alone: one that is in several by two ids, or by the same pixels under two names, stays in the last
+    of them.
 
     Raises:
         SearcherError: The annotations cannot be read, or a split would be empty.
     """
     truth = read(folder)
-    parts = _splits(folder, truth)
+    parts = _splits(folder, truth, data or Data())
     splits: list[Scenes] = []
     for part, ids in parts.items():
         if not ids:
@@ -68,17 +70,43 @@ def _padded(split: Scenes, most: int) -> Scenes:
     return replace(split, labels=torch.cat([split.labels, empty], 1))
 
 
-def _splits(folder: Path, truth: Truth) -> dict[str, list[int]]:
+def _splits(folder: Path, truth: Truth, data: Data) -> dict[str, list[int]]:
     known = [image["id"] for image in truth.instances["images"]]
     parts: dict[str, list[int]] = {"train": known, "validation": [], "test": []}
     if (folder / SPLIT).is_file():
         parts = _once(_given(folder / SPLIT, truth), truth)
-    order = [parts["train"][i] for i in np.random.default_rng(0).permutation(len(parts["train"]))]
-    count = round(_SHARE * len(order))
-    for part in ("test", "validation"):
+    elif several := _by_file(folder, truth):
+        parts = several
+    generator = np.random.default_rng(data.seed or 0)
+    order = [parts["train"][i] for i in generator.permutation(len(parts["train"]))]
+    counts = {part: round(share_of(data, part) * len(order)) for part in ("test", "validation")}
+    for part, count in counts.items():
         if not parts[part]:
             parts[part], order = sorted(order[:count]), order[count:]
+        elif getattr(data, part) is not None:
+            raise SearcherError(f"data.{part}: {folder} has a {part} split of its own")
     return parts | {"train": sorted(order)}
+
+
+def _by_file(folder: Path, truth: Truth) -> dict[str, list[int]] | None:
+    """The splits of annotations in several files; None where they are in one."""
+    found = None if (folder / INSTANCES).is_file() else by_file.splits(folder, list(truth.numbers))
+    if found is None:
+        return None
+    return {part: [truth.numbers[text] for text in ids] for part, ids in found.items()}
+
+
+def drawn_words(folder: Path, data: Data) -> str:
+    """How a folder's splits come about, for a reader."""
+    truth = read(folder)
+    given: Mapping[str, Sequence[object]] = {}
+    if (folder / SPLIT).is_file():
+        given = _texts(folder / SPLIT)
+    elif several := _by_file(folder, truth):
+        given = several
+    missing = [part for part in ("test", "validation") if not given.get(part)]
+    shares = " and ".join(f"{share_of(data, part):.0%} {part}" for part in missing)
+    return f"{shares} drawn, seed {data.seed or 0}" if missing else "as given"
 
 
 def _given(path: Path, truth: Truth) -> dict[str, list[int]]:
@@ -142,7 +170,7 @@ def _apart(splits: list[Scenes], truth: Truth) -> list[Scenes]:
     taken: set[bytes] = set()
     kept = []
     for split in reversed(splits):
-        own = [_digest(image) for image in split.images]
+        own = [digest_of(image.numpy()) for image in split.images]
         places = [place for place, digest in enumerate(own) if digest not in taken]
         kept.append(split.only(torch.tensor(places, dtype=torch.long)))
         taken.update(digest for digest in own if digest)
@@ -151,15 +179,8 @@ def _apart(splits: list[Scenes], truth: Truth) -> list[Scenes]:
     if not all(map(len, kept)):
         _count(truth, "image whose pixels another split has too; they were left", twins)
         return splits
-    _count(truth, "image whose pixels another split has under another name", twins)
+    _count(truth, TWIN, twins)
     return kept
-
-
-def _digest(image: Tensor) -> bytes:
-    """Of an image's pixels; empty where they are all of one colour."""
-    if bool((image == image[:, :1, :1]).all()):
-        return b""
-    return hashlib.blake2b(image.numpy().tobytes(), digest_size=16).digest()
 
 
 def _count(truth: Truth, reason: str, count: int) -> None:
