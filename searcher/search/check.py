@@ -19,7 +19,7 @@ from searcher.errors import SearcherError, TrialError
 from searcher.execution.metrics import check_metrics, check_quality, own_metrics, timed
 from searcher.execution.rehearsal import rehearse
 from searcher.models import build
-from searcher.search import samplers
+from searcher.search import data, samplers
 from searcher.search.goals import check_goals
 from searcher.search.seen import warning
 from searcher.search.space import Suggest, check_kinds, guarded
@@ -222,8 +222,7 @@ def describe(study: Study, space: Space) -> list[str]:
     return [
         f"study {study.stored_name} is fine",
         f"data fingerprint {task.fingerprint}",
-        *(f"  {line}" for line in task.found),
-        *(f"  left out or changed: {count} × {reason}" for reason, count in task.dropped.items()),
+        *(f"  {line}" for line in data.lines(task)),
         f"space {study.space}: {len(space.known)} known configurations, {len(drawn.params)} parameters drawn",
         f"  e.g. {recipe.words()}",
         *(f"  {line}" for line in _predicted(recipe, task)),

@@ -9,10 +9,11 @@ from typing import Any
 
 import optuna
 
+from searcher import tasks
 from searcher.config.study import Study
 from searcher.errors import Cancelled, SearcherError
 from searcher.execution.launcher import Launcher, RunningTrial
-from searcher.search import records
+from searcher.search import data, records
 from searcher.search.ask import known_front
 from searcher.search.check import Space, check_parts
 from searcher.search.driver import Driver
@@ -82,6 +83,7 @@ def _driver(
     with driver_lock.one_driver(folder):
         stored = create_or_load(runs, study, identity)
         _refuse_damage(study, runs, stored)
+        _tell_data(study, stored, runs)
         if "warm_start" not in stored.user_attrs:
             stored.set_user_attr("warm_start", warm)
         driver = Driver(study, stored, space, folder, launcher, view)
@@ -90,6 +92,14 @@ def _driver(
             yield driver
         finally:
             driver.end()
+
+
+def _tell_data(study: Study, stored: optuna.Study, runs: Path) -> None:
+    """Keep what a reader is shown of a user's own data."""
+    if study.task not in tasks.TASKS:
+        task = tasks.of(study).load()
+        stored.set_user_attr("data", data.lines(task))
+        data.save_sheet(study, runs, task)
 
 
 def _refuse_damage(study: Study, runs: Path, stored: optuna.Study) -> None:

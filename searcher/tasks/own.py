@@ -82,6 +82,12 @@ def kind_of(path: Path) -> str:
     if found:
         return found[0]
     inner = folders(path)
+    parts = [one for one in inner if one.name.lower() in NAMES and images(one) and not folders(one)]
+    if len({NAMES[one.name.lower()] for one in parts}) > 1:
+        raise SearcherError(
+            f"{path}: {parts[0].name}/ has images and no class folders: of which class are they? Expected "
+            f"{parts[0].name}/CLASS/*.jpg, or annotations of boxes; segmentation is not there yet"
+        )
     if any(one.name.lower() in NAMES and folders(one) for one in inner):
         return "splits"
     if any(images(one) or not any(one.iterdir()) for one in inner):

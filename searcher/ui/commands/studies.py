@@ -160,10 +160,18 @@ def sweep(
         write_csv(sweep_table.frame(rows, searched), csv, force=True)
 
 
-def check(study: StudyName = None, option: StudyOption = None, override: Overrides = None) -> None:
-    """Check a study without running it: its keys, task, space and metrics."""
+def check(
+    study: StudyName = None,
+    option: StudyOption = None,
+    override: Overrides = None,
+    runs_dir: RunsDir = RUNS,
+) -> None:
+    """Check a study without running it: its keys, task, space and metrics; of data of your own, a picture."""
     from searcher.search.check import check_parts, describe
+    from searcher.search.data import save_sheet
 
     checked = chosen(the_study(study, option), override)
     for line in describe(checked, check_parts(checked)):
         typer.echo(line)
+    if sheet := save_sheet(checked, runs_dir):
+        typer.echo(f"training images after augmentation: {sheet}")

@@ -1,5 +1,6 @@
 """A page of its own: one HTML file with tables and figures that needs nothing from the network."""
 
+import base64
 import json
 import re
 from collections.abc import Mapping, Sequence
@@ -162,6 +163,12 @@ def columns(pieces: Sequence[Markup]) -> Markup:
 def gallery(caption: str, pieces: Sequence[Markup]) -> Markup:
     """Pictures in as many columns as fit, with a caption."""
     return _part("gallery", caption, pieces)
+
+
+def picture(path: Path, caption: str) -> Markup:
+    """A PNG file, kept within the page, with its caption."""
+    content = base64.b64encode(path.read_bytes()).decode()
+    return _part("picture", f"data:image/png;base64,{content}", caption)
 
 
 def folded(title: str, pieces: Sequence[Markup]) -> Markup:

@@ -15,6 +15,7 @@ from searcher.config.study import Study
 from searcher.deploy.pick import pick
 from searcher.execution.curve import CURVE, read
 from searcher.execution.layout import INT8, trial_folder
+from searcher.search.data import SHEET
 from searcher.search.indicators import Hypervolume, Importances, hypervolume, importances
 from searcher.search.pareto import front, missed, violation
 from searcher.search.records import TrialRecord, ended
@@ -65,7 +66,7 @@ class _View:
         self.on_front = {t.number for t in self.front.trials}
 
     def sections(self) -> list[Section]:
-        shown = [self.searched()]
+        shown = [self.searched(), self.data()]
         if self.complete:
             shown += [self.points(), self.comparison(), self.summary()]
             shown += [self.history(), self.importance(), self.curves()]
@@ -85,6 +86,13 @@ class _View:
         ]
         none = [page.paragraph("No trial is complete yet: there are no results to show.", "warning")]
         return Section("What was searched", [page.facts(pairs), *(none if not self.complete else [])])
+
+    def data(self) -> Section:
+        """Of a user's own data, what was found, and a few images of it."""
+        found = [page.paragraph(line) for line in self.stored.user_attrs.get("data", [])]
+        drawn = self.folder / SHEET
+        picture = [page.picture(drawn, "Training images after augmentation.")] if drawn.is_file() else []
+        return Section("The data", [*found, *picture])
 
     def points(self) -> Section:
         figures = [
