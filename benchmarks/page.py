@@ -27,6 +27,7 @@ ORDER = (
     "trial_start",
     "prediction",
     "runtimes",
+    "prepare",
 )
 GOALS = {
     "search_efficiency": "≤ 0.2",
