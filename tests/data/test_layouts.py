@@ -168,7 +168,11 @@ def test_a_table(tmp_path: Path):
     assert {image for image, _ in pairs(task)} == {image for image, _ in on_disk(tmp_path)}
     assert task.dropped == {"image listed twice": 1}
     parts = ["train"] * 12 + ["valid"] * 4 + ["test"] * 4
-    split = table(tmp_path / "split.csv", ["path", "label", "split"], [[*r, p] for r, p in zip(rows, parts, strict=True)])
+    split = table(
+        tmp_path / "split.csv",
+        ["path", "label", "split"],
+        [[*r, p] for r, p in zip(rows, parts, strict=True)],
+    )
     assert [len(part) for part in (loaded(split).train, loaded(split).validation)] == [12, 4]
 
 
