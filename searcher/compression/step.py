@@ -22,7 +22,7 @@ class Step:
 
     Attributes:
         task: Augments and normalises.
-        data: The training split, on the device.
+        data: The training split; on the device, where no images are given to a step.
         model: The model that is trained.
         network: The model, as it is run: compiled, where it is.
         optimizer: Of the model's weights.
@@ -44,12 +44,17 @@ class Step:
     after: Callable[[], None]
     total: Tensor
 
-    def __call__(self, rows: Tensor) -> None:
-        """Make a step with the images of these rows of an epoch, (N, 3 or more) on the device."""
+    def __call__(self, rows: Tensor, *given: Tensor) -> None:
+        """Make a step with the images of some rows of an epoch.
+
+        Args:
+            rows: (N, 3 or more), on the device.
+            given: The images (N, C, H, W) and the labels (N, ...) of these rows, on the device, where the
+                split is not there.
+        """
         chosen = rows[:, PLACE].long()
-        images, targets = self.task.augment(
-            self.data.images[chosen], self.data.labels[chosen], rows[:, DRAWS:].float()
-        )
+        drawn, labels = given or (self.data.images[chosen], self.data.labels[chosen])
+        images, targets = self.task.augment(drawn, labels, rows[:, DRAWS:].float())
         images = self.task.normalise(images).contiguous(memory_format=self.layout)
         if self.mixes:
             images, targets = mixed(images, targets, self.task.classes, rows)

@@ -11,7 +11,8 @@ from torch import nn
 
 from searcher.compression.checkpoint import Checkpoint, Checkpoints
 from searcher.compression.cuda_graphs import Graphed, GraphedModule, recorder, side_stream
-from searcher.compression.epoch import rows, sent
+from searcher.compression.epoch import PLACE, rows, sent
+from searcher.compression.feed import feed
 from searcher.compression.memory_format import laid_out
 from searcher.compression.optimizer import Optimizer, schedule
 from searcher.compression.precision import autocast, narrow_convolutions_in_fp32
@@ -99,9 +100,10 @@ def fit(
         narrow_convolutions_in_fp32(model, device),
         side_stream(device),
     ):
-        data = task.train.to(device)
+        fed = feed(task.train, device)
+        data = fed.split
         # A smoke run on a few images does not spend its time on a whole validation split.
-        watched = task.validation.first(max(len(data), MIN_WATCHED)).to(device)
+        watched = feed(task.validation.first(max(len(data), MIN_WATCHED)), device).split
         optimizer = Optimizer(model, training, device)
         # Another order and other augmentations in every stage.
         generator = torch.Generator().manual_seed(run.seed * 2**32 + zlib.crc32(stage.encode()))
@@ -134,9 +136,10 @@ def fit(
             step.total.zero_()
             drawn = rows(task, len(data), training.batch_size, mixup, generator)
             table = sent(drawn, device)
-            for place, batch in enumerate(batches):
+            sent_ahead = fed.batches(drawn[:, PLACE].long(), batches)
+            for place, (batch, images) in enumerate(zip(batches, sent_ahead, strict=True)):
                 optimizer.rate.fill_(training.lr * factor(epoch * len(batches) + place))
-                train(table[batch])
+                train(table[batch], *images)
             total = float(step.total)
             if not math.isfinite(total):
                 raise TrialError(f"{stage}: the loss is {total} in epoch {epoch + 1}; try a lower lr")

@@ -27,8 +27,8 @@ class Classification(Task):
 
     shift: int
     flip: bool
-    names: tuple[str, ...] = ()
-    left_out: Mapping[str, int] = field(default_factory=dict)
+    names: tuple[str, ...] = field(default=(), kw_only=True)
+    left_out: Mapping[str, int] = field(default_factory=dict, kw_only=True)
 
     @property
     def dropped(self) -> Mapping[str, int]:
