@@ -14,10 +14,12 @@ EXACT = 200.0
 
 
 def several(count: int, name: str) -> str:
-    """A count with its noun: ``1 trial``, ``3 trials``, ``2 studies``."""
+    """A count with its noun: ``1 trial``, ``3 trials``, ``2 studies``, ``2 classes``."""
     if count == 1:
         return f"1 {name}"
-    return f"{count} {name[:-1]}ies" if name.endswith("y") else f"{count} {name}s"
+    if name.endswith("y"):
+        return f"{count} {name[:-1]}ies"
+    return f"{count} {name}{'es' if name.endswith('s') else 's'}"
 
 
 def is_share(key: str) -> bool:

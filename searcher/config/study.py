@@ -212,8 +212,8 @@ class StudyFile:
     def study(self, task: str) -> Study:
         """The study on one of its tasks, with that task's `[when.TASK]` tables merged in."""
         raw = self._overridden(_merge(self._raw, self._raw.get("when", {}).get(task, {})))
-        raw = {k: v for k, v in raw.items() if k != "when"}
-        return Study.model_validate_json(json.dumps(raw | {"name": self.name, "task": task}))
+        own = {k: v for k, v in raw.items() if k != "when"} | {"name": self.name, "task": task}
+        return Study.model_validate_json(json.dumps(own))
 
     def _overridden(self, raw: dict[str, Any]) -> dict[str, Any]:
         for path, value in self._overrides:
@@ -224,10 +224,9 @@ class StudyFile:
 def _locate(name: str) -> Path:
     if not name.endswith(".toml"):
         return catalog.find("studies", name)
-    path = Path(name)
-    if not path.is_file():
+    if not Path(name).is_file():
         raise SearcherError(f"no study file {name}")
-    return path
+    return Path(name)
 
 
 def _read(path: Path, seen: tuple[Path, ...] = ()) -> dict[str, Any]:

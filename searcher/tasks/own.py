@@ -1,6 +1,7 @@
 """A user's own data at a path: what it is, by what is found there."""
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from searcher.config.data import SUFFIXES, Data, short
@@ -55,7 +56,7 @@ def entry(task: str, data: Data) -> Entry:
     """
     path = Path(task).expanduser()
     kind = kind_of(path)
-    return _KINDS[kind](path, short(task), data)
+    return replace(_KINDS[kind](path, short(task), data), how="it is your own")
 
 
 def kind_of(path: Path) -> str:

@@ -21,6 +21,7 @@ from torch import Tensor
 
 from searcher.errors import SearcherError
 from searcher.files import in_one_step, locked
+from searcher.tasks.detection.pictures import square
 from searcher.tasks.images import Unusable, pixels
 from searcher.tasks.locations import cache
 from searcher.tasks.splits import PARTS, TWIN, digest_of
@@ -44,10 +45,14 @@ _BROKEN = "image that cannot be read"
 
 
 class Source(NamedTuple):
-    """An image's file and its label."""
+    """An image's file and its label.
+
+    An image that was annotated, at the width and height that are given, is stretched; others are cropped.
+    """
 
     path: Path
     label: int
+    annotated: tuple[int, int] | None = None
 
 
 @dataclass(frozen=True)
@@ -77,9 +82,10 @@ class Plan:
         told = hashlib.sha256(json.dumps([VERSION, self.image]).encode())
         for part in PARTS:
             told.update(part.encode())
-            for path, label in self.splits[part]:
+            for path, label, annotated in self.splits[part]:
                 about = path.stat()
-                told.update(f"{path.absolute()}|{label}|{about.st_size}|{about.st_mtime_ns}\n".encode())
+                own = (str(path.absolute()), label, annotated, about.st_size, about.st_mtime_ns)
+                told.update(f"{own}\n".encode(errors="surrogateescape"))
         return told.hexdigest()[:32]
 
 
@@ -207,12 +213,15 @@ class _Writer:
         places = iter(range(done, len(self._sources)))
         with ThreadPoolExecutor(min(8, os.cpu_count() or 1)) as pool:
             while part := list(islice(places, size)):
-                paths = [self._sources[place][1].path for place in part]
-                yield list(zip(part, pool.map(self._pixels, paths), strict=True))
+                sources = [self._sources[place][1] for place in part]
+                yield list(zip(part, pool.map(self._pixels, sources), strict=True))
 
-    def _pixels(self, path: Path) -> tuple[np.ndarray, list[str]] | str:
+    def _pixels(self, source: Source) -> tuple[np.ndarray, list[str]] | str:
+        channels, sides = self._plan.channels, self._plan.sides
         try:
-            return pixels(path, self._plan.channels, self._plan.sides)
+            if source.annotated:
+                return square(source.path, sides[0], source.annotated)
+            return pixels(source.path, channels, sides)
         except Unusable as reason:
             return str(reason)
         except Exception:  # Pillow raises all kinds of them at damaged files

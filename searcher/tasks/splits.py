@@ -25,6 +25,9 @@ NAMES = {
 """The splits by what they are called in folders and tables."""
 
 TWIN = "image whose pixels another split has under another name"
+SHOWN_CLASSES = 20
+"""Whose images are counted for a reader."""
+
 SHARE = 0.15
 """Of the images, for each split that is drawn."""
 
@@ -100,6 +103,13 @@ def _draw(
             parts[part] += rest[:count]
             rest, most = rest[count:], most - count + 1
         parts["train"] += rest
+
+
+def each(names: Sequence[str], counts: Mapping[int, int]) -> str:
+    """The first classes with their counts, for a reader."""
+    told = [f"{name} {counts.get(number, 0):,}" for number, name in enumerate(names[:SHOWN_CLASSES])]
+    more = [f"and {len(names) - SHOWN_CLASSES} more"] if len(names) > SHOWN_CLASSES else []
+    return ", ".join(told + more)
 
 
 def check_classes(counts: Mapping[str, Mapping[int, int]], classes: Sequence[str], where: str) -> None:

@@ -70,7 +70,7 @@ def test_layouts(tmp_path: Path, make, sizes: list[int], how: str):
     assert [len(split) for split in splits] == sizes
     assert (task.name, task.names) == ("bars", ("bar",))
     assert any(how in line for line in task.found)
-    assert any("20 images, boxes of 1 classes: bar 20" in line for line in task.found)
+    assert any("20 images, boxes of 1 class: bar 20" in line for line in task.found)
     for split in splits:
         assert torch.equal(split.labels[:, 0], torch.tensor([[0, 0, 0, 0.5, 0.5]]).expand(len(split), 5))
     assert sheet.sheet(task).size == (680, 572)

@@ -16,7 +16,7 @@ from searcher.tasks.classification.task import Classification
 from searcher.tasks.entries import Entry
 from searcher.tasks.images import Look, look, spread
 from searcher.tasks.prepared import Plan, Prepared, Source, prepare
-from searcher.tasks.splits import PARTS, check_classes, divided
+from searcher.tasks.splits import PARTS, check_classes, divided, each
 from searcher.wording import several
 
 LARGEST_OWN = 64
@@ -168,10 +168,9 @@ def told(made: Prepared, names: Sequence[str], drawn: str, size: str) -> tuple[s
     counts = Counter[int]()
     for labels in made.labels.values():
         counts.update(_counts(labels))
-    each = ", ".join(f"{name} {counts[number]:,}" for number, name in enumerate(names))
     parts = ", ".join(f"{len(made.labels[part]):,} {part}" for part in reversed(PARTS))
     return (
-        f"{several(counts.total(), 'image')} of {len(names)} classes: {each}",
+        f"{counts.total():,} images of {len(names)} classes: {each(names, counts)}",
         f"splits: {parts}; {drawn}",
         f"size {size}, {several(made.images['train'].shape[1], 'channel')}",
     )

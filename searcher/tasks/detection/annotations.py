@@ -18,6 +18,7 @@ from searcher.tasks.detection.voc import voc
 from searcher.tasks.images import Unusable
 
 INSTANCES = "instances.json"
+ABSENT = "image that is not there"
 PARTS = ("images", "categories", "annotations")
 
 
@@ -101,8 +102,7 @@ def scenes(folder: Path, truth: Truth, ids: Sequence[int], side: int) -> tuple[S
     kept, pixels = [], []
     dropped: Counter[str] = Counter()
     for number in ids:
-        places = (folder / place / names[number] for place in ("images", "JPEGImages", ""))
-        path = next((place for place in places if place.is_file()), folder / "images" / names[number])
+        path = file(folder, names[number]) or folder / "images" / names[number]
         found = _picture(path, side, truth.sizes[number], dropped)
         if found is not None:
             kept.append(number)
@@ -112,11 +112,17 @@ def scenes(folder: Path, truth: Truth, ids: Sequence[int], side: int) -> tuple[S
     return Scenes(torch.from_numpy(np.stack(pixels)), labels(truth, kept), torch.tensor(kept), truth), dropped
 
 
+def file(folder: Path, name: str) -> Path | None:
+    """The file of an image in a folder of annotated ones; None where it is not there."""
+    places = (folder / place / name for place in ("images", "JPEGImages", ""))
+    return next((place for place in places if place.is_file()), None)
+
+
 def _picture(path: Path, side: int, sizes: tuple[int, int], dropped: Counter[str]) -> np.ndarray | None:
     try:
         found, remarks = square(path, side, sizes)
     except FileNotFoundError:
-        dropped["image that is not there"] += 1
+        dropped[ABSENT] += 1
     except Unusable as reason:
         dropped[str(reason)] += 1
     except Exception:  # Pillow raises all kinds of them at damaged files

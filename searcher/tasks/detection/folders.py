@@ -23,12 +23,12 @@ SPLIT = "split.json"
 MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 
 
-def detection(folder: Path, name: str, side: int, data: Data | None = None) -> Detection:
+def detection(folder: Path, name: str, side: int) -> Detection:
     """The images of a folder, stretched to squares of so many pixels, with their boxes.
 
     With `split.json`, lists of image ids under `train`, `validation` (or `val`) and `test`, the splits are
     those; so they are with `annotations/instances_*.json`, a file a split. A missing one of the last two is
-    drawn from the training split by the data's seed. With neither all three are drawn. An image is in one
+    drawn from the training split, always alike. With neither all three are drawn. An image is in one
     split alone: one that is in several by two ids, or by the same pixels under two names, stays in the last
     of them.
 
@@ -36,7 +36,7 @@ def detection(folder: Path, name: str, side: int, data: Data | None = None) -> D
         SearcherError: The annotations cannot be read, or a split would be empty.
     """
     truth = read(folder)
-    parts = _splits(folder, truth, data or Data())
+    parts = splits_of(folder, truth, Data())
     splits: list[Scenes] = []
     for part, ids in parts.items():
         if not ids:
@@ -47,7 +47,12 @@ def detection(folder: Path, name: str, side: int, data: Data | None = None) -> D
         splits.append(found)
     splits = _apart(splits, truth)
     most = max(split.labels.shape[1] for split in splits)
-    train, validation, test = (_padded(split, most) for split in splits)
+    return of_splits(name, [_padded(split, most) for split in splits], truth)
+
+
+def of_splits(name: str, splits: Sequence[Scenes], truth: Truth) -> Detection:
+    """The task of training, validation and test images, with the usual augmentation."""
+    train, validation, test = splits
     return Detection(
         name=name,
         classes=len(truth.categories),
@@ -70,7 +75,12 @@ def _padded(split: Scenes, most: int) -> Scenes:
     return replace(split, labels=torch.cat([split.labels, empty], 1))
 
 
-def _splits(folder: Path, truth: Truth, data: Data) -> dict[str, list[int]]:
+def splits_of(folder: Path, truth: Truth, data: Data) -> dict[str, list[int]]:
+    """The numbers of the images of each split, given or drawn.
+
+    Raises:
+        SearcherError: What is given is not in this form, or is drawn as well.
+    """
     known = [image["id"] for image in truth.instances["images"]]
     parts: dict[str, list[int]] = {"train": known, "validation": [], "test": []}
     if (folder / SPLIT).is_file():

@@ -9,11 +9,13 @@ from pathlib import Path
 import torch
 
 from searcher.config.data import Data
+from searcher.errors import SearcherError
 from searcher.tasks.detection import folders
-from searcher.tasks.detection.annotations import read
-from searcher.tasks.detection.task import Detection
+from searcher.tasks.detection.annotations import ABSENT, file, labels, read
+from searcher.tasks.detection.task import Detection, Scenes
 from searcher.tasks.entries import Entry
-from searcher.tasks.prepared import figures
+from searcher.tasks.prepared import Plan, Source, prepare
+from searcher.tasks.splits import each
 from searcher.wording import several
 
 SIDE = 320
@@ -32,9 +34,28 @@ def entry(path: Path, name: str, layout: str, side: int | None, data: Data) -> E
 
 
 def _load(path: Path, name: str, layout: str, side: int, data: Data) -> Detection:
-    task = folders.detection(path, name, side, data)
-    measured = figures(iter(part.numpy() for part in torch.split(task.train.images, 256)))
-    mean, std = data.mean or tuple(measured[0]), data.std or tuple(measured[1])
+    truth = read(path)
+    files = {one["id"]: file(path, one["file_name"]) for one in truth.instances["images"]}
+    splits = {
+        part: [Source(there, n, truth.sizes[n]) for n in numbers if (there := files[n])]
+        for part, numbers in folders.splits_of(path, truth, data).items()
+    }
+    made = prepare(Plan(name, splits, 3, (side, side)))
+    left_out = Counter({ABSENT: sum(there is None for there in files.values())}) + Counter(made.dropped)
+    for part in splits:
+        if not len(made.labels[part]):
+            said = "; ".join(f"{count} × {reason}" for reason, count in left_out.items())
+            raise SearcherError(f"{path}: no images for {part}" + (f" ({said})" if said else ""))
+    for reason, count in left_out.items():
+        truth.dropped[reason] = truth.dropped.get(reason, 0) + count
+    tables = labels(truth, torch.cat([made.labels[part] for part in splits]).tolist())
+    by_split = torch.split(tables, [len(made.labels[part]) for part in splits])
+    scenes = [
+        Scenes(made.images[part], table, made.labels[part], truth)
+        for part, table in zip(splits, by_split, strict=True)
+    ]
+    task = folders.of_splits(name, scenes, truth)
+    mean, std = data.mean or made.mean, data.std or made.std
     given = data.augment
     flip = task.flip if given.flip is None else given.flip
     zoom = task.zoom if given.zoom is None else given.zoom
@@ -58,12 +79,11 @@ def _told(path: Path, task: Detection, data: Data) -> tuple[str, ...]:
     for split in parts.values():
         classes = split.labels[..., 0]
         boxes.update(classes[classes >= 0].long().tolist())
-    each = ", ".join(f"{name} {boxes[number]:,}" for number, name in enumerate(task.names))
     sizes = ", ".join(f"{len(split):,} {part}" for part, split in parts.items())
     how = folders.drawn_words(path, data)
-    side = task.image[1]
+    side, kinds = task.image[1], several(len(task.names), "class")
     return (
-        f"{several(sum(map(len, parts.values())), 'image')}, boxes of {len(task.names)} classes: {each}",
+        f"{sum(map(len, parts.values())):,} images, boxes of {kinds}: {each(task.names, boxes)}",
         f"splits: {sizes}; {how}",
         f"stretched to {side}×{side}, 3 channels",
     )
