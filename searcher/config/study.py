@@ -260,9 +260,8 @@ def _problems(raw: dict[str, Any]) -> list[str]:
     found: dict[str, None] = {}
     variants = {"": raw} | {f"when.{t}.": _merge(raw, over) for t, over in _tables(raw.get("when")).items()}
     for prefix, variant in variants.items():
-        for line in problems(_File, variant, "the study"):
-            if line not in found:
-                found[prefix + line] = None
+        said = problems(_File, variant, "the study")
+        found |= {prefix + line: None for line in said if line not in found}
     return list(found)
 
 

@@ -6,6 +6,7 @@ from searcher import tasks
 from searcher.config.study import Study
 from searcher.tasks import sheet
 from searcher.tasks.base import Task
+from searcher.wording import several
 
 SHEET = "data.png"
 """In a study's folder."""
@@ -14,7 +15,13 @@ SHEET = "data.png"
 def lines(task: Task) -> list[str]:
     """What data was found to be, how it was split, and what was left out."""
     dropped = (f"left out or changed: {count} × {reason}" for reason, count in task.dropped.items())
-    return [*task.found, *dropped]
+    return [*(task.found or [_sizes(task)]), *dropped]
+
+
+def _sizes(task: Task) -> str:
+    parts = {"train": task.train, "validation": task.validation, "test": task.test}
+    sizes = ", ".join(f"{len(split):,} {part}" for part, split in parts.items())
+    return f"images: {sizes}; {'×'.join(map(str, task.image))}, {several(task.classes, 'class')}"
 
 
 def save_sheet(study: Study, runs: Path, task: Task | None = None) -> Path | None:

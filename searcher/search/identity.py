@@ -4,6 +4,7 @@ from typing import Any
 
 from searcher import tasks
 from searcher.config import catalog
+from searcher.config.data import short
 from searcher.config.study import Study
 from searcher.execution.metrics import code_digest, metrics_code, timed
 
@@ -16,7 +17,7 @@ def identify(study: Study) -> dict[str, Any]:
     """
     conditions = {"deployment": study.deployment.model_dump()} if timed(study.measured()) else {}
     return {
-        "task": study.task,
+        "task": short(study.task),
         "data fingerprint": tasks.of(study).load().fingerprint,
         "space": study.space,
         "space code": code_digest(catalog.find("spaces", study.space).read_text(encoding="utf-8")),

@@ -79,7 +79,8 @@ def _caption(task: Task, label: Tensor) -> str:
     """The class of an image, or those of its boxes, each once."""
     names = _names(task)
     if label.ndim == 0 and not label.is_floating_point():
-        return names[int(label)]
+        number = int(label)
+        return names[number] if 0 <= number < len(names) else str(number)
     if label.ndim == 2 and label.shape[1] == 5:
         kinds = sorted({int(kind) for kind in label[:, 0].tolist() if kind >= 0})
         return ", ".join(names[kind] for kind in kinds)
