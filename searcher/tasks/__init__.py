@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from pathlib import Path
 
 from searcher.config.data import Data, is_function, is_path
 from searcher.config.study import Study
@@ -85,6 +86,8 @@ def entry(name: str, data: Data | None = None) -> Entry:
         return from_function(name)
     if is_path(name):
         return own.entry(name, data or Data())
+    if Path(name).exists():
+        raise SearcherError(f"no task named {name!r}; the data of that path is task ./{name}")
     raise unknown("task", name, TASKS)
 
 

@@ -1,13 +1,14 @@
 """Images that are sent batch by batch train the same network as those that are on the device."""
 
 from dataclasses import replace
+from types import SimpleNamespace
 
 import pytest
 import torch
 
 from searcher import tasks
 from searcher.compression import training
-from searcher.compression.feed import Feed, feed
+from searcher.compression.feed import MAX_SHARE, Feed, feed
 from searcher.compression.training import Run, fit
 from searcher.config.recipe import Train
 from searcher.models import build
@@ -47,6 +48,20 @@ def test_nothing_is_sent_where_the_device_has_it():
     assert feed(SPLIT, CPU) == Feed(SPLIT, CPU, sends=False)
     assert list(feed(SPLIT, CPU).batches(torch.arange(10), SLICES)) == [(), (), ()]
     assert list(Feed(SPLIT, CPU, sends=True).batches(torch.arange(0), [])) == []
+
+
+@pytest.mark.parametrize(("images", "sends"), [(1000, False), (1001, True)])
+def test_a_split_beyond_a_share_of_the_gpu_stays_on_the_host(
+    monkeypatch: pytest.MonkeyPatch, images: int, sends: bool
+):
+    memory = SimpleNamespace(total_memory=1000 / MAX_SHARE)
+    monkeypatch.setattr(torch.cuda, "get_device_properties", lambda device: memory)
+    moved: list[torch.device] = []
+    monkeypatch.setattr(Split, "to", lambda split, device: moved.append(device) or split)
+    gpu = torch.device("cuda", 0)
+    found = feed(Split(torch.zeros(images, 1, 1, 1, dtype=torch.uint8), torch.zeros(images)), gpu)
+    assert found.sends == sends
+    assert moved == ([] if sends else [gpu])
 
 
 @pytest.mark.parametrize("mixup", [0.0, 0.4])

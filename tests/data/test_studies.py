@@ -49,6 +49,13 @@ def test_functions_and_names():
         assert short(name) == name
 
 
+def test_a_folder_is_meant_by_its_path(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    (tmp_path / "photos").mkdir()
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(SearcherError, match=r"the data of that path is task \./photos"):
+        tasks.entry("photos")
+
+
 def test_the_stored_name_carries_the_last_part():
     assert study(task="./some/photos").stored_name == "told@photos"
 
