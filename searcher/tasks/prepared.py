@@ -24,6 +24,7 @@ from searcher.files import in_one_step, locked
 from searcher.tasks.detection.pictures import square
 from searcher.tasks.images import Unusable, pixels
 from searcher.tasks.locations import cache
+from searcher.tasks.normalisation import measured
 from searcher.tasks.splits import PARTS, TWIN, digest_of
 
 VERSION = 1
@@ -175,9 +176,8 @@ class _Writer:
         self._said = self._begun = time.monotonic()
 
     def write(self) -> None:
-        state = self._state()
+        state, head = self._state()
         with (self._folder / IMAGES).open("r+b") as images, (self._folder / ROWS).open("r+b") as rows:
-            head = images.seek(0, os.SEEK_END) - len(self._sources) * self._bytes
             self._again(rows, state)
             images.seek(head + sum(state.rows.values()) * self._bytes)
             for part in self._read(state.done):
@@ -190,16 +190,20 @@ class _Writer:
                 self._say(state.done)
         self._finish(state, head)
 
-    def _state(self) -> _State:
-        """Where a killed process was, or an empty map."""
+    def _state(self) -> tuple[_State, int]:
+        """Where a killed process was, or an empty map; and the bytes before the first image."""
         try:
             told = json.loads((self._folder / PROGRESS).read_text(encoding="utf-8"))
-            return _State(told["done"], Counter(told["rows"]), Counter(told["dropped"]))
+            state = _State(told["done"], Counter(told["rows"]), Counter(told["dropped"]))
+            written = (self._folder / ROWS).stat().st_size // _ROW.itemsize
+            if written < sum(state.rows.values()):
+                raise ValueError("rows are missing")
+            images = np.lib.format.open_memmap(self._folder / IMAGES, "r")
         except (OSError, ValueError, KeyError):
-            shape = (len(self._sources), *self._plan.image)
-            np.lib.format.open_memmap(self._folder / IMAGES, "w+", np.uint8, shape)
+            state, shape = _State(), (len(self._sources), *self._plan.image)
+            images = np.lib.format.open_memmap(self._folder / IMAGES, "w+", np.uint8, shape)
             (self._folder / ROWS).write_bytes(b"")
-            return _State()
+        return state, images.offset
 
     def _again(self, rows: Any, state: _State) -> None:
         """Go on behind the rows that are safe, whose digests are known again."""
@@ -252,7 +256,7 @@ class _Writer:
         first = counts["test"] + counts["validation"]
         mean, std = self._figures(head + first * self._bytes, counts["train"])
         self._save(ABOUT, {"rows": counts, "dropped": state.dropped, "mean": mean, "std": std})
-        for name in (ROWS, PROGRESS):
+        for name in (PROGRESS, ROWS):
             (self._folder / name).unlink()
 
     def _figures(self, offset: int, count: int) -> tuple[list[float], list[float]]:
@@ -262,7 +266,7 @@ class _Writer:
             size = max(1, min(PART_IMAGES, PART_BYTES // self._bytes))
             parts = (min(size, count - start) for start in range(0, count, size))
             read = (np.frombuffer(file.read(n * self._bytes), np.uint8) for n in parts)
-            return figures(part.reshape(-1, *self._plan.image) for part in read)
+            return measured(part.reshape(-1, *self._plan.image) for part in read)
 
     def _save(self, name: str, content: Mapping[str, Any]) -> None:
         with in_one_step(self._folder / name) as part, part.open("w", encoding="utf-8") as file:
@@ -276,19 +280,3 @@ class _Writer:
             self._said = now
             text = f"preparing {self._plan.name}: {done:,} of {len(self._sources):,} images"
             print(text, file=sys.stderr, flush=True)
-
-
-def figures(parts: Iterator[np.ndarray]) -> tuple[list[float], list[float]]:
-    """Mean and deviation of each channel of uint8 images (N, C, H, W), in shares of 255, to three places.
-
-    A channel that never changes is divided by 1.
-    """
-    counts: np.ndarray | int = 0
-    for part in parts:
-        one = [np.bincount(part[:, c].ravel(), minlength=256) for c in range(part.shape[1])]
-        counts = counts + np.stack(one)
-    values = np.arange(256) / 255
-    shares = counts / np.maximum(1, np.sum(counts, axis=1, keepdims=True))
-    mean = shares @ values
-    std = np.sqrt(np.maximum(0, shares @ values**2 - mean**2))
-    return [round(float(m), 3) for m in mean], [round(float(s), 3) or 1.0 for s in std]

@@ -59,15 +59,24 @@ def divided(
             raise SearcherError(f"data.{key}: {where} has a {key} split of its own")
     if not parts["train"]:
         raise SearcherError(f"{where}: no images to train on")
+    if "validation" not in missing:  # before a test split is drawn of what is there
+        _check(parts, labels, classes, where)
     seed = data.seed or 0
     generator = np.random.default_rng(seed)
     _draw(parts, missing, labels, classes, data, where, generator)
-    check_classes({p: Counter(labels[i] for i in places) for p, places in parts.items()}, classes, where)
+    _check(parts, labels, classes, where)
     ordered = {
         part: [places[i] for i in generator.permutation(len(places))] for part, places in parts.items()
     }
     shares = " and ".join(f"{share_of(data, part):.0%} {part}" for part in missing)
     return ordered, f"{shares} drawn class by class, seed {seed}" if missing else "as given"
+
+
+def _check(
+    parts: Mapping[str, Sequence[int]], labels: Sequence[int], classes: Sequence[str], where: str
+) -> None:
+    counts = {part: Counter(labels[place] for place in places) for part, places in parts.items()}
+    check_classes(counts, classes, where)
 
 
 def share_of(data: Data, part: str) -> float:

@@ -306,7 +306,7 @@ BAD = {
     two_formats: "mixes layouts: annotations as COCO has them and annotations as Pascal VOC",
     masks: "segmentation is not there yet",
     unlabelled: "has images and no class folders",
-    train_alone: "class 'dog' is in train and test alone",
+    train_alone: "class 'dog' is in train alone",
     nested: "class 'cat' has no images; it has folders: black",
 }
 

@@ -10,7 +10,7 @@ import torch
 
 from benchmarks.prepare import images
 from searcher.tasks import prepared
-from searcher.tasks.prepared import ABOUT, IMAGES, PROGRESS, Plan, Source, prepare
+from searcher.tasks.prepared import ABOUT, IMAGES, PROGRESS, ROWS, Plan, Source, prepare
 from tests.helpers.folders import picture
 
 SCRIPT = """
@@ -119,6 +119,18 @@ def test_what_is_damaged_is_made_again(tmp_path: Path, cache: Path):
     before = prepare(plan(tmp_path)).images["test"].clone()
     (place(cache, tmp_path) / IMAGES).unlink()
     assert torch.equal(prepare(plan(tmp_path)).images["test"], before)
+
+
+@pytest.mark.parametrize("lost", [IMAGES, ROWS])
+def test_a_preparation_that_lost_a_file_begins_anew(tmp_path: Path, cache: Path, lost: str):
+    write(tmp_path)
+    killed = start(tmp_path, 55)
+    killed.communicate()
+    assert (place(cache, tmp_path) / PROGRESS).is_file()
+    (place(cache, tmp_path) / lost).unlink()
+    again = start(tmp_path, 1000)
+    assert int(again.communicate()[0]) == 120
+    assert len(prepare(plan(tmp_path)).images["train"]) == 60
 
 
 def test_a_cache_that_cannot_be_written(tmp_path: Path, cache: Path):

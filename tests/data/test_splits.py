@@ -61,7 +61,13 @@ def test_given_splits_stay_and_a_missing_one_is_drawn_from_training():
             Data(),
             "class 'b' is in train and test alone",
         ),
-        ([0, 0, 1], ["train", "val", "val"], Data(), "class 'a' has 1 image"),
+        ([0, 0, 1], ["train", "val", "val"], Data(), "class 'b' is in validation alone"),
+        (
+            [0, 1, 1, 0, 1],
+            ["train", "train", "train", "val", "val"],
+            Data(),
+            "class 'a' has 1 image, and needs",
+        ),
         ([0, 1], ["val", "test"], Data(), "no images to train on"),
         (
             [0, 1, 0, 1],

@@ -14,7 +14,8 @@ from searcher.errors import SearcherError
 from searcher.tasks.classification.listed import check_figures, classes_of, task, told
 from searcher.tasks.classification.task import Classification
 from searcher.tasks.entries import Entry
-from searcher.tasks.prepared import Prepared, figures
+from searcher.tasks.normalisation import measured
+from searcher.tasks.prepared import Prepared
 from searcher.tasks.splits import PARTS, TWIN, check_classes, digest_of, divided
 
 KEYS = {"train": ("x_train", "y_train"), "validation": ("x_val", "y_val"), "test": ("x_test", "y_test")}
@@ -135,7 +136,7 @@ def _load(
     kept, dropped = _apart(places, images)
     counts = {part: Counter(labels[kept[part]].tolist()) for part in PARTS}
     check_classes(counts, names, str(path))
-    mean, std = figures(iter([images[kept["train"]]]))
+    mean, std = measured(iter([images[kept["train"]]]))
     made = Prepared(
         {part: torch.from_numpy(images[own]) for part, own in kept.items()},
         {part: torch.from_numpy(labels[own].astype(np.int64)) for part, own in kept.items()},
