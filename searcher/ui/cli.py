@@ -27,6 +27,7 @@ COMMANDS: dict[str, Callable[..., None]] = {
     "cost": networks.cost,
     "measure": networks.measure,
     "evaluate": networks.evaluate,
+    "doctor": networks.doctor,
     "check": studies.check,
     "ls": content.ls,
     "new": content.new,

@@ -1,5 +1,6 @@
-"""Commands on one network, whether or not a search has found it: `cost`, `measure` and `evaluate`."""
+"""Commands on one network, whether or not a search has found it: `cost`, `measure`, `evaluate`, `doctor`."""
 
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
@@ -152,6 +153,44 @@ def evaluate(
             console.print(f"int8 by {kernels(ran)}; {fidelity(ran)} from exact arithmetic", highlight=False)
     if found.refused:
         console.print(f"no int8: {found.refused}", soft_wrap=True, highlight=False)
+
+
+def doctor(
+    model: Annotated[str, typer.Argument(help="A model's name, or pkg.mod:function that builds it.")],
+    data: Annotated[str, typer.Option(metavar="TASK", help="A task's name, a path, or pkg.mod:function.")],
+    arguments: Annotated[
+        list[str] | None,
+        typer.Option("--arg", metavar="KEY=VALUE", help="An argument of the model, e.g. growth_rate=4."),
+    ] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Try every engine on a model, untrained: what works, what does not and why, and what an epoch takes.
+
+    Exit status 1 where something does not work.
+    """
+    from dataclasses import asdict
+
+    from rich.console import Console
+
+    from searcher import tasks
+    from searcher.config.recipe import Model
+    from searcher.config.toml import pairs
+    from searcher.deploy.doctor import examine
+    from searcher.ui.terminal import examined
+
+    named = Model(name=model, args=pairs("--arg", arguments or ()))
+    tasks.choose([data])
+    # Its own handle: while something is tried, what libraries print goes nowhere.
+    console = Console(file=sys.stderr if as_json else sys.stdout)
+    with console.status("loading …") as status:
+        task = tasks.entry(data).load()
+        findings = examine(named, task, lambda name, done=0, count=0: status.update(f"{name} …"))
+    if as_json:
+        print_json([asdict(one) for one in findings])
+    else:
+        console.print(examined.table(f"{named.words()} on {task.name}", findings))
+    if not all(one.works for one in findings):
+        raise typer.Exit(1)
 
 
 def _widths(excluded: Sequence[str]) -> dict[str, Literal[16, 32]]:

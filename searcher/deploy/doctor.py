@@ -1,0 +1,185 @@
+"""Every engine tried on a model before it is searched: what works, what does not, and why."""
+
+import io
+import logging
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, redirect_stderr, redirect_stdout
+from dataclasses import dataclass
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+import torch
+
+from searcher.compression.build import start
+from searcher.compression.engines.fx import execution
+from searcher.compression.network import Network
+from searcher.compression.pipeline import run_recipe
+from searcher.compression.predict import predict
+from searcher.compression.training import Run
+from searcher.config.deployment import Deployment
+from searcher.config.recipe import (
+    CRITERIA,
+    Distill,
+    Model,
+    PruneChannels,
+    PruneWeights,
+    Quantize,
+    Recipe,
+    Stage,
+    Train,
+)
+from searcher.costs.latency import run_inference
+from searcher.deploy import onnx
+from searcher.errors import SearcherError, TrialError, first_line
+from searcher.execution.rehearsal import few_images
+from searcher.execution.steps import Step, unsaid
+from searcher.tasks.base import Task
+from searcher.wording import duration, fidelity
+
+RATIO, SPARSITY = 0.3, 0.5
+"""The share of channels, and that of weights, that is removed on trial."""
+
+TIMED_IMAGES = 512
+"""Training images of the epochs that are timed; the first of them makes what is made lazily."""
+
+Attempt = Callable[[], str]
+"""Tries something, and says what came out."""
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One thing that was tried.
+
+    Attributes:
+        what: What was tried.
+        works: Whether it did.
+        note: What came out, or why it does not work.
+    """
+
+    what: str
+    works: bool
+    note: str
+
+
+def examine(model: Model, task: Task, step: Step = unsaid) -> list[Finding]:
+    """Try every engine on an untrained model, and time its training.
+
+    Args:
+        model: The model.
+        task: Its data.
+        step: Told of what is tried, as it begins.
+
+    Raises:
+        SearcherError: The model cannot be built, does not run, or its outputs are none of the task's.
+    """
+    start(model, task)
+    return [_tried(what, attempt, step) for what, attempt in _attempts(model, task)]
+
+
+def _tried(what: str, attempt: Attempt, step: Step) -> Finding:
+    step(what)
+    try:
+        with _quiet():
+            return Finding(what, True, attempt())
+    except (TrialError, SearcherError) as error:
+        return Finding(what, False, first_line(error))
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Within it libraries keep to themselves what they print and log of a network that they refuse."""
+    logging.disable()
+    try:
+        with redirect_stdout(io.StringIO()), redirect_stderr(io.StringIO()):
+            yield
+    finally:
+        logging.disable(logging.NOTSET)
+
+
+def _attempts(model: Model, task: Task) -> Iterator[tuple[str, Attempt]]:
+    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    few = Run(few_images(task), 1, 0, device, lambda *_: None)
+
+    def made(*stages: Stage) -> Network:
+        # Training is left out: what an engine can do does not hang on it.
+        return run_recipe(Recipe(model=model, stages=stages), few)
+
+    def channels(engine: str) -> str:
+        failed = []
+        for criterion in CRITERIA:
+            asked = {"ratio": RATIO, "engine": engine, "criterion": criterion, "share": 0.0}
+            try:
+                made(PruneChannels.model_validate(asked))
+            except TrialError as error:
+                failed.append((criterion, error))
+        if len(failed) == len(CRITERIA):
+            raise failed[0][1]
+        lacking = "".join(f"; not {name}: {first_line(error)}" for name, error in failed)
+        return f"{RATIO:.0%} removed, by {', '.join(c for c in CRITERIA if c not in dict(failed))}{lacking}"
+
+    def weights() -> str:
+        made(PruneWeights(sparsity=SPARSITY, share=0.0))
+        return f"{SPARSITY:.0%} of them zero"
+
+    def distillation() -> str:
+        made(Distill(teacher=model, share=1.0))
+        return "from itself"
+
+    def int8(*before: Stage) -> str:
+        ran = execution(made(*before, Quantize()).executed)
+        if ran is None:
+            raise TrialError("nothing of it is executed in int8")
+        return f"{fidelity(ran.figures)} from exact arithmetic"
+
+    def pruned_int8() -> str:
+        try:
+            return int8(PruneChannels(ratio=RATIO, engine="torch-pruning", share=0.0))
+        except TrialError:
+            return int8(PruneChannels(ratio=RATIO, engine="nni", share=0.0))
+
+    def file(*stages: Stage) -> str:
+        network = made(*stages)
+        with TemporaryDirectory() as folder:
+            path = Path(folder) / "model.onnx"
+            if network.prepared is None:
+                onnx.export_float(network.architecture, task.example(), path)
+            else:
+                onnx.export_int8(network.prepared, task.example(), path)
+                onnx.verify(path, network.prepared.exclude, network.architecture)
+            return f"{path.stat().st_size / 1e6:.3f} MB"
+
+    def predicted() -> str:
+        found = predict(Recipe(model=model, stages=()), task.image, task.classes)
+        if found.ops is None:
+            raise TrialError(f"{found.verdict}: {found.reason}")
+        macs, params = sum(op.macs for op in found.ops), sum(op.params for op in found.ops)
+        return f"{params:,} parameters, {macs:,} MACs"
+
+    def latency() -> str:
+        return f"{run_inference(made().executed, task.example(), Deployment()).median_ms:.2f} ms"
+
+    def training() -> str:
+        seconds = _epoch_seconds(model, task, device)
+        return f"an epoch of {len(task.train):,} images takes {duration(seconds)} on {device.type}"
+
+    yield "cost before training", predicted
+    yield "training", training
+    yield "distillation", distillation
+    yield "channels, torch-pruning", lambda: channels("torch-pruning")
+    yield "channels, NNI", lambda: channels("nni")
+    yield "weights, NNI", weights
+    yield "int8", int8
+    yield "channels, then int8", pruned_int8
+    yield "latency", latency
+    yield "ONNX file", file
+    yield "ONNX file in int8", lambda: file(Quantize())
+
+
+def _epoch_seconds(model: Model, task: Task, device: torch.device) -> float:
+    """The seconds of an epoch of all training images, from one of a few."""
+    few = task.trained_on(min(TIMED_IMAGES, len(task.train)))
+    ticks: list[float] = []
+    run = Run(few, 2, 0, device, lambda *_: ticks.append(time.monotonic()))
+    run_recipe(Recipe(model=model, stages=(Train(),)), run)
+    return (ticks[1] - ticks[0]) * len(task.train) / len(few.train)
