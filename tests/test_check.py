@@ -9,7 +9,8 @@ from torch import nn
 
 from searcher import tasks
 from searcher.compression.network import Network
-from searcher.config.study import Metric, Study
+from searcher.config.metric import Metric
+from searcher.config.study import Study
 from searcher.errors import SearcherError, TrialError
 from searcher.execution.measurement import Measurement, measure, value
 from searcher.execution.metrics import metric_functions, ranges

@@ -44,7 +44,7 @@ def test_a_search_does_not_begin_with_weights_that_do_not_fit(bad, tmp_path, mon
 
 def test_each_file_is_tried_once_a_model_teachers_too(tmp_path, monkeypatch):
     tried = []
-    monkeypatch.setattr(build, "initialise", lambda network, path: tried.append(path.name))
+    monkeypatch.setattr(build, "initialise", lambda network, path, outputs: tried.append(path.name) or [])
     one, other = (Model(name="tests.test_check_weights:net", weights=name) for name in ("a.pt", "b.pt"))
     plain = Model(name="tests.test_check_weights:net")
     recipes = [
@@ -53,6 +53,6 @@ def test_each_file_is_tried_once_a_model_teachers_too(tmp_path, monkeypatch):
         Recipe(model=plain, stages=(Distill(teacher=other),)),
     ]
     random = torch.get_rng_state()
-    build.check_weights(models_of(recipes), 1, 10)
+    build.check_weights(models_of(recipes), (1, 8, 8), 10)
     assert tried == ["a.pt", "b.pt"]
     assert torch.equal(torch.get_rng_state(), random)

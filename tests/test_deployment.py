@@ -7,8 +7,9 @@ import torch
 from searcher.compression.engines import weights
 from searcher.compression.network import Network
 from searcher.config.deployment import Deployment
+from searcher.config.metric import Metric
 from searcher.config.recipe import Recipe
-from searcher.config.study import Metric, Study, StudyFile
+from searcher.config.study import Study, StudyFile
 from searcher.costs.latency import run_inference
 from searcher.errors import SearcherError
 from searcher.execution import launcher, mps

@@ -11,8 +11,8 @@ from searcher import tasks
 from searcher.compression.network import Network
 from searcher.compression.pipeline import run_recipe
 from searcher.compression.training import Run
+from searcher.config.metric import Metric
 from searcher.config.recipe import Model, Quantize, Recipe
-from searcher.config.study import Metric
 from searcher.execution.measurement import Measurement, measure
 from searcher.execution.quality import CPU, device_for, full_precision, read
 from searcher.execution.steps import counted

@@ -3,7 +3,8 @@ from pathlib import Path
 import pytest
 
 from searcher.config import catalog
-from searcher.config.study import Constraint, StudyFile
+from searcher.config.metric import Constraint
+from searcher.config.study import StudyFile
 from searcher.errors import SearcherError
 
 SHIPPED = sorted((Path(__file__).parent.parent / "studies").rglob("*.toml"))

@@ -9,8 +9,8 @@ import torch
 from optuna.trial import TrialState
 from torch import nn
 
+from searcher.config.metric import Metric
 from searcher.config.recipe import Model, PruneWeights, Recipe, Train
-from searcher.config.study import Metric
 from searcher.costs.counting.recorder import record
 from searcher.errors import TrialError
 from searcher.execution.local import Local

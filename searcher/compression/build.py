@@ -1,12 +1,14 @@
 """The model that a run begins with: built for the task, with random or with given weights."""
 
 from collections.abc import Iterable
+from functools import partial
 from pathlib import Path
 
 import torch
 from torch import nn
 
 from searcher.compression.engines.initial_weights import initialise
+from searcher.compression.engines.new_head import output_layers
 from searcher.config.recipe import Model
 from searcher.errors import SearcherError, first_line
 from searcher.models import build
@@ -23,21 +25,30 @@ def start(model: Model, task: Task) -> nn.Module:
     if device_of(network).type != "meta":  # where its shapes alone are wanted
         check_outputs(model.name, network, type(task), task.image, task.classes)
     if model.weights:
-        initialise(network, Path(model.weights).expanduser())
+        _initialise(network, model.weights, task.image)
     return network
 
 
-def check_weights(models: Iterable[Model], in_channels: int, classes: int) -> None:
+def check_weights(models: Iterable[Model], image: tuple[int, ...], classes: int) -> list[str]:
     """Try every file of weights that models name.
+
+    Returns:
+        A line for each layer that is not the file's, but new: one of another number of classes.
 
     Raises:
         SearcherError: A file does not fit, or a model with one cannot be built.
     """
+    new: list[str] = []
     with torch.random.fork_rng(devices=[]):
         for model in models:
             if model.weights:
-                network = build(model.name, model.args, in_channels=in_channels, classes=classes)
-                initialise(network, Path(model.weights).expanduser())
+                network = build(model.name, model.args, in_channels=image[0], classes=classes)
+                new += _initialise(network, model.weights, image)
+    return list(dict.fromkeys(new))
+
+
+def _initialise(network: nn.Module, weights: str, image: tuple[int, ...]) -> list[str]:
+    return initialise(network, Path(weights).expanduser(), partial(output_layers, network, (1, *image)))
 
 
 def check_outputs(

@@ -28,6 +28,11 @@ class Model(_Frozen):
     args: dict[str, Any] = Field(default_factory=dict)
     weights: str | None = None
 
+    @property
+    def pretrained(self) -> bool:
+        """Whether it begins with weights that were trained: those of a file, or a library's own."""
+        return bool(self.weights or self.args.get("pretrained"))
+
     def words(self) -> str:
         """The family and its arguments; what is off goes without saying."""
         on = {key: value for key, value in self.args.items() if value and not _ungrouped(key, value)}

@@ -9,8 +9,9 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from searcher.config.data import Data
 from searcher.config.deployment import Deployment
+from searcher.config.metric import Metric
 from searcher.config.recipe import Recipe, holds_recipes
-from searcher.config.study import LAST_SEED, Metric
+from searcher.config.study import LAST_SEED
 from searcher.config.toml import read_toml, validated
 from searcher.errors import SearcherError
 from searcher.files import in_one_step

@@ -5,12 +5,13 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
 from searcher.config import catalog
 from searcher.config.cluster import Cluster
 from searcher.config.data import Data, short
 from searcher.config.deployment import Deployment
+from searcher.config.metric import Constraint, Metric, Objective
 from searcher.config.recipe import Model
 from searcher.config.toml import keys, parsed, problems, read_toml, refuse
 from searcher.errors import SearcherError, nearest
@@ -21,57 +22,6 @@ LAST_SEED = 2**32 - 1
 
 class _Frozen(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False)
-
-
-class Metric(_Frozen):
-    """A metric by name; a score also says by which variant's rules it is counted."""
-
-    metric: str
-    variant: str | None = None
-
-    @property
-    def key(self) -> str:
-        """The name under which the figure is stored: a score always carries its variant."""
-        return f"{self.metric}:{self.variant}" if self.variant else self.metric
-
-
-class Objective(Metric):
-    """A metric with a goal."""
-
-    goal: Literal["maximize", "minimize"]
-
-    @property
-    def sign(self) -> int:
-        """The factor that turns a value into one to be minimised."""
-        return 1 if self.goal == "minimize" else -1
-
-
-class Constraint(Metric):
-    """A metric with a bound."""
-
-    at_least: float | None = Field(default=None, allow_inf_nan=False)
-    at_most: float | None = Field(default=None, allow_inf_nan=False)
-
-    @model_validator(mode="after")
-    def _one_bound(self) -> "Constraint":
-        if (self.at_least is None) == (self.at_most is None):
-            raise ValueError("give one of at_least and at_most")
-        return self
-
-    @property
-    def bound(self) -> float:
-        """The bound, whichever side it is on."""
-        bound = self.at_least if self.at_least is not None else self.at_most
-        assert bound is not None
-        return bound
-
-    def violation(self, value: float) -> float:
-        """The distance of a value beyond the bound, in the metric's unit; 0 or less is feasible."""
-        return self.bound - value if self.at_least is not None else value - self.bound
-
-    def __str__(self) -> str:
-        """The constraint as a user reads it, e.g. ``top1 >= 0.9``."""
-        return f"{self.key} {'>=' if self.at_least is not None else '<='} {self.bound}"
 
 
 class Budget(_Frozen):
@@ -129,6 +79,10 @@ class Sampler(_Frozen):
     variants: bool = True
 
 
+def _by_name(model: object) -> object:
+    return {"name": model} if isinstance(model, str) else model
+
+
 class WarmStart(_Frozen):
     """Begin with the front of another stored study."""
 
@@ -139,6 +93,7 @@ class WarmStart(_Frozen):
 
 class _Common(_Frozen):
     space: str
+    model: Annotated[Model | None, BeforeValidator(_by_name)] = None
     seed: int = Field(default=0, ge=0, le=LAST_SEED)
     objectives: tuple[Objective, ...] = Field(min_length=1)
     constraints: tuple[Constraint, ...] = ()
@@ -176,6 +131,11 @@ class Study(_Common):
     def violated(self, metrics: Mapping[str, float]) -> list[Constraint]:
         """The constraints that these metrics do not satisfy; one on another metric is not among them."""
         return [c for c in self.constraints if c.key in metrics and c.violation(metrics[c.key]) > 0]
+
+    def learn(self, came_with: Mapping[str, float]) -> None:
+        """Have the constraints that are relative to the model as it came know its figures, in place."""
+        for constraint in self.constraints:
+            constraint.learn(came_with)
 
     def measured(self) -> list[Metric]:
         """Every metric that a trial measures, each once."""

@@ -10,9 +10,10 @@ from optuna.trial import FrozenTrial
 from searcher import tasks
 from searcher.compression.stages import runner
 from searcher.compression.stages.base import EXACT
+from searcher.config.metric import Metric
 from searcher.config.recipe import Recipe
 from searcher.config.recipe_file import FORMAT, Expected, Provenance, RecipeFile
-from searcher.config.study import Metric, Study
+from searcher.config.study import Study
 from searcher.execution.metrics import on_split, timed
 from searcher.search.records import TrialRecord
 from searcher.version import __version__

@@ -6,7 +6,8 @@ from collections.abc import Sequence
 
 from optuna.trial import FrozenTrial
 
-from searcher.config.study import Constraint, Study
+from searcher.config.metric import Constraint
+from searcher.config.study import Study
 from searcher.errors import SearcherError, unknown
 from searcher.search.pareto import distance, front
 from searcher.search.records import TrialRecord

@@ -20,9 +20,9 @@ from searcher.compression.pipeline import run_recipe
 from searcher.compression.predict import predict
 from searcher.compression.reconcile import reconcile
 from searcher.compression.training import Run
+from searcher.config.metric import Metric
 from searcher.config.recipe import Train
 from searcher.config.recipe_file import RecipeFile
-from searcher.config.study import Metric
 from searcher.deploy import onnx
 from searcher.errors import SearcherError, TrialError
 from searcher.execution.curve import CURVE, Curve, Point

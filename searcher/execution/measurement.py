@@ -13,7 +13,7 @@ from searcher.compression.engines import weights
 from searcher.compression.engines.fx import execution
 from searcher.compression.network import Network
 from searcher.config.deployment import Deployment
-from searcher.config.study import Metric
+from searcher.config.metric import Metric
 from searcher.costs.counting.executed import walk
 from searcher.costs.latency import Inference, run_inference
 from searcher.costs.op import Op

@@ -9,7 +9,7 @@ from typing import Any
 
 from searcher import tasks
 from searcher.config import catalog
-from searcher.config.study import Metric
+from searcher.config.metric import Metric
 from searcher.costs.scores import VARIANTS
 from searcher.errors import SearcherError, unknown
 from searcher.tasks.base import Task

@@ -15,6 +15,7 @@ import torch
 from tqdm import tqdm
 
 from searcher import tasks
+from searcher.compression.build import check_weights
 from searcher.compression.pipeline import run_recipe
 from searcher.compression.predict import predict
 from searcher.compression.reconcile import reconcile
@@ -96,6 +97,8 @@ def execute(job: Job, channel: Channel) -> Done:
         compile=job.study.compile,
     )
     predicted = job.predicted or predict(job.recipe, task.image, task.classes)
+    for line in check_weights([job.recipe.model], task.image, task.classes):
+        print(line, flush=True)
     diary.say("rehearse")
     rehearse_once(job.recipe, run)
     network = run_recipe(job.recipe, run)

@@ -11,6 +11,7 @@ from typing import Any
 from torch import nn
 
 from searcher.errors import SearcherError, unknown
+from searcher.models import libraries
 from searcher.models.densenet import densenet
 from searcher.models.mobilenet import mobilenet_v1, mobilenet_v2
 from searcher.models.resnet import resnet18, resnet20, resnet56
@@ -39,7 +40,8 @@ def build(name: str, args: dict[str, Any], *, in_channels: int, classes: int) ->
     """Build a model family's member for a task.
 
     Args:
-        name: A key of `MODELS`, or ``pkg.mod:function``.
+        name: A key of `MODELS`, ``pkg.mod:function``, or ``timm:NAME`` and ``torchvision:NAME``, which begin
+            with the library's weights where the arguments say `pretrained`.
         args: The family's own arguments, e.g. ``{"growth_rate": 4}``.
         in_channels: Channels of an input image, for a function that takes them, also as ``in_chans``.
         classes: Number of outputs, for a function that takes it, also as ``num_classes`` or ``n_classes``.
@@ -50,6 +52,8 @@ def build(name: str, args: dict[str, Any], *, in_channels: int, classes: int) ->
     family = _family(name)
     try:
         model = family(**_taken(family, {"in_channels": in_channels, "classes": classes}, args), **args)
+    except SearcherError:
+        raise
     except (Exception, SystemExit) as error:
         reason = f"{type(error).__name__}: {error}"
         raise SearcherError(f"model {name!r} cannot be built with {args}: {reason}") from error
@@ -64,6 +68,8 @@ def code(name: str) -> str:
     Raises:
         SearcherError: No such family.
     """
+    if libraries.library_of(name):
+        return libraries.version(name)
     family = _family(name)
     module = inspect.getmodule(family)
     if module is None:
@@ -83,6 +89,8 @@ def _beside(module: ModuleType, other: ModuleType) -> bool:
 
 
 def _family(name: str) -> Family:
+    if libraries.library_of(name):
+        return libraries.family(name)
     family = _imported(name) if ":" in name else MODELS.get(name)
     if family is None:
         raise unknown("model", name, MODELS)

@@ -94,7 +94,7 @@ def _space(study: Study) -> Space:
     check_kinds([dict(trial.distributions) for trial in (*trials, drawn)], path)
     models = models_of(recipes)
     entry = tasks.of(study)
-    check_weights(models, entry.image[0], entry.classes)
+    check_weights(models, entry.image, entry.classes)
     return Space(suggest, known, models)
 
 

@@ -3,7 +3,8 @@
 import math
 from collections.abc import Iterator, Mapping, Sequence
 
-from searcher.config.study import Constraint, Objective, Study
+from searcher.config.metric import Constraint, Objective
+from searcher.config.study import Study
 from searcher.errors import SearcherError
 from searcher.execution.metrics import Range, ranges
 
@@ -37,8 +38,8 @@ def _twice(objectives: Sequence[Objective]) -> Iterator[str]:
 
 def _contrary(constraints: Sequence[Constraint]) -> Iterator[str]:
     for key in dict.fromkeys(c.key for c in constraints):
-        lower = [c for c in constraints if c.key == key and c.at_least is not None]
-        upper = [c for c in constraints if c.key == key and c.at_most is not None]
+        lower = [c for c in constraints if c.key == key and c.binds and c.is_lower]
+        upper = [c for c in constraints if c.key == key and c.binds and not c.is_lower]
         if lower and upper:
             low, high = max(lower, key=lambda c: c.bound), min(upper, key=lambda c: c.bound)
             if low.bound > high.bound:
@@ -46,7 +47,7 @@ def _contrary(constraints: Sequence[Constraint]) -> Iterator[str]:
 
 
 def _beyond(constraints: Sequence[Constraint], known: Mapping[str, Range]) -> Iterator[str]:
-    for constraint in constraints:
+    for constraint in filter(lambda c: c.binds, constraints):
         low, high = known.get(constraint.metric, (-math.inf, math.inf))
         if not low <= constraint.bound <= high:
             meant = constraint.bound / 100

@@ -7,7 +7,8 @@ import numpy as np
 from optuna.study._multi_objective import _fast_non_domination_rank
 from optuna.trial import FrozenTrial
 
-from searcher.config.study import Constraint, Study
+from searcher.config.metric import Constraint
+from searcher.config.study import Study
 from searcher.search.records import TrialRecord
 from searcher.wording import off
 
@@ -60,7 +61,7 @@ def violation(study: Study, trial: FrozenTrial) -> float:
 def distance(bounds: Sequence[Constraint], trial: FrozenTrial) -> float:
     """The largest violation of one of the bounds, as a share of it; 0 or less satisfies them all."""
     metrics = TrialRecord.of(trial).metrics
-    return max((b.violation(metrics[b.key]) / (abs(b.bound) or 1) for b in bounds), default=0.0)
+    return max((b.violation(metrics[b.key]) / (abs(b.bound) or 1) for b in bounds if b.binds), default=0.0)
 
 
 def missed(study: Study, trial: FrozenTrial) -> str:

@@ -6,8 +6,8 @@ import torch
 
 from searcher.compression.build import check_outputs, start
 from searcher.compression.network import Network
+from searcher.config.metric import Metric
 from searcher.config.recipe import Model
-from searcher.config.study import Metric
 from searcher.errors import SearcherError, TrialError
 from searcher.execution.measurement import Measurement, NotFinite, measure
 from searcher.execution.metrics import timed

@@ -5,8 +5,9 @@ from pathlib import Path
 
 from searcher import tasks
 from searcher.compression.predict import predict
+from searcher.config.metric import Metric
 from searcher.config.recipe import Recipe
-from searcher.config.study import Metric, Study
+from searcher.config.study import Study
 from searcher.costs.op import Op, load_ops
 from searcher.costs.scores import VARIANTS, score
 from searcher.errors import SearcherError, TrialError

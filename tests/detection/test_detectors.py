@@ -12,8 +12,8 @@ from searcher.compression.pipeline import run_recipe
 from searcher.compression.predict import predict
 from searcher.compression.reconcile import reconcile
 from searcher.compression.training import Run
+from searcher.config.metric import Metric
 from searcher.config.recipe import Distill, Model, PruneChannels, PruneWeights, Quantize, Recipe, Stage, Train
-from searcher.config.study import Metric
 from searcher.deploy import onnx
 from searcher.deploy.agreement import agreement
 from searcher.errors import SearcherError

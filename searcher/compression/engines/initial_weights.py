@@ -3,19 +3,22 @@
 import re
 import warnings
 import zipfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from searcher.compression.engines import weights
+from searcher.compression.engines import new_head, weights
 from searcher.errors import SearcherError
 
 _COUNTER = "num_batches_tracked"
 _PREFIXES = ("module.", "_orig_mod.")
 """Of the names in a parallel training's state dict, and in that of a compiled network."""
+
+_KEYS = ("state_dict", "model")
+"""Under which a checkpoint may have its state dict."""
 
 _SHOWN = 3
 """So many of a file's faults are named."""
@@ -29,24 +32,35 @@ _SPARSE = (
 EXPECTED = "expected a safetensors file, or a state dict that torch.save has written, of tensors alone"
 
 
-def initialise(model: nn.Module, path: Path) -> None:
+def initialise(model: nn.Module, path: Path, outputs: Callable[[], Iterable[str]] = tuple) -> list[str]:
     """Load a network's weights from a file, in place.
 
     Args:
         model: The network; every parameter and buffer must be in the file, and nothing else.
-        path: safetensors, or a state dict written by ``torch.save``, also under the key ``state_dict`` and
-            with the prefix of a parallel or compiled training. Nothing in it is run.
+        path: safetensors, or a state dict written by ``torch.save``, also under a key of `_KEYS` and with the
+            prefix of a parallel or compiled training. Nothing in it is run.
+        outputs: The names of the layers that make what the network returns. They stay as they are where the
+            file has them for another number of classes.
+
+    Returns:
+        A line for each layer that stays as it is.
 
     Raises:
         SearcherError: The file cannot be read, or does not fit the network; names what differs first.
     """
     state = _fitting(_read(path), model)
     faults = list(_faults(state, model))
+    new = new_head.other_classes(state, model, outputs()) if faults else {}
+    if new:
+        own = model.state_dict()
+        state |= {name: value for name, value in own.items() if name.rpartition(".")[0] in new}
+        faults = list(_faults(state, model))
     if faults:
         more = f"; and {len(faults) - _SHOWN} more" if len(faults) > _SHOWN else ""
         shown = "; ".join(faults[:_SHOWN])
         raise SearcherError(f"weights {path}: does not fit the network: {shown}{more}")
     model.load_state_dict(state)
+    return [new_head.words(layer, rows, model) for layer, rows in new.items()]
 
 
 def _read(path: Path) -> Mapping[str, Any]:
@@ -66,10 +80,16 @@ def _read(path: Path) -> Mapping[str, Any]:
         content = reader(path)
     except Exception as error:
         raise SearcherError(f"weights {path}: is {kind}, {_why(error)}; {EXPECTED}") from error
-    found = content.get("state_dict", content) if isinstance(content, Mapping) else content
+    found = _unwrapped(content) if isinstance(content, Mapping) else content
     if not isinstance(found, Mapping) or not all(isinstance(name, str) for name in found):
         raise SearcherError(f"weights {path}: holds {_words(found)}; {EXPECTED}")
     return found
+
+
+def _unwrapped(content: Mapping[Any, Any]) -> Any:
+    """The state dict in a checkpoint; a network may have a child of its own that is called as a key is."""
+    keys = [key for key in _KEYS if key in content and not isinstance(content[key], Tensor)]
+    return content[keys[0]] if keys else content
 
 
 _SAFETENSORS = "a safetensors file"

@@ -146,8 +146,8 @@ class StoredTrials:
 
     def _constrain(self, trial: optuna.Trial, metrics: Mapping[str, float]) -> None:
         for constraint in self._study.constraints:
-            if constraint.key in metrics and str(constraint) not in trial.constraints:
-                trial.set_constraint(str(constraint), constraint.violation(metrics[constraint.key]))
+            if constraint.key in metrics and constraint.name not in trial.constraints:
+                trial.set_constraint(constraint.name, constraint.violation(metrics[constraint.key]))
 
 
 def _set(trial: optuna.Trial, attributes: Mapping[str, Any]) -> None:

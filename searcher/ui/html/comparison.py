@@ -50,9 +50,7 @@ def _trial(study: Study, trial: FrozenTrial) -> dict[str, Any]:
 
 def _goals(study: Study) -> dict[str, Goal]:
     """The goals of the metrics that the study states one for."""
-    bounds: dict[str, Goal] = {
-        c.key: "minimize" if c.at_least is None else "maximize" for c in study.constraints
-    }
+    bounds: dict[str, Goal] = {c.key: "maximize" if c.is_lower else "minimize" for c in study.constraints}
     return bounds | {o.key: o.goal for o in study.objectives}
 
 

@@ -11,7 +11,8 @@ import plotly.graph_objects as go
 from optuna.trial import FrozenTrial
 
 from searcher.compression.stages.distill import TEACHER
-from searcher.config.study import Constraint, Metric, Objective, Study
+from searcher.config.metric import Constraint, Metric, Objective
+from searcher.config.study import Study
 from searcher.execution.curve import Point
 from searcher.execution.metrics import built_in
 from searcher.search.indicators import Importances
@@ -85,7 +86,7 @@ def front_figure(study: Study, trials: Sequence[FrozenTrial], pair: tuple[int, i
         values = [[t.values[i] for t in group.trials] for i in pair]
         edge = _steps(across, values[0]) if stepped else ""
         chart.add_trace(_scatter(study, group, values[0], values[1], edge))
-    for constraint in study.constraints:
+    for constraint in filter(lambda c: c.binds, study.constraints):
         for axis, objective in (("x", across), ("y", up)):
             if constraint.key == objective.key:
                 _bound(chart, constraint, axis)

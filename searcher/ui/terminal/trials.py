@@ -12,7 +12,8 @@ from rich.console import Console, ConsoleOptions, RenderResult
 from rich.table import Table
 from rich.text import Text
 
-from searcher.config.study import Metric, Study
+from searcher.config.metric import Metric
+from searcher.config.study import Study
 from searcher.errors import SearcherError
 from searcher.execution.layout import INT8
 from searcher.search.pareto import Front, front, violation

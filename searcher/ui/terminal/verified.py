@@ -9,7 +9,8 @@ from rich.console import Console, ConsoleOptions, RenderResult
 from rich.markup import escape
 from rich.table import Table
 
-from searcher.config.study import Objective, Study
+from searcher.config.metric import Objective
+from searcher.config.study import Study
 from searcher.execution.messages import Job, Progress
 from searcher.execution.metrics import on_split
 from searcher.search.records import TrialRecord
