@@ -1,5 +1,6 @@
 """Recipes, for spaces to import: a model and its stages."""
 
+from searcher.config.examined import Examined
 from searcher.config.recipe import (
     Distill,
     Model,
@@ -14,6 +15,7 @@ from searcher.config.recipe import (
 
 __all__ = [
     "Distill",
+    "Examined",
     "Model",
     "PruneChannels",
     "PruneWeights",

@@ -15,8 +15,8 @@ from searcher.execution.layout import trial_folder
 from searcher.execution.messages import Done, Failed, Killed, Outcome, Progress
 from searcher.search import driver as driver_module
 from searcher.search.ask import MIN_COMPLETE_TRIALS
-from searcher.search.check import Space
 from searcher.search.driver import Driver
+from searcher.search.loading import Space
 from searcher.search.records import STOPPED, TrialRecord
 from searcher.search.variants import Variant, Variants
 from tests.helpers.launcher import FakeLauncher, Pretended

@@ -17,8 +17,8 @@ from searcher.execution.local import Local
 from searcher.execution.measurement import from_rows
 from searcher.execution.messages import Progress
 from searcher.search import ask
-from searcher.search.check import Space
 from searcher.search.driver import Driver
+from searcher.search.loading import Space
 from searcher.search.screening import Screen, Screened
 from tests.helpers.studies import study
 

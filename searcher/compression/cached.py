@@ -145,7 +145,7 @@ def _replay(points: Sequence[Sequence[Any]], run: Run) -> None:
 def rebuild(model: Model, task: Task, found: Stored) -> nn.Module:
     """A stored model: its family's, with the structure and the weights that were stored."""
     state = weights.unpack(found.content)
-    network = start(model.model_copy(update={"weights": None}), task)
+    network = start(model.without_weights(), task)
     structure.apply(network, found.about, state)
     network.load_state_dict(state)
     return network.eval()
@@ -153,5 +153,5 @@ def rebuild(model: Model, task: Task, found: Stored) -> nn.Module:
 
 def _told(network: nn.Module, model: Model, task: Task) -> dict[str, Any]:
     with torch.device("meta"):
-        family = start(model.model_copy(update={"weights": None}), task)
+        family = start(model.without_weights(), task)
     return structure.told(network, family)

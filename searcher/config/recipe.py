@@ -33,6 +33,11 @@ class Model(_Frozen):
         """Whether it begins with weights that were trained: those of a file, or a library's own."""
         return bool(self.weights or self.args.get("pretrained"))
 
+    def without_weights(self) -> "Model":
+        """The same model with random weights."""
+        args = {key: value for key, value in self.args.items() if key != "pretrained"}
+        return self.model_copy(update={"weights": None, "args": args})
+
     def words(self) -> str:
         """The family and its arguments; what is off goes without saying."""
         on = {key: value for key, value in self.args.items() if value and not _ungrouped(key, value)}

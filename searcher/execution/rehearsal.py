@@ -19,6 +19,9 @@ from searcher.tasks.base import Task
 REHEARSAL_IMAGES = 8
 """Images of each split that a rehearsal sees."""
 
+BEFORE = "in a rehearsal, before any training: "
+"""Begins what a rehearsal tells."""
+
 WENT_WELL = ".rehearsed"
 """The suffix of an empty file in the store, named for the recipes whose rehearsal went well."""
 
@@ -44,7 +47,7 @@ def rehearse(recipe: Recipe, task: Task, device: torch.device) -> Network:
     try:
         return run_recipe(recipe, Run(few_images(task), 1, 0, device, lambda *progress: None))
     except TrialError as error:
-        raise TrialError(f"in a rehearsal, before any training: {error}") from error
+        raise TrialError(f"{BEFORE}{error}") from error
 
 
 def few_images(task: Task) -> Task:

@@ -10,8 +10,8 @@ from optuna.trial import TrialState
 
 from searcher.config.study import Study
 from searcher.errors import SearcherError
-from searcher.search.check import Space
 from searcher.search.hypervolume import alone
+from searcher.search.loading import Space
 from searcher.search.pareto import Front, front
 from searcher.search.prefixes import Suggest, deciding, depths
 from searcher.search.records import PREFIX_OF, TrialRecord

@@ -1,8 +1,7 @@
 """Before a search: every part of a study exists, and what must not change while it is stored."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Any
+from pathlib import Path
 
 import optuna
 import torch
@@ -10,7 +9,6 @@ import torch
 from searcher import tasks
 from searcher.compression.build import check_weights
 from searcher.compression.predict import predict
-from searcher.config import catalog
 from searcher.config.recipe import Model, Recipe
 from searcher.config.study import Study
 from searcher.costs.latency import check_device
@@ -21,26 +19,21 @@ from searcher.execution.rehearsal import rehearse
 from searcher.models import build
 from searcher.search import data, samplers
 from searcher.search.goals import check_goals
+from searcher.search.loading import Space, draw, load_space
 from searcher.search.seen import warning
-from searcher.search.space import Suggest, check_kinds, guarded
 from searcher.search.untrained import check_model, try_metrics
 from searcher.tasks.base import Task
 
 
-@dataclass(frozen=True)
-class Space:
-    """A space: what suggests recipes, the configurations that are tried first, and the models seen in it."""
-
-    suggest: Suggest
-    known: Sequence[dict[str, Any]]
-    models: Sequence[Model] = ()
-
-
-def check_parts(study: Study) -> Space:
+def check_parts(study: Study, store: Path | None = None) -> Space:
     """Find a study's space and metrics, and try the space.
 
     Every known configuration, and one that is drawn at random, must make a recipe, and the files of weights
     that it names must fit.
+
+    Args:
+        study: The study.
+        store: The folder that keeps what is found of the study's model.
 
     Raises:
         SearcherError: A part is missing or does not fit.
@@ -54,7 +47,9 @@ def check_parts(study: Study) -> Space:
     _check_images(study)
     if study.reference:
         _check_reference(study)
-    space = _space(study)
+    if study.model:
+        check_model(study.model, study.task, tasks.of(study))
+    space = load_space(study, store)
     _check_models(space.models, study, runs=False)
     samplers.check_options(study.sampler, space.suggest, [o.goal for o in study.objectives])
     return space
@@ -72,61 +67,20 @@ def _check_models(models: Sequence[Model], study: Study, *, runs: bool) -> None:
         raise misfits[0]
 
 
-def _space(study: Study) -> Space:
-    """A study's space; its known configurations and one that is drawn at random are tried."""
-    path = catalog.find("spaces", study.space)
-    module = catalog.load(path)
-    suggest, known = getattr(module, "suggest", None), getattr(module, "ENQUEUE", [])
-    if not callable(suggest):
-        raise SearcherError(f"{path}: expected a function suggest(trial) that returns a Recipe")
-    if not isinstance(known, list) or not all(isinstance(params, dict) for params in known):
-        raise SearcherError(f"{path}: ENQUEUE: expected a list of dicts of parameters")
-    suggest = guarded(suggest, path)
-    trials: list[optuna.trial.BaseTrial] = [optuna.trial.FixedTrial(params) for params in known]
-    places = [f"{path}: ENQUEUE[{number}]" for number in range(len(known))]
-    recipes = [_tried(suggest, trial, place) for trial, place in zip(trials, places, strict=True)]
-    for trial, params, place in zip(trials, known, places, strict=True):
-        unused = sorted(set(params) - set(trial.params))
-        if unused:
-            raise SearcherError(f"{place}: the space does not suggest {', '.join(unused)}")
-    drawn = draw(study)
-    recipes.append(_tried(suggest, drawn, str(path)))
-    check_kinds([dict(trial.distributions) for trial in (*trials, drawn)], path)
-    models = models_of(recipes)
-    entry = tasks.of(study)
-    check_weights(models, entry.image, entry.classes)
-    return Space(suggest, known, models)
-
-
-def models_of(recipes: Sequence[Recipe]) -> list[Model]:
-    """The models of recipes and their teachers, each once."""
-    found = [
-        model
-        for recipe in recipes
-        for model in (recipe.model, *(model for stage in recipe.stages for model in stage.models()))
-    ]
-    return list({model.model_dump_json(): model for model in found}.values())
-
-
-def doubts(study: Study, space: Space | None = None) -> list[str]:
+def doubts(study: Study, space: Space | None = None, store: Path | None = None) -> list[str]:
     """Given weights that have probably seen the validation images, a line each.
+
+    Args:
+        study: The study.
+        space: Its space, where it is loaded already.
+        store: The folder that keeps what is found of the study's model.
 
     Raises:
         SearcherError: The space or a file of weights cannot be used.
     """
-    models = [model for model in (space or _space(study)).models if model.weights]
+    models = [model for model in (space or load_space(study, store)).models if model.weights]
     task = tasks.of(study).load() if models else None
     return [line for model in models if task and (line := warning(model, task))]
-
-
-def _tried(suggest: Suggest, trial: optuna.trial.BaseTrial, where: str) -> Recipe:
-    try:
-        return suggest(trial)
-    except SearcherError as error:
-        text = str(error)
-        raise SearcherError(text if text.startswith(where) else f"{where}: {text}") from error
-    except Exception as error:
-        raise SearcherError(f"{where}: {type(error).__name__}: {error}") from error
 
 
 def _check_images(study: Study) -> None:
@@ -148,12 +102,6 @@ def _check_reference(study: Study) -> None:
             build(reference.name, reference.args, in_channels=entry.image[0], classes=entry.classes)
     except SearcherError as error:
         raise SearcherError(f"reference: {error}") from error
-
-
-def draw(study: Study) -> optuna.Trial:
-    """A trial of a random configuration; always the same for the study's seed."""
-    optuna.logging.set_verbosity(optuna.logging.WARNING)
-    return optuna.create_study(sampler=optuna.samplers.RandomSampler(seed=study.seed)).ask()
 
 
 def _predicted(recipe: Recipe, task: Task) -> list[str]:
@@ -227,6 +175,8 @@ def describe(study: Study, space: Space) -> list[str]:
         f"  e.g. {recipe.words()}",
         *(f"  {line}" for line in _predicted(recipe, task)),
         *(f"  cannot be executed: {line}" for line in refused),
+        *(f"  left out, {line}" for line in (space.examined.left_out() if space.examined else ())),
+        *(f"  {line}" for line in check_weights(space.models, task.image, task.classes)),
         *(f"metric {name} is that of {path}" for name, path in own.items()),
         *(f"warning: {line}" for line in doubts(study, space)),
         f"objectives: {', '.join(f'{o.goal} {o.key}' for o in study.objectives)}",

@@ -13,8 +13,8 @@ from searcher.execution.launcher import Launcher
 from searcher.execution.messages import Done, Failed, Infeasible, Killed, Outcome, Progress, Reused, Stopped
 from searcher.execution.results import stored_outcome
 from searcher.search.ask import sources
-from searcher.search.check import Space
 from searcher.search.early_stopping import EarlyStopping
+from searcher.search.loading import Space
 from searcher.search.records import FAILED, TrialRecord, ended
 from searcher.search.screening import Screen, Screened, tried_before
 from searcher.search.starting import Starter

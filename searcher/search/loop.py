@@ -13,11 +13,13 @@ from searcher import tasks
 from searcher.config.study import Study
 from searcher.errors import Cancelled, SearcherError
 from searcher.execution.launcher import Launcher, RunningTrial
+from searcher.execution.layout import STORE
 from searcher.search import data, records
 from searcher.search.ask import known_front
-from searcher.search.check import Space, check_parts
+from searcher.search.check import check_parts
 from searcher.search.driver import Driver
 from searcher.search.identity import identify
+from searcher.search.loading import Space
 from searcher.search.state import State, View
 from searcher.search.storage import backends, driver_lock
 from searcher.search.storage.studies import create_or_load, room
@@ -54,7 +56,7 @@ def search_all(
         Cancelled: After `searcher cancel`.
     """
     with _first_interrupt() as interrupted, ExitStack() as all_held:
-        spaces = [check_parts(study) for study in studies]
+        spaces = [check_parts(study, runs / STORE) for study in studies]
         all_held.callback(launcher.end)
         launcher.prepare()
         identities = [identify(study) for study in studies]

@@ -57,7 +57,7 @@ def try_metrics(metrics: Sequence[Metric], model: Model, task: Task) -> None:
     if not metrics:
         return
     with torch.random.fork_rng(devices=[]):
-        network = start(model.model_copy(update={"weights": None}), task).eval()
+        network = start(model.without_weights(), task).eval()
     looked_at = Measurement(Network(network, network), task, task.validation.first(_FEW))
     for metric in metrics:
         try:

@@ -71,6 +71,7 @@ def run(
     """
     from rich.console import Console
 
+    from searcher.execution.layout import STORE
     from searcher.search.check import doubts
 
     console = Console(soft_wrap=not sys.stdout.isatty())
@@ -81,7 +82,7 @@ def run(
         launcher = launched([searched], cluster, workers, console)
     text = f"{searched.stored_name}: {several(searched.budget.trials, 'trial')}, {launcher.workers} at a time"
     console.print(text, highlight=False)
-    for line in doubts(searched):
+    for line in doubts(searched, store=runs_dir / STORE):
         console.print(f"warning: {line}", style="yellow", highlight=False)
     with stopped_by_ctrl_c(goes_on(launcher, searched.name, runs_dir)):
         state = _search(searched, runs_dir, launcher, storage, console)
