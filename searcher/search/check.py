@@ -18,6 +18,7 @@ from searcher.execution.metrics import check_metrics, check_quality, own_metrics
 from searcher.execution.rehearsal import rehearse
 from searcher.models import build
 from searcher.search import data, samplers
+from searcher.search.came_with import check_budgets, learn_costs
 from searcher.search.goals import check_goals
 from searcher.search.loading import Space, draw, load_space
 from searcher.search.seen import warning
@@ -51,6 +52,9 @@ def check_parts(study: Study, store: Path | None = None) -> Space:
         check_model(study.model, study.task, tasks.of(study))
     space = load_space(study, store)
     _check_models(space.models, study, runs=False)
+    learn_costs(study, space)
+    if study.model and study.screening:
+        check_budgets(study, space)
     samplers.check_options(study.sampler, space.suggest, [o.goal for o in study.objectives])
     return space
 

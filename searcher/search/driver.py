@@ -1,5 +1,6 @@
 """The driver of one study: asks for trials, screens and starts each, hears it, and tells what came of it."""
 
+from collections.abc import Mapping
 from functools import partial
 from pathlib import Path
 
@@ -13,9 +14,10 @@ from searcher.execution.launcher import Launcher
 from searcher.execution.messages import Done, Failed, Infeasible, Killed, Outcome, Progress, Reused, Stopped
 from searcher.execution.results import stored_outcome
 from searcher.search.ask import sources
+from searcher.search.came_with import learn_costs
 from searcher.search.early_stopping import EarlyStopping
 from searcher.search.loading import Space
-from searcher.search.records import FAILED, TrialRecord, ended
+from searcher.search.records import CAME_WITH, FAILED, TrialRecord, ended
 from searcher.search.screening import Screen, Screened, tried_before
 from searcher.search.starting import Starter
 from searcher.search.state import Running, State, View
@@ -51,6 +53,7 @@ class Driver:
         variants = Variants(study, space.suggest, self.screen, self.starter.place)
         self.sources = sources(study, space, self.trials, variants)
         self.stopping = EarlyStopping(study, self.trials, self.screen)
+        self.came_with = learn_costs(study, space)
         self.refused = 0
         self.cancelled = False
 
@@ -58,18 +61,31 @@ class Driver:
         """Take up what an earlier driver has left: what ended counts, what was running is settled."""
         driver_lock.uncancel(self.folder)
         self.trials.finish_half_told()
+        if self.came_with:
+            self.trials.stored.set_user_attr(CAME_WITH, self.came_with)
         over = ended(self.trials.all())
+        for trial in over.complete:
+            self._learn(TrialRecord.of(trial), TrialRecord.of(trial).metrics)
         self.state.restore(over)
         self.stopping.restore(over)
         for trial in self.trials.running():
             self._settle(trial)
         self.state.earlier = self.state.finished
 
+    def _learn(self, record: TrialRecord, metrics: Mapping[str, float]) -> None:
+        """Have the relative budgets know the figures of the model as it came, where these are they."""
+        came = self.space.as_it_came
+        if came and record.stored_recipe == came.model_dump(mode="json"):
+            self.came_with = dict(metrics) | self.came_with
+            self.study.learn(self.came_with)
+            self.trials.stored.set_user_attr(CAME_WITH, self.came_with)
+
     def _settle(self, left: FrozenTrial) -> None:
         """Tell what came of a trial that ran under an earlier driver, find it again, or put it back."""
         trial, record = self.trials.reopen(left), TrialRecord.of(left)
         place = self.starter.place(left.number)
         if done := stored_outcome(place, record.recipe) if record.has_recipe else None:
+            self._learn(record, done.metrics)
             self.state.add([self.trials.complete(trial, done)])
         elif record.outcome == FAILED:
             self.trials.fail(trial, record.reason or "")
@@ -132,6 +148,8 @@ class Driver:
             screened = self.screen.look(recipe)
         except (TrialError, SearcherError) as error:
             return Failed(f"{type(error).__name__}: {error}".splitlines()[0])
+        # What the budgets are relative to need not satisfy them.
+        screens = screens and recipe != self.space.as_it_came
         return screened.infeasible if screens and screened.infeasible else screened
 
     def collect(self) -> None:
@@ -150,7 +168,8 @@ class Driver:
 
     def _goes_on(self, running: Running, event: Progress) -> bool:
         """Let a trial at a rung go on, or stop it."""
-        if self.stopping.goes_on(running.trial, running.process.job.recipe, event):
+        recipe = running.process.job.recipe
+        if self.stopping.goes_on(running.trial, recipe, event) or recipe == self.space.as_it_came:
             running.process.go_on(event.rung)
             return True
         # In this order: a driver that dies in between finds what it has decided.
@@ -166,6 +185,7 @@ class Driver:
         attempt = TrialRecord.of(trial).attempt + 1
         match outcome:
             case Done():
+                self._learn(TrialRecord.of(trial), outcome.metrics)
                 state.add([self.trials.complete(trial, outcome)])
             case Reused():
                 self._reuse(trial, outcome.number)

@@ -25,6 +25,9 @@ ORDINAL, ATTEMPT, RETRY_OF, PROMOTED_FROM, REUSED = (
 PREFIX_OF, VARIANT_OF, VARIANT = "prefix_of", "variant_of", "variant"
 """The keys of a trial's attributes."""
 
+CAME_WITH = "came_with"
+"""The attribute of a study that keeps the figures of its model as it came, by key."""
+
 ORIGIN = (PREFIX_OF, VARIANT_OF, VARIANT)
 """Attributes that name the trial whose first stages or whose trained network another one has."""
 

@@ -16,6 +16,7 @@ from pydantic import ValidationError
 from searcher.config.study import Study
 from searcher.config.toml import problems
 from searcher.errors import SearcherError, no_room, unknown
+from searcher.search.records import CAME_WITH
 from searcher.search.storage.backends import is_stored, open_storage, reopen_storage
 from searcher.search.storage.driver_lock import last_driven
 from searcher.search.storage.guarded import standing
@@ -65,13 +66,15 @@ def load(runs: Path, stored_name: str) -> tuple[optuna.Study, Study]:
     """A stored study's trials, and the study as it was when it ran last."""
     stored = optuna.load_study(study_name=stored_name, storage=reopen_storage(runs))
     try:
-        return stored, Study.model_validate_json(stored.user_attrs["study"])
+        study = Study.model_validate_json(stored.user_attrs["study"])
     except (KeyError, ValidationError) as error:
         said = problems(Study, _content(stored.user_attrs.get("study")), "the study")
         raise SearcherError(
             f"study {stored_name} in {runs} is damaged or of another version: {'; '.join(said[:3])}"
             f"{standing(runs)}"
         ) from error
+    study.learn(stored.user_attrs.get(CAME_WITH, {}))
+    return stored, study
 
 
 def _content(text: object) -> object:

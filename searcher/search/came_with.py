@@ -1,0 +1,106 @@
+"""A study's model as it came: its figures, to which budgets are relative, and whether these can be met."""
+
+from collections.abc import Iterator, Sequence
+from itertools import chain
+
+import optuna
+
+from searcher.config.metric import Constraint
+from searcher.config.recipe import Recipe
+from searcher.config.study import Study
+from searcher.errors import SearcherError, TrialError
+from searcher.search.loading import Space
+from searcher.search.screening import Screen
+from searcher.search.variants import cheapest
+
+DRAWN = 64
+"""So many random recipes are predicted before a budget is said to be beyond a space."""
+
+
+def learn_costs(study: Study, space: Space) -> dict[str, float]:
+    """Have a study's relative budgets know what can be predicted of its model as it came.
+
+    Returns:
+        The figures by key; none where no budget is relative.
+
+    Raises:
+        SearcherError: There is no such model, or the space does not begin with it.
+    """
+    relative = [c for c in study.constraints if c.is_relative]
+    if not relative:
+        return {}
+    if not study.model:
+        raise SearcherError(
+            f"constraint {relative[0].name}: relative to the model as it came: model is missing"
+        )
+    if not space.as_it_came:
+        raise SearcherError(
+            f"constraint {relative[0].name}: space {study.space} has no known configuration that leaves the "
+            "model as it came, to which it is relative: let its enqueue(model) begin with one"
+        )
+    figures = Screen(study).look(space.as_it_came).predicted
+    study.learn(figures)
+    return figures
+
+
+def check_budgets(study: Study, space: Space) -> None:
+    """Refuse budgets that no recipe of a space satisfies by prediction.
+
+    Raises:
+        SearcherError: Says the nearest that is there.
+    """
+    screen = Screen(study)
+    known = (space.suggest(optuna.trial.FixedTrial(params)) for params in space.known)
+    nearest: tuple[float, Recipe] | None = None
+    for recipe in chain(known, _drawn(study, space), _smallest(study, space, screen)):
+        off = _beyond(study.constraints, screen, recipe)
+        if off is None:
+            continue
+        if off <= 0:
+            return
+        nearest = min(nearest or (off, recipe), (off, recipe), key=lambda found: found[0])
+    if nearest:
+        raise SearcherError(_words(study, screen, nearest[1]))
+
+
+def _drawn(study: Study, space: Space) -> Iterator[Recipe]:
+    optuna.logging.set_verbosity(optuna.logging.WARNING)
+    drawing = optuna.create_study(sampler=optuna.samplers.RandomSampler(seed=study.seed))
+    for _ in range(DRAWN):
+        try:
+            yield space.suggest(drawing.ask())
+        except Exception:  # a configuration that the space cannot make
+            continue
+
+
+def _smallest(study: Study, space: Space, screen: Screen) -> Iterator[Recipe]:
+    """The nearest that is found by changing one parameter at a time."""
+
+    def cost(recipe: Recipe) -> tuple[float, ...] | None:
+        off = _beyond(study.constraints, screen, recipe)
+        return None if off is None else (off,)
+
+    found = cheapest(space.suggest, {}, cost)
+    if found:
+        yield found.recipe
+
+
+def _beyond(bounds: Sequence[Constraint], screen: Screen, recipe: Recipe) -> float | None:
+    """The largest violation of a bound on what is predicted, as a share of it; None where nothing is."""
+    try:
+        predicted = screen.look(recipe).predicted
+    except (SearcherError, TrialError):
+        return None
+    known = [b for b in bounds if b.binds and b.key in predicted]
+    return max((b.violation(predicted[b.key]) / (abs(b.bound) or 1) for b in known), default=0.0)
+
+
+def _words(study: Study, screen: Screen, nearest: Recipe) -> str:
+    predicted = screen.look(nearest).predicted
+    broken = study.violated(predicted)
+    bounds = ", ".join(map(str, broken))
+    figures = ", ".join(f"{c.key} {predicted[c.key]:,.6g}" for c in broken)
+    return (
+        f"constraints: no recipe of space {study.space} that was found satisfies {bounds}: the nearest is "
+        f"predicted to have {figures} ({nearest.words()})"
+    )
