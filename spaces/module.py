@@ -10,16 +10,17 @@ from optuna import Trial
 from searcher.recipe import Distill, Examined, PruneChannels, PruneWeights, Quantize, Recipe, Stage, Train
 
 ENGINES = ("torch-pruning", "nni")
+SCOPES = ("global", "local")
 CRITERIA = ("l1", "l2", "fpgm", "activation")
 
 
 def suggest(trial: Trial, model: Examined) -> Recipe:
     """One recipe of the study's model. A choice that is off suggests none of its parameters."""
     trains = not model.whole or trial.suggest_categorical("finetune", [False, True])
-    engines = model.engines("prune_channels", ENGINES)
+    engines = model.ways("prune_channels", ENGINES)
     ratio = round(trial.suggest_float("channels_ratio", 0.0, 0.7, step=0.1), 1) if engines else 0.0
-    sparse = model.can("prune_weights")
-    sparsity = round(trial.suggest_float("sparsity", 0.0, 0.9, step=0.1), 1) if sparse else 0.0
+    scopes = model.ways("prune_weights", SCOPES)
+    sparsity = round(trial.suggest_float("sparsity", 0.0, 0.9, step=0.1), 1) if scopes else 0.0
     training: dict[str, Any] = {
         "optimizer": "adam",
         "weight_decay": 0.0,
@@ -32,7 +33,8 @@ def suggest(trial: Trial, model: Examined) -> Recipe:
     if ratio:
         stages += _prune_channels(trial, model, engines, ratio, training)
     if sparsity:
-        stages.append(PruneWeights(sparsity=sparsity, share=0.25, **training))
+        scope = trial.suggest_categorical("sparsity_scope", scopes)
+        stages.append(PruneWeights(sparsity=sparsity, scope=scope, share=0.25, **training))
     if model.can("quantize") and trial.suggest_categorical("int8", [False, True]):
         stages.append(_quantize(trial, model))
     return Recipe(model=model.model, stages=tuple(stages))
@@ -71,8 +73,8 @@ def enqueue(model: Examined) -> list[dict[str, Any]]:
     off: dict[str, Any] = (
         {"finetune": False} if model.whole else {"lr": 5e-4 if model.model.pretrained else 2e-3}
     )
-    off |= {"channels_ratio": 0.0} if model.engines("prune_channels", ENGINES) else {}
-    off |= {"sparsity": 0.0} if model.can("prune_weights") else {}
+    off |= {"channels_ratio": 0.0} if model.ways("prune_channels", ENGINES) else {}
+    off |= {"sparsity": 0.0} if model.ways("prune_weights", SCOPES) else {}
     if not model.can("quantize"):
         return [off]
     kept_in = {f"exclude_{name}": False for name in model.blocks if name not in model.kept_out}

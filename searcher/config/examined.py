@@ -13,7 +13,7 @@ class Examined(BaseModel):
         whole: Whether its weights are trained for all of its layers: it can be measured as it came.
         batch_size: The images of a training's step that suit the task.
         blocks: The paths of the modules of each block, by its name, in the order of the network.
-        refused: Why a stage cannot be done, by its kind, or by its kind and engine.
+        refused: Why a stage cannot be done, by its kind, or by its kind with an engine or a scope.
         kept_out: Why a block cannot be in int8, where the others can.
     """
 
@@ -27,12 +27,12 @@ class Examined(BaseModel):
     kept_out: dict[str, str] = Field(default_factory=dict)
 
     def can(self, kind: str) -> bool:
-        """Whether a stage can be done, in all of its engines where it has some."""
+        """Whether a stage can be done: ``quantize``, ``prune_channels nni``."""
         return kind not in self.refused
 
-    def engines(self, kind: str, every: tuple[str, ...]) -> list[str]:
-        """The engines of a stage that can do it."""
-        return [engine for engine in every if self.can(f"{kind} {engine}")]
+    def ways(self, kind: str, every: tuple[str, ...]) -> list[str]:
+        """The engines or scopes in which a stage can be done."""
+        return [way for way in every if self.can(f"{kind} {way}")]
 
     def left_out(self) -> list[str]:
         """A line for each thing that cannot be done, and why."""

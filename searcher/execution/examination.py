@@ -103,7 +103,8 @@ def _stages(model: Model) -> dict[str, Stage]:
         "distill": Distill(teacher=model),
         "prune_channels torch-pruning": PruneChannels(ratio=_RATIO, engine="torch-pruning"),
         "prune_channels nni": PruneChannels(ratio=_RATIO, engine="nni"),
-        "prune_weights": PruneWeights(sparsity=_RATIO),
+        "prune_weights global": PruneWeights(sparsity=_RATIO, scope="global"),
+        "prune_weights local": PruneWeights(sparsity=_RATIO, scope="local"),
         "quantize": _int8({}),
     }
 

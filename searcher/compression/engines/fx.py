@@ -186,7 +186,9 @@ def _leak(op: Op, exclude: Mapping[str, int]) -> str | None:
 
 def _not_int8(name: str, calls: Sequence[Op], exclude: Mapping[str, int]) -> str | None:
     if not calls:
-        return f"{name} is not executed"
+        # What is kept out as a whole may take its layers' weights without calling them.
+        outer = excluded(name, exclude)
+        return None if outer and outer != name else f"{name} is not executed"
     layers = [op for op in calls if op.weight_bits is not None] or calls
     wider = [op for op in layers if not op.weight_bits == op.activation_bits == 8]
     if excluded(name, exclude) or not wider:
