@@ -34,7 +34,8 @@ def suggest(trial: Trial, model: Examined) -> Recipe:
         stages += _prune_channels(trial, model, engines, ratio, training)
     if sparsity:
         scope = trial.suggest_categorical("sparsity_scope", scopes)
-        stages.append(PruneWeights(sparsity=sparsity, scope=scope, share=0.25, **training))
+        choices = {"sparsity": sparsity, "scope": scope, "share": 0.25}
+        stages.append(PruneWeights.model_validate(choices | training))
     if model.can("quantize") and trial.suggest_categorical("int8", [False, True]):
         stages.append(_quantize(trial, model))
     return Recipe(model=model.model, stages=tuple(stages))

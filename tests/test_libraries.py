@@ -84,7 +84,7 @@ def test_weights_come_from_the_library_where_the_arguments_say_so():
     network = build("torchvision:resnet18", pretrained=True)
     assert bool((network[0].weight == 1).all())
     assert not bool((network[3].bias == 1).all())
-    with pytest.raises(SearcherError, match="its pretrained weights cannot be fetched .no route to host"):
+    with pytest.raises(SearcherError, match=r"its pretrained weights cannot be fetched .no route to host"):
         build("timm:resnet18", pretrained=True)
 
 
@@ -99,9 +99,9 @@ def test_no_weights_are_fetched_for_shapes_alone():
 
 @pytest.mark.usefixtures("libraries")
 def test_an_unknown_model_names_the_nearest():
-    with pytest.raises(SearcherError, match="no model of timm named 'resnet81'; did you mean resnet18"):
+    with pytest.raises(SearcherError, match=r"no model of timm named 'resnet81'; did you mean resnet18"):
         build("timm:resnet81")
-    with pytest.raises(SearcherError, match="cannot be built.*drop"):
+    with pytest.raises(SearcherError, match=r"cannot be built.*drop"):
         build("timm:resnet18", drop=1)
 
 

@@ -55,7 +55,12 @@ NO_CHANNELS = {
 }
 FOUND = {
     "cnn": (TRAINS | PRUNES | IN_INT8, ["0-1", "3-4", "8"], {}, {}),
-    "ResNet": (TRAINS | PRUNES | IN_INT8, ["stem", "layer1", "layer2.body", "layer2.shortcut", "fc"], {}, {}),
+    "ResNet": (
+        TRAINS | PRUNES | IN_INT8,
+        ["stem", "layer1", "layer2.body.0-1", "layer2.body.3-4", "layer2.shortcut", "fc"],
+        {},
+        {},
+    ),
     "depthwise": (
         TRAINS | PRUNES | IN_INT8,
         ["0-1", "3-4", "6-7", "9-10", "12-13", "15-16", "18-19", "23"],

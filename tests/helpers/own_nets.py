@@ -1,4 +1,4 @@
-"""Networks of a user's own, of several kinds, as functions of what a task says: `tests.helpers.own_nets:NAME`."""
+"""Networks of a user's own, of several kinds: `tests.helpers.own_nets:NAME`."""
 
 import torch
 from torch import nn
