@@ -11,17 +11,19 @@ from tests.conftest import Run
 PAGE = (Path(__file__).parent.parent / "docs" / "models.md").read_text()
 
 
-def block(marker: str) -> str:
-    """The block of the page that begins with a file's name."""
-    found = re.search(rf"^( *)# {re.escape(marker)}\n(?:\1.*\n|\n)*?(?=```|\S)", PAGE, re.M)
-    assert found
-    return dedent(found[0])
+BLOCKS = {
+    "nets.py": r"^ {4}# nets\.py\n(?: {4}.*\n|\n)+",
+    "studies/own.toml": r"(?<=```toml\n)# studies/own\.toml\n(?:(?!```).*\n)+",
+}
+"""The page's blocks by the files that they are."""
 
 
 @pytest.mark.slow
 def test_the_example_runs(place: Path, run_command: Run):
-    for name in ("nets.py", "studies/own.toml"):
-        (place / name).write_text(block(name))
+    for name, pattern in BLOCKS.items():
+        found = re.search(pattern, PAGE, re.M)
+        assert found
+        (place / name).write_text(dedent(found[0]))
     commands = re.findall(r"^searcher (.+)$", PAGE, re.M)
     assert commands == ["check own", "run --study own"]
     checked, ran = (
