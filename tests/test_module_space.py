@@ -169,16 +169,16 @@ def test_a_model_is_examined_once_for_its_code_and_weights(tmp_path, monkeypatch
     count = []
     monkeypatch.setattr(examination, "_refusal", lambda *args: count.append(args) or "")
     examination._examined.cache_clear()
-    first = examine(model("Branching"), "digits", tmp_path)
+    first = examine(model("Branching"), "digits", store=tmp_path)
     done = len(count)
     examination._examined.cache_clear()
-    assert examine(model("Branching"), "digits", tmp_path) == first
+    assert examine(model("Branching"), "digits", store=tmp_path) == first
     assert len(count) == done > 0
     (file,) = tmp_path.iterdir()
     file.write_text("{}")
-    assert examine(model("Branching"), "digits", tmp_path) == first
+    assert examine(model("Branching"), "digits", store=tmp_path) == first
     assert len(count) == 2 * done
-    examine(Model(name="tests.helpers.own_nets:Branching", args={"num_classes": 10}), "digits", tmp_path)
+    examine(Model(name="tests.helpers.own_nets:Branching", args={"num_classes": 10}), "digits", store=tmp_path)
     assert len(count) == 3 * done
     examination._examined.cache_clear()
 
