@@ -178,7 +178,9 @@ def test_a_model_is_examined_once_for_its_code_and_weights(tmp_path, monkeypatch
     file.write_text("{}")
     assert examine(model("Branching"), "digits", store=tmp_path) == first
     assert len(count) == 2 * done
-    examine(Model(name="tests.helpers.own_nets:Branching", args={"num_classes": 10}), "digits", store=tmp_path)
+    examine(
+        Model(name="tests.helpers.own_nets:Branching", args={"num_classes": 10}), "digits", store=tmp_path
+    )
     assert len(count) == 3 * done
     examination._examined.cache_clear()
 

@@ -43,12 +43,17 @@ class CudaRecorder:
     def record(self, function: Function, inputs: Sequence[Tensor]) -> tuple[Callable[[], None], Any]:
         """A replay of the function on these very inputs, and the outputs that each replay fills."""
         graph = torch.cuda.CUDAGraph()
-        with torch.cuda.graph(graph, pool=self._pool, stream=torch.cuda.current_stream()):
-            try:
-                outputs = function(*inputs)
-            except Exception as error:
-                # The end of an interrupted recording raises an error of its own, which says less.
-                raise NotRecordable(first_line(error)) from error
+        own: Exception | None = None
+        try:
+            with torch.cuda.graph(graph, pool=self._pool, stream=torch.cuda.current_stream()):
+                try:
+                    outputs = function(*inputs)
+                except Exception as error:
+                    own = error
+                    raise
+        except Exception as error:
+            # The end of an interrupted recording raises an error of its own, which says less.
+            raise NotRecordable(first_line(own or error)) from error
         return graph.replay, outputs
 
 
@@ -146,7 +151,7 @@ class Graphed:
         called = [*_tensors(outputs), *self.state()]
         starts = [*(torch.zeros_like(x) for x in _tensors(outputs)), *before]
         far = _disagreement(replayed, called, starts)
-        if far > MAX_DISAGREEMENT:
+        if not far <= MAX_DISAGREEMENT:  # also where it is no number
             self._give_up(f"a replay differs from the call by {far:.1%} of what it changes")
         else:
             self._graphs[sizes] = graph

@@ -6,23 +6,28 @@ from torch import Tensor
 
 def area(boxes: Tensor) -> Tensor:
     """The areas of boxes (..., 4); 0 where a side is negative."""
-    return (boxes[..., 2:] - boxes[..., :2]).clamp(min=0).prod(-1)
+    return _product((boxes[..., 2:] - boxes[..., :2]).clamp(min=0))
+
+
+def _product(sides: Tensor) -> Tensor:
+    """Width times height, (..., 2); the gradient of `prod` would wait for a GPU."""
+    return sides[..., 0] * sides[..., 1]
 
 
 def iou(a: Tensor, b: Tensor) -> Tensor:
     """Intersection over union of each of a (..., A, 4) with each of b (..., B, 4): (..., A, B)."""
     low = torch.maximum(a[..., :, None, :2], b[..., None, :, :2])
     high = torch.minimum(a[..., :, None, 2:], b[..., None, :, 2:])
-    both = (high - low).clamp(min=0).prod(-1)
+    both = _product((high - low).clamp(min=0))
     return both / (area(a)[..., :, None] + area(b)[..., None, :] - both).clamp(min=1e-9)
 
 
 def giou(a: Tensor, b: Tensor) -> Tensor:
     """Generalised IoU of pairs of boxes (..., 4), between -1 and 1 (Rezatofighi et al. 2019)."""
     both = (torch.minimum(a[..., 2:], b[..., 2:]) - torch.maximum(a[..., :2], b[..., :2])).clamp(min=0)
-    shared = both.prod(-1)
+    shared = _product(both)
     union = (area(a) + area(b) - shared).clamp(min=1e-9)
-    hull = (torch.maximum(a[..., 2:], b[..., 2:]) - torch.minimum(a[..., :2], b[..., :2])).prod(-1)
+    hull = _product(torch.maximum(a[..., 2:], b[..., 2:]) - torch.minimum(a[..., :2], b[..., :2]))
     return shared / union - (hull - union) / hull.clamp(min=1e-9)
 
 
