@@ -2,6 +2,7 @@
 
 import importlib.util
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -54,16 +55,22 @@ def get_model_weights(name):
 """
 
 
+STAND_INS = ("timm", "torchvision", "torchvision.models")
+
+
 @pytest.fixture
-def libraries(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+def libraries(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     (tmp_path / "timm.py").write_text(TIMM)
     (tmp_path / "torchvision").mkdir()
     (tmp_path / "torchvision" / "__init__.py").write_text('__version__ = "0.1"\n')
     (tmp_path / "torchvision" / "models.py").write_text(TORCHVISION)
     monkeypatch.syspath_prepend(str(tmp_path))
-    for name in ("timm", "torchvision", "torchvision.models"):
+    for name in STAND_INS:
         monkeypatch.delitem(sys.modules, name, raising=False)
-    return tmp_path
+    yield tmp_path
+    # torch-pruning imports timm where it is found, also in a test that comes later.
+    for name in STAND_INS:
+        sys.modules.pop(name, None)
 
 
 def build(name: str, **args):
