@@ -27,9 +27,9 @@ class Optimizer:
         self.rate = torch.tensor(training.lr, device=device)
         fused = all(p.is_floating_point() for p in self._parameters)
         self._inner: torch.optim.Optimizer
-        # The first steps run as they are.
-        warnings.filterwarnings("ignore", message="This instance was constructed with capturable=True")
         if training.optimizer == "adam":
+            # The first steps run as they are.
+            warnings.filterwarnings("ignore", message="This instance was constructed with capturable=True")
             self._inner = torch.optim.Adam(
                 self._parameters,
                 self.rate,

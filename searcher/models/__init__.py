@@ -1,6 +1,5 @@
 """Model families by name: plain functions that return an ``nn.Module``."""
 
-import importlib
 import inspect
 import sys
 from collections.abc import Callable
@@ -10,6 +9,7 @@ from typing import Any
 
 from torch import nn
 
+from searcher.config import catalog
 from searcher.errors import SearcherError, unknown
 from searcher.models import libraries
 from searcher.models.densenet import densenet
@@ -91,7 +91,7 @@ def _beside(module: ModuleType, other: ModuleType) -> bool:
 def _family(name: str) -> Family:
     if libraries.library_of(name):
         return libraries.family(name)
-    family = _imported(name) if ":" in name else MODELS.get(name)
+    family = catalog.function(name) if ":" in name else MODELS.get(name)
     if family is None:
         raise unknown("model", name, MODELS)
     return family
@@ -118,23 +118,3 @@ def _taken(family: Family, task: dict[str, int], args: dict[str, Any]) -> dict[s
         elif others and not any(other in args for other in others):
             taken[others[0]] = value
     return taken
-
-
-def _imported(name: str) -> Family:
-    """The function of ``pkg.mod:function``, looked for in the current folder as well.
-
-    Raises:
-        SearcherError: No such module, or no such function in it.
-    """
-    path, _, attribute = name.partition(":")
-    here = str(Path.cwd())
-    if here not in sys.path:
-        sys.path.insert(0, here)
-    try:
-        module = importlib.import_module(path)
-    except (Exception, SystemExit) as error:
-        raise SearcherError(f"{name}: cannot import {path!r}: {type(error).__name__}: {error}") from error
-    function = getattr(module, attribute, None)
-    if not callable(function):
-        raise unknown(f"function in {path}", attribute, [n for n, v in vars(module).items() if callable(v)])
-    return function  # type: ignore[no-any-return]

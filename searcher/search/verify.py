@@ -14,7 +14,7 @@ from searcher.config.study import Study
 from searcher.errors import SearcherError
 from searcher.execution.launcher import cores
 from searcher.execution.layout import STORE
-from searcher.execution.local import run_jobs, start_server
+from searcher.execution.local import run_jobs
 from searcher.execution.messages import Done, Failed, Job, Killed, Outcome, Progress
 from searcher.execution.metrics import on_split
 from searcher.execution.results import stored_outcome
@@ -80,7 +80,6 @@ def verify(study: Study, points: Front, folder: Path, seeds: int, workers: int, 
     """
     if not points.trials:
         raise SearcherError(f"{study.stored_name} has no complete trial to verify")
-    start_server()
     jobs = [_job(study, t, seed + 1, folder, workers) for t in points.trials for seed in range(seeds)]
     outcomes = _run(jobs, workers, view)
     verified = [
