@@ -1,0 +1,25 @@
+"""int8 after training."""
+
+from typing import ClassVar, Literal
+
+from pydantic import Field
+
+from searcher.config.stages.base import LAST, Stage
+
+
+class Quantize(Stage):
+    """int8 post-training static quantization; `exclude` maps a module to the width kept there, in bits."""
+
+    kind: Literal["quantize"] = "quantize"
+    rank: ClassVar[int | None] = LAST
+    exclude: dict[str, Literal[16, 32]] = Field(default_factory=dict)
+    calibration_images: int = Field(default=512, ge=1)
+
+    def words(self) -> str:
+        """The stage as a reader says it; empty where it goes without saying."""
+        kept = [
+            f"{' '.join(names)} in {bits} bits"
+            for bits in (16, 32)
+            if (names := [name for name, width in self.exclude.items() if width == bits])
+        ]
+        return f"int8 but {', '.join(kept)}" if kept else "int8"

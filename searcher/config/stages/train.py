@@ -1,0 +1,18 @@
+"""Training on the labels."""
+
+from typing import Literal
+
+from pydantic import Field
+
+from searcher.config.stages.base import Training
+
+
+class Train(Training):
+    """Train on the labels. `mixup` is the alpha of the Beta distribution (Zhang et al. 2018), 0 is off."""
+
+    kind: Literal["train"] = "train"
+    mixup: float = Field(default=0.0, ge=0, le=1)
+
+    def words(self) -> str:
+        """The stage as a reader says it; empty where it goes without saying."""
+        return f"mixup {self.mixup:.2f}" if self.mixup else ""
