@@ -2,12 +2,17 @@
 
 from math import inf
 
-from searcher.measure import Measurement
+from searcher.measure import Measurement, Rows
 
 
 def size_mb(measurement: Measurement) -> float:
     """The size of the file of what is deployed, in 10^6 bytes."""
     return measurement.size_mb
+
+
+def weights_mb(rows: Rows) -> float:
+    """The size of the weights alone, in the width in which they are stored: no file is smaller."""
+    return sum(op.weights * (op.weight_bits or 0) for op in rows.ops) / 8e6
 
 
 def latency_ms(measurement: Measurement) -> float:
@@ -50,3 +55,5 @@ TIMED = {
 }
 METRICS = {"size_mb": size_mb, **TIMED}
 RANGES = dict.fromkeys(METRICS, (0, inf))
+# What a figure is at least, by the operations alone.
+LEAST = {"size_mb": weights_mb}

@@ -1,8 +1,12 @@
 """`searcher doctor`: every engine tried on a model, before it is searched."""
 
 import json
+import re
 
 import pytest
+
+from searcher.config.draft import Draft
+from searcher.config.recipe import Model
 
 NETS = """
 from torch import nn
@@ -63,8 +67,8 @@ def test_what_cannot_be_done_with_attention_is_said_with_its_reason(run_command)
     assert status == 1
     assert found["training"]["works"]
     assert not found["channels, torch-pruning"]["works"]
-    assert not found["int8"]["works"]
-    assert "attention" in found["int8"]["note"].lower()
+    assert found["int8"]["works"]
+    assert "attention in 32 bits: not quantized as asked" in found["int8"]["note"]
 
 
 @pytest.mark.slow
@@ -84,6 +88,19 @@ def test_all_works_on_a_plain_network(run_command):
     assert said.returncode == 0, said.stdout
     assert "fails" not in said.stdout
     assert "ONNX file in int8" in said.stdout
+
+
+@pytest.mark.usefixtures("_nets")
+def test_a_study_is_examined_with_what_its_trials_take(place, run_command):
+    text = Draft("own", Model(name="doctors_nets:branching"), "digits", "top1", trials=7, epochs=3).text()
+    (place / "studies/own.toml").write_text(text)
+    said = run_command("doctor", "own", "--json")
+    assert said.returncode == 1, said.stderr
+    notes = {one["what"]: one["note"] for one in json.loads(said.stdout)}
+    assert re.search(r"; a trial that trains once, \d+ s; 7 trials of them, \d+ s$", notes["training"])
+    refused = run_command("doctor", "own", "--arg", "width=3")
+    assert refused.returncode == 2
+    assert "--data TASK" in refused.stderr
 
 
 @pytest.mark.parametrize(

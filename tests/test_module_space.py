@@ -213,7 +213,7 @@ def test_a_budget_that_nothing_can_meet_is_told_with_the_nearest():
     with pytest.raises(SearcherError) as caught:
         check_parts(asked("cnn", constraints=({"metric": "macs", "at_most": "0.01x"},)))
     assert "no recipe of space module that was found satisfies macs <= 0.01x (832.6)" in str(caught.value)
-    assert "the nearest is predicted to have macs " in str(caught.value)
+    assert "the nearest has macs predicted " in str(caught.value)
     within = asked("cnn", constraints=({"metric": "macs", "at_most": "0.5x"},))
     check_parts(within)
     assert str(within.constraints[0]) == "macs <= 0.5x (41,632)"
@@ -249,7 +249,7 @@ def test_a_search_of_a_users_model(place, run_command):
     assert ran.status == 0, ran.err
     # What the budgets are relative to is measured, though it does not satisfy them itself.
     assert "trial 0: top1" in ran.out
-    assert "trial 1: infeasible: macs <= 0.9x (74,938), predicted 83264" in ran.out
+    assert "trial 1: infeasible: macs <= 0.9x (74,938), predicted 83,264" in ran.out
     reached = float(ran.out.partition("trial 0: top1 ")[2].partition(",")[0])
     _, searched = load(place / "runs", "own@digits")
     drop = searched.constraints[1]

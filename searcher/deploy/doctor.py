@@ -6,11 +6,13 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, redirect_stderr, redirect_stdout
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
 import torch
 
+from searcher.compression.blocks import blocks
 from searcher.compression.build import start
 from searcher.compression.engines.fx import execution
 from searcher.compression.network import Network
@@ -29,13 +31,15 @@ from searcher.config.recipe import (
     Stage,
     Train,
 )
+from searcher.config.study import Budget
 from searcher.costs.latency import run_inference
 from searcher.deploy import onnx
 from searcher.errors import SearcherError, TrialError, first_line
+from searcher.execution.examination import kept_out
 from searcher.execution.rehearsal import few_images
 from searcher.execution.steps import Step, unsaid
 from searcher.tasks.base import Task
-from searcher.wording import duration, fidelity
+from searcher.wording import duration, fidelity, several
 
 RATIO, SPARSITY = 0.3, 0.5
 """The share of channels, and that of weights, that is removed on trial."""
@@ -62,19 +66,20 @@ class Finding:
     note: str
 
 
-def examine(model: Model, task: Task, step: Step = unsaid) -> list[Finding]:
-    """Try every engine on an untrained model, and time its training.
+def examine(model: Model, task: Task, step: Step = unsaid, budget: Budget | None = None) -> list[Finding]:
+    """Try every engine on a model without training it, and time its training.
 
     Args:
         model: The model.
         task: Its data.
         step: Told of what is tried, as it begins.
+        budget: That of its search, where it has one.
 
     Raises:
         SearcherError: The model cannot be built, does not run, or its outputs are none of the task's.
     """
     start(model, task)
-    return [_tried(what, attempt, step) for what, attempt in _attempts(model, task)]
+    return [_tried(what, attempt, step) for what, attempt in _attempts(model, task, budget)]
 
 
 def _tried(what: str, attempt: Attempt, step: Step) -> Finding:
@@ -97,7 +102,7 @@ def _quiet() -> Iterator[None]:
         logging.disable(logging.NOTSET)
 
 
-def _attempts(model: Model, task: Task) -> Iterator[tuple[str, Attempt]]:
+def _attempts(model: Model, task: Task, budget: Budget | None) -> Iterator[tuple[str, Attempt]]:
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     few = Run(few_images(task), 1, 0, device, lambda *_: None)
 
@@ -119,18 +124,36 @@ def _attempts(model: Model, task: Task) -> Iterator[tuple[str, Attempt]]:
         return f"{RATIO:.0%} removed, by {', '.join(c for c in CRITERIA if c not in dict(failed))}{lacking}"
 
     def weights() -> str:
-        made(PruneWeights(sparsity=SPARSITY, share=0.0))
+        try:
+            made(PruneWeights(sparsity=SPARSITY, share=0.0))
+        except TrialError as error:
+            made(PruneWeights(sparsity=SPARSITY, share=0.0, scope="local"))
+            return f"{SPARSITY:.0%} of every layer's; not by one threshold: {first_line(error)}"
         return f"{SPARSITY:.0%} of them zero"
 
     def distillation() -> str:
         made(Distill(teacher=model, share=1.0))
         return "from itself"
 
+    @cache
+    def quantize() -> tuple[Quantize, str]:
+        """int8 of the model, and the block that has to be kept out of it, in words."""
+        try:
+            made(Quantize())
+        except TrialError as error:
+            parts = blocks(start(model, task))
+            for name in kept_out(model, parts, first_line(error), task):
+                kept = Quantize.model_validate({"exclude": dict.fromkeys(parts[name], 32)})
+                return kept, f"; {name} in 32 bits: {first_line(error)}"
+            raise
+        return Quantize(), ""
+
     def int8(*before: Stage) -> str:
-        ran = execution(made(*before, Quantize()).executed)
+        stage, but = quantize()
+        ran = execution(made(*before, stage).executed)
         if ran is None:
             raise TrialError("nothing of it is executed in int8")
-        return f"{fidelity(ran.figures)} from exact arithmetic"
+        return f"{fidelity(ran.figures)} from exact arithmetic{but}"
 
     def pruned_int8() -> str:
         try:
@@ -161,7 +184,14 @@ def _attempts(model: Model, task: Task) -> Iterator[tuple[str, Attempt]]:
 
     def training() -> str:
         seconds = _epoch_seconds(model, task, device)
-        return f"an epoch of {len(task.train):,} images takes {duration(seconds)} on {device.type}"
+        images = len(task.train)
+        epoch = f"an epoch of {images:,} images takes {duration(seconds)} on {device.type}"
+        if budget is None:
+            return epoch
+        trial = seconds * budget.epochs * min(budget.train_images or images, images) / images
+        trials = several(budget.trials, "trial")
+        every = duration(budget.trials * trial)
+        return f"{epoch}; a trial that trains once, {duration(trial)}; {trials} of them, {every}"
 
     yield "cost before training", predicted
     yield "training", training
@@ -173,7 +203,7 @@ def _attempts(model: Model, task: Task) -> Iterator[tuple[str, Attempt]]:
     yield "channels, then int8", pruned_int8
     yield "latency", latency
     yield "ONNX file", file
-    yield "ONNX file in int8", lambda: file(Quantize())
+    yield "ONNX file in int8", lambda: file(quantize()[0])
 
 
 def _epoch_seconds(model: Model, task: Task, device: torch.device) -> float:

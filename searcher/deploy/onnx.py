@@ -1,12 +1,13 @@
 """A finished network as an ONNX file, float or int8: written, read back and run by ONNX Runtime."""
 
 import copy
+import io
 import json
 import logging
 import tempfile
 import warnings
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, redirect_stderr, redirect_stdout
 from pathlib import Path
 
 import onnx
@@ -27,6 +28,9 @@ from searcher.tasks.base import Task
 
 OPSET = 20
 """The version of the ONNX operators in the files."""
+
+_SCRIPTED_OPSET = 18
+"""The last one of which torch's TorchScript exporter knows all."""
 
 INPUT, OUTPUT = "images", "logits"
 
@@ -168,6 +172,8 @@ def _exported(model: nn.Module, example: Tensor, paths: Mapping[str, str]) -> Mo
                 verbose=False,
             )
     except torch.onnx.OnnxExporterError as error:
+        if (scripted := _scripted(model, images)) is not None:
+            return scripted
         reason = str(error.__cause__ or error).strip().splitlines()[0]
         raise TrialError(f"onnx: {type(model).__name__} cannot be exported: {reason}") from error
     assert program is not None
@@ -176,6 +182,30 @@ def _exported(model: nn.Module, example: Tensor, paths: Mapping[str, str]) -> Mo
     proto = rewriter.rewrite(proto, _NO_ZERO_BIAS)
     Graph(proto).name_layers(paths)
     return proto
+
+
+def _scripted(model: nn.Module, images: Tensor) -> ModelProto | None:
+    """A network whose forward branches on values, by TorchScript, which alone exports branches as such.
+
+    Norms are folded into the layers before them. None where its forward is not of TorchScript's language.
+    """
+    names = _names(model, images)
+    try:
+        with warnings.catch_warnings(), _quiet(), tempfile.TemporaryDirectory() as folder:
+            warnings.simplefilter("ignore", DeprecationWarning)  # the one exporter that can
+            torch.onnx.export(
+                torch.jit.script(model),
+                (images,),
+                file := str(Path(folder) / "scripted.onnx"),
+                dynamo=False,
+                dynamic_axes={name: {0: "batch"} for name in (INPUT, *names)},
+                input_names=[INPUT],
+                output_names=names,
+                opset_version=_SCRIPTED_OPSET,
+            )
+            return onnx.load(file)
+    except Exception:  # whatever its compiler says of a user's code
+        return None
 
 
 @torch.no_grad()
@@ -219,7 +249,8 @@ def _quiet() -> Iterator[None]:
 
     log.addFilter(of_use)
     try:
-        with warnings.catch_warnings():
+        # What cannot be exported is printed as a graph, beside the error.
+        with warnings.catch_warnings(), redirect_stdout(io.StringIO()), redirect_stderr(io.StringIO()):
             warnings.filterwarnings("ignore", message=_LEAF_SPEC, category=FutureWarning)
             yield
     finally:

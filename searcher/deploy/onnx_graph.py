@@ -2,11 +2,11 @@
 
 import itertools
 from collections import Counter, defaultdict
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterator, Mapping
 
 import onnx
 import torch
-from onnx import ModelProto, NodeProto, TensorProto
+from onnx import AttributeProto, GraphProto, ModelProto, NodeProto, TensorProto
 
 _LAYERS = ("Conv", "Gemm", "MatMul")
 _CARRIERS = ("Cast", "Clip", "DequantizeLinear", "Identity", "QuantizeLinear", "Reshape", "Transpose")
@@ -60,7 +60,7 @@ class Graph:
     def tidy(self) -> None:
         """Drop what names the machine that wrote it, shapes that a reader infers, long names and copies."""
         graph = self._graph
-        for part in (*graph.node, *graph.initializer, *graph.input, *graph.output):
+        for part in (*_nodes(graph), *graph.initializer, *graph.input, *graph.output):
             part.ClearField("doc_string")
             part.ClearField("metadata_props")
         graph.ClearField("value_info")
@@ -91,7 +91,7 @@ class Graph:
         return {name: next(free) for name in self._makers if name not in fixed}
 
     def _rename(self, names: Mapping[str, str]) -> None:
-        for node in self._graph.node:
+        for node in _nodes(self._graph):
             node.input[:] = [names.get(name, name) for name in node.input]
             node.output[:] = [names.get(name, name) for name in node.output]
 
@@ -124,3 +124,12 @@ def _bfloat16(tensor: TensorProto) -> TensorProto:
     codes = values.view(torch.int16).numpy().tobytes()
     name = f"{tensor.name}_bfloat16"
     return onnx.helper.make_tensor(name, TensorProto.BFLOAT16, list(values.shape), codes, raw=True)
+
+
+def _nodes(graph: GraphProto) -> Iterator[NodeProto]:
+    """All nodes, those of its branches too, which read the names of the graph around them."""
+    for node in graph.node:
+        yield node
+        for attribute in node.attribute:
+            if attribute.type == AttributeProto.GRAPH:
+                yield from _nodes(attribute.g)

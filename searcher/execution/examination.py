@@ -84,8 +84,8 @@ def _examined(text: str, name: str, conditions: str, digest: str, whole: bool) -
         raise SearcherError(f"model {model.name} cannot be trained on {name}: {reason}")
     tried = {what: _refusal(plain, [stage], task) for what, stage in _stages(plain).items()}
     refused = {what: reason for what, reason in tried.items() if reason}
-    kept_out = _kept_out(plain, parts, refused["quantize"], task) if "quantize" in refused else {}
-    if kept_out:
+    found = kept_out(plain, parts, refused["quantize"], task) if "quantize" in refused else {}
+    if found:
         del refused["quantize"]
     return Examined(
         model=model,
@@ -93,7 +93,7 @@ def _examined(text: str, name: str, conditions: str, digest: str, whole: bool) -
         batch_size=16 if issubclass(entry.kind, Detection) else 128,
         blocks=parts,
         refused=refused,
-        kept_out=kept_out,
+        kept_out=found,
     )
 
 
@@ -113,8 +113,15 @@ def _int8(exclude: dict[str, int]) -> Quantize:
     return Quantize.model_validate({"calibration_images": REHEARSAL_IMAGES, "exclude": exclude})
 
 
-def _kept_out(model: Model, parts: Blocks, reason: str, task: Task) -> dict[str, str]:
-    """The block without which the others can be in int8, with the reason; empty where there is none."""
+def kept_out(model: Model, parts: Blocks, reason: str, task: Task) -> dict[str, str]:
+    """The block without which the others can be in int8, with the reason; empty where there is none.
+
+    Args:
+        model: The model, of which int8 as a whole is refused.
+        parts: Its blocks.
+        reason: Why it is refused.
+        task: Its data.
+    """
     for name, paths in parts.items():
         if len(parts) > 1 and not _refusal(model, [_int8(dict.fromkeys(paths, 32))], task):
             return {name: reason}

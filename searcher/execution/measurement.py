@@ -19,7 +19,7 @@ from searcher.costs.latency import Inference, run_inference
 from searcher.costs.op import Op
 from searcher.errors import TrialError
 from searcher.execution.layout import FIGURES, INT8
-from searcher.execution.metrics import MetricFunction, _listed, metric_functions, own_metrics
+from searcher.execution.metrics import MetricFunction, _listed, least, metric_functions, own_metrics
 from searcher.execution.quality import CPU, read
 from searcher.execution.steps import Step, counted, unsaid
 from searcher.tasks.base import Split, Task
@@ -112,6 +112,11 @@ def from_rows(ops: list[Op], metrics: Sequence[Metric]) -> dict[str, float]:
     """
     functions = metric_functions()
     return {m.key: _figure(m, functions[m.metric], Rows(ops)) for m in _listed(metrics, "PREDICTED")}
+
+
+def least_from_rows(ops: list[Op], metrics: Sequence[Metric]) -> dict[str, float]:
+    """The least values, by key, that metrics can have of a network with these rows, where that is known."""
+    return {key: float(function(Rows(ops))) for key, function in least(metrics).items()}
 
 
 def _figure(metric: Metric, function: MetricFunction, rows: Rows) -> float:

@@ -138,6 +138,17 @@ def on_split(metrics: Sequence[Metric]) -> list[Metric]:
     return [m for m in metrics if m in listed or m.metric in of_tasks]
 
 
+def least(metrics: Sequence[Metric]) -> dict[str, MetricFunction]:
+    """Functions of a network's rows that give the least value of a metric, by its key.
+
+    Files in `objectives/` have them in `LEAST`, of figures that are known in full after a training alone.
+    """
+    given: dict[str, MetricFunction] = {}
+    for path in catalog.files("objectives").values():
+        given |= getattr(catalog.load(path), "LEAST", {})
+    return {m.key: given[m.metric] for m in metrics if m.metric in given}
+
+
 def _listed(metrics: Sequence[Metric], attribute: str) -> list[Metric]:
     files = catalog.files("objectives").values()
     names = {name for path in files for name in getattr(catalog.load(path), attribute, ())}

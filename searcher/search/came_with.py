@@ -88,19 +88,19 @@ def _smallest(study: Study, space: Space, screen: Screen) -> Iterator[Recipe]:
 def _beyond(bounds: Sequence[Constraint], screen: Screen, recipe: Recipe) -> float | None:
     """The largest violation of a bound on what is predicted, as a share of it; None where nothing is."""
     try:
-        predicted = screen.look(recipe).predicted
+        found = screen.look(recipe)
     except (SearcherError, TrialError):
         return None
-    known = [b for b in bounds if b.binds and b.key in predicted]
-    return max((b.violation(predicted[b.key]) / (abs(b.bound) or 1) for b in known), default=0.0)
+    beyond = [(bound, found.beyond(bound)) for bound in bounds]
+    return max((off / (abs(b.bound) or 1) for b, off in beyond if off is not None), default=0.0)
 
 
 def _words(study: Study, screen: Screen, nearest: Recipe) -> str:
-    predicted = screen.look(nearest).predicted
-    broken = study.violated(predicted)
+    found = screen.look(nearest)
+    broken = [bound for bound in study.constraints if (found.beyond(bound) or 0) > 0]
     bounds = ", ".join(map(str, broken))
-    figures = ", ".join(f"{c.key} {predicted[c.key]:,.6g}" for c in broken)
+    figures = ", ".join(f"{bound.key} {found.words(bound)}" for bound in broken)
     return (
-        f"constraints: no recipe of space {study.space} that was found satisfies {bounds}: the nearest is "
-        f"predicted to have {figures} ({nearest.words()})"
+        f"constraints: no recipe of space {study.space} that was found satisfies {bounds}: the nearest has "
+        f"{figures} ({nearest.words()})"
     )

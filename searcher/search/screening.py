@@ -1,7 +1,7 @@
 """Predicts a recipe's cost before any training; rejects what is infeasible or was tried before."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import accumulate
 from typing import Any
 
@@ -12,11 +12,12 @@ from searcher.compression.cached import first
 from searcher.compression.predict import predict
 from searcher.compression.stages import stored_stages
 from searcher.compression.training import epochs_of
+from searcher.config.metric import Constraint
 from searcher.config.recipe import Recipe
 from searcher.config.study import Study
 from searcher.costs.op import Op, Prediction
 from searcher.errors import SearcherError, TrialError
-from searcher.execution.measurement import from_rows
+from searcher.execution.measurement import from_rows, least_from_rows
 from searcher.execution.messages import Infeasible
 from searcher.execution.metrics import on_split
 from searcher.search.records import INFEASIBLE, TrialRecord
@@ -33,13 +34,34 @@ class Screened:
         recipe: The recipe.
         prediction: The rows that it will execute.
         predicted: The metrics that these rows give, by key.
+        least: The least that other metrics can be by these rows, by key.
         infeasible: The constraints that it cannot satisfy, where there are any.
     """
 
     recipe: Recipe
     prediction: Prediction
     predicted: dict[str, float]
+    least: dict[str, float]
     infeasible: Infeasible | None
+
+    def beyond(self, constraint: Constraint) -> float | None:
+        """The distance by which it violates a constraint at least, in the metric's unit.
+
+        None where nothing is known of the metric, or the bound does not bind yet.
+        """
+        if not constraint.binds:
+            return None
+        if constraint.key in self.predicted:
+            return constraint.violation(self.predicted[constraint.key])
+        if constraint.key in self.least and not constraint.is_lower:
+            return constraint.violation(self.least[constraint.key])
+        return None
+
+    def words(self, constraint: Constraint) -> str:
+        """The figure that is known for a constraint, in words."""
+        if constraint.key in self.predicted:
+            return f"predicted {self.predicted[constraint.key]:,.6g}"
+        return f"at least {self.least[constraint.key]:,.6g}"
 
 
 class Screen:
@@ -62,20 +84,23 @@ class Screen:
             SearcherError: Its model cannot be built, or has no module of a name that is kept out of int8.
         """
         prediction = predict(recipe, self._entry.image, self._entry.classes)
-        predicted = self._predicted(prediction.ops) if prediction.ops is not None else {}
-        return Screened(recipe, prediction, predicted, self._infeasible(predicted))
+        if prediction.ops is None:
+            return Screened(recipe, prediction, {}, {}, None)
+        predicted = self._predicted(prediction.ops)
+        least = least_from_rows(prediction.ops, self._study.measured())
+        found = Screened(recipe, prediction, predicted, least, None)
+        return replace(found, infeasible=self._infeasible(found))
 
     def _predicted(self, ops: list[Op]) -> dict[str, float]:
         macs = float(sum(op.macs for op in ops))
         bits = float(sum(op.weights * (op.weight_bits or 0) for op in ops))
         return {"macs": macs, WEIGHT_BITS: bits} | from_rows(ops, self._study.measured())
 
-    def _infeasible(self, predicted: dict[str, float]) -> Infeasible | None:
-        violated = [
-            f"{constraint}, predicted {predicted[constraint.key]:.6g}"
-            for constraint in self._study.violated(predicted)
-        ]
-        return Infeasible("; ".join(violated), predicted) if violated and self._study.screening else None
+    def _infeasible(self, found: Screened) -> Infeasible | None:
+        violated = [c for c in self._study.constraints if (found.beyond(c) or 0) > 0]
+        if not violated or not self._study.screening:
+            return None
+        return Infeasible("; ".join(f"{c}, {found.words(c)}" for c in violated), found.predicted)
 
     def point(self, quality: float, predicted: dict[str, float], stands_in: str = "macs") -> list[float]:
         """The point by which a trial is judged at a rung, all to be minimised: its quality, and its cost.

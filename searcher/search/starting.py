@@ -54,7 +54,7 @@ class Starter:
         try:
             screened = self._screen.look(record.recipe)
         except (TrialError, SearcherError) as error:
-            screened = Screened(record.recipe, Prediction(None, str(error)), {}, None)
+            screened = Screened(record.recipe, Prediction(None, str(error)), {}, {}, None)
         found = self._launcher.attach(self._job(trial, screened), record.job)
         return _running(trial, found, screened) if found else None
 

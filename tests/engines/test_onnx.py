@@ -261,6 +261,39 @@ def test_a_float_file_is_the_network(resnets: dict[str, Case], tmp_path: Path):
     assert resnets["8"].path.stat().st_size <= 0.30 * path.stat().st_size
 
 
+class Branching(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.body = nn.Sequential(nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4))
+        self.light, self.dark = nn.Linear(4, 5), nn.Linear(4, 5)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        y = self.body(x).mean((2, 3))
+        return self.light(y) if x.mean() > 0 else self.dark(y)
+
+
+def test_a_forward_that_branches_on_values_branches_in_its_file(tmp_path: Path, capsys):
+    torch.manual_seed(0)
+    model, path = Branching().eval(), tmp_path / "model.onnx"
+    export_float(model, IMAGES, path, NOTES)
+    runtime = Runtime(path)
+    for images in (IMAGES.abs(), -IMAGES.abs(), IMAGES[:1].abs(), -IMAGES[:3].abs()):
+        with torch.no_grad():
+            torch.testing.assert_close(runtime(images), model(images), rtol=1e-4, atol=1e-6)
+    assert runtime.image == (3, 16, 16)
+    assert capsys.readouterr().err == ""
+
+
+class Unscriptable(Branching):
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return {True: self.light, False: self.dark}[bool(x.mean() > 0)](self.body(x).mean((2, 3)))
+
+
+def test_a_forward_that_nothing_exports_is_said(tmp_path: Path):
+    with pytest.raises(TrialError, match="onnx: Unscriptable cannot be exported: "):
+        export_float(Unscriptable().eval(), IMAGES, tmp_path / "model.onnx")
+
+
 def test_layers_at_16_bits_are_stored_in_16_bits(resnets: dict[str, Case]):
     inside = [m for m in resnets["16"].model.layer3.modules() if isinstance(m, nn.Conv2d)]
     saved = resnets["32"].path.stat().st_size - resnets["16"].path.stat().st_size

@@ -8,7 +8,16 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import typer
 
 from searcher.errors import SearcherError, TrialError
-from searcher.ui.commands.options import RUNS, AsJson, Force, RunsDir, print_json, write_csv
+from searcher.ui.commands.options import RUNS, AsJson, Force, RunsDir, chosen, print_json, write_csv
+from searcher.ui.commands.own import (
+    TASK,
+    DataKeys,
+    ModelArguments,
+    ModelName,
+    given_data,
+    given_model,
+    searched_model,
+)
 
 if TYPE_CHECKING:
     from searcher.config.deployment import Deployment
@@ -99,14 +108,10 @@ def measure(
 
 def evaluate(
     checkpoint: Annotated[Path, typer.Argument(help="The file of weights.")],
-    model: Annotated[
-        str, typer.Option(metavar="NAME", help="A model's name, or pkg.mod:function that builds it.")
-    ],
-    data: Annotated[str, typer.Option(metavar="TASK", help="The task whose images it is evaluated on.")],
-    arguments: Annotated[
-        list[str] | None,
-        typer.Option("--arg", metavar="KEY=VALUE", help="An argument of the model, e.g. growth_rate=4."),
-    ] = None,
+    model: ModelName,
+    data: Annotated[str, typer.Option(metavar="TASK", help=TASK)],
+    arguments: ModelArguments = None,
+    keys: DataKeys = None,
     split: Annotated[
         Literal["train", "validation", "test"], typer.Option(help="The images that quality is read on.")
     ] = "test",
@@ -123,26 +128,23 @@ def evaluate(
 
     from rich.console import Console
 
-    from searcher import tasks
     from searcher.config.deployment import Deployment
-    from searcher.config.recipe import Model
-    from searcher.config.toml import pairs
     from searcher.deploy.evaluate import evaluate as evaluated
     from searcher.ui.terminal import evaluated as terminal
     from searcher.wording import fidelity, kernels
 
     if not checkpoint.is_file():
         raise SearcherError(f"no file {checkpoint}")
-    named = Model(name=model, args=pairs("--arg", arguments or ()), weights=str(checkpoint))
+    named = given_model(model, arguments, checkpoint)
     kept = _widths(exclude or ()) if int8 else None
-    tasks.choose([data])
+    entry = given_data(data, keys)
     console = Console(stderr=as_json)
     with console.status("loading …") as status:
 
         def step(name: str, done: int = 0, count: int = 0) -> None:
             status.update(f"{name} {done:,}/{count:,} …" if count else f"{name} …")
 
-        task = tasks.entry(data).load()
+        task = entry.load()
         found = evaluated(named, task, split, Deployment(threads=threads), kept, step)
     if as_json:
         print_json(asdict(found))
@@ -156,15 +158,19 @@ def evaluate(
 
 
 def doctor(
-    model: Annotated[str, typer.Argument(help="A model's name, or pkg.mod:function that builds it.")],
-    data: Annotated[str, typer.Option(metavar="TASK", help="A task's name, a path, or pkg.mod:function.")],
-    arguments: Annotated[
+    target: Annotated[
+        str,
+        typer.Argument(metavar="TARGET", help="A study; with --data a model's name, or pkg.mod:function."),
+    ],
+    data: Annotated[str | None, typer.Option(metavar="TASK", help=f"{TASK} Of a model.")] = None,
+    arguments: ModelArguments = None,
+    override: Annotated[
         list[str] | None,
-        typer.Option("--arg", metavar="KEY=VALUE", help="An argument of the model, e.g. growth_rate=4."),
+        typer.Option("--set", metavar="KEY=VALUE", help="Change a key of the study; of a model, of data."),
     ] = None,
     as_json: AsJson = False,
 ) -> None:
-    """Try every engine on a model, untrained: what works, what does not and why, and what an epoch takes.
+    """Try every engine on a model, untrained: what works, what does not and why, and what a trial takes.
 
     Exit status 1 where something does not work.
     """
@@ -173,22 +179,27 @@ def doctor(
     from rich.console import Console
 
     from searcher import tasks
-    from searcher.config.recipe import Model
-    from searcher.config.toml import pairs
+    from searcher.config.study import Budget
     from searcher.deploy.doctor import examine
     from searcher.ui.terminal import examined
 
-    named = Model(name=model, args=pairs("--arg", arguments or ()))
-    tasks.choose([data])
+    if data is None and arguments:
+        raise SearcherError("--arg: a study says the arguments of its model; --data TASK examines a model")
     # Its own handle: while something is tried, what libraries print goes nowhere.
     console = Console(file=sys.stderr if as_json else sys.stdout)
+    budget: Budget | None = None
     with console.status("loading …") as status:
-        task = tasks.entry(data).load()
-        findings = examine(named, task, lambda name, done=0, count=0: status.update(f"{name} …"))
+        if data is None:
+            study = chosen(target, override)
+            model, entry, budget = searched_model(study), tasks.of(study), study.budget
+        else:
+            model, entry = given_model(target, arguments), given_data(data, override)
+        task = entry.load()
+        findings = examine(model, task, lambda name, done=0, count=0: status.update(f"{name} …"), budget)
     if as_json:
         print_json([asdict(one) for one in findings])
     else:
-        console.print(examined.table(f"{named.words()} on {task.name}", findings))
+        console.print(examined.table(f"{model.words()} on {task.name}", findings))
     if not all(one.works for one in findings):
         raise typer.Exit(1)
 
