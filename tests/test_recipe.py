@@ -1,12 +1,32 @@
 import tomllib
 from pathlib import Path
+from typing import Literal
 
 import pytest
 from pydantic import ValidationError
 
-from searcher.config.recipe import Model, PruneWeights, Quantize, Recipe, Train
+from searcher.config.recipe import (
+    Distill,
+    Model,
+    PruneChannels,
+    PruneWeights,
+    Quantize,
+    Recipe,
+    Stage,
+    Train,
+)
+from searcher.config.stages.base import added
 
 MODEL = Model(name="densenet", args={"growth_rate": 4})
+DIGESTS = [
+    "b422a58d7110a612",
+    "9560e7b12b100e97",
+    "b018416e2e27ff22",
+    "44ce5a0c1ab20bbe",
+    "96ce0daefc0faaef",
+    "2114089e685586c3",
+]
+"""Of a recipe with no stage, its first, its first two and so on."""
 
 
 def test_digest_of_a_prefix_ignores_what_comes_later():
@@ -31,3 +51,34 @@ def test_saved_as_toml(tmp_path: Path):
 def test_words_say_what_is_on():
     recipe = Recipe(model=MODEL, stages=(Train(), Quantize(exclude={"stem": 16})))
     assert recipe.words() == "densenet k=4; int8 but stem in 16 bits"
+
+
+class Growing(Stage):
+    """A stage that has learned more since its recipes were stored."""
+
+    kind: Literal["growing"] = "growing"
+    first: int = 1
+    since: dict[str, float] = added({})
+    limited: int = added(2, ge=1)
+
+
+def test_a_field_that_was_added_is_dumped_where_it_is_not_at_its_default():
+    assert Growing().model_dump(mode="json") == {"kind": "growing", "first": 1}
+    assert Growing(since={}, limited=2).model_dump_json() == Growing().model_dump_json()
+    asked = Growing(since={"stem": 0.5}, limited=3)
+    assert Growing.model_validate_json(asked.model_dump_json()) == asked
+    with pytest.raises(ValidationError, match="greater than or equal to 1"):
+        Growing(limited=0)
+
+
+def test_digests_of_recipes_are_those_under_which_work_is_stored():
+    stages = (
+        Train(lr=0.05),
+        PruneChannels(ratio=0.3, criterion="l2"),
+        Distill(teacher=Model(name="resnet20")),
+        PruneWeights(sparsity=0.5, steps=2),
+        Quantize(exclude={"stem": 16}),
+    )
+    recipe = Recipe(model=MODEL, stages=stages)
+    # As they were before any stage had a field that was added.
+    assert [recipe.digest(count) for count in range(6)] == DIGESTS

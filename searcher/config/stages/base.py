@@ -1,6 +1,6 @@
 """A stage of a recipe, and one that trains."""
 
-from typing import ClassVar, Literal
+from typing import Any, ClassVar, Literal
 
 from pydantic import Field
 
@@ -8,6 +8,19 @@ from searcher.config.model import Frozen, Model
 
 LAST = 2
 """The rank of stages after which a network is no longer in floating point."""
+
+
+def added(default: Any, **limits: Any) -> Any:
+    """A field that came after recipes were stored: one dumps it only where it is not at its default.
+
+    So the digests of the recipes that did without, and all that is stored under them, stay as they were. A
+    default that changes is another arithmetic: it needs a new `version` of the stage's runner.
+
+    Args:
+        default: Its value where a recipe says nothing.
+        limits: As pydantic's `Field` takes them.
+    """
+    return Field(default=default, exclude_if=lambda value: value == default, **limits)
 
 
 class Stage(Frozen):
