@@ -24,7 +24,7 @@ from benchmarks.figures import write
 from benchmarks.sleeper import main as sleeper
 from benchmarks.sleeping import Clock, remember, study
 from searcher.execution.cluster.launcher import ClusterLauncher
-from searcher.search.loop import search
+from searcher.searching.loop import search
 
 TRIAL = 600.0
 """Seconds of a small trial on a GPU, for which the model is told."""

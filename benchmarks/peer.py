@@ -26,8 +26,8 @@ from searcher.config.recipe import Recipe
 from searcher.config.study import Study
 from searcher.errors import TrialError
 from searcher.execution.worker import cpu_seconds
-from searcher.search.check import check_parts
-from searcher.search.screening import Screen
+from searcher.searching.check import check_parts
+from searcher.searching.screening import Screen
 
 
 class _Stopped(Exception):

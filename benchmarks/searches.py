@@ -28,11 +28,11 @@ from searcher.execution.local import Local, start_server
 from searcher.execution.measurement import Measurement, measure
 from searcher.execution.messages import Outcome
 from searcher.execution.worker import cpu_seconds
-from searcher.search import samplers
-from searcher.search.check import check_parts
-from searcher.search.loop import search
-from searcher.search.records import TrialRecord
-from searcher.search.state import State
+from searcher.searching import samplers
+from searcher.searching.check import check_parts
+from searcher.searching.loop import search
+from searcher.searching.records import TrialRecord
+from searcher.searching.state import State
 
 Trace = list[tuple[float, dict[str, float]]]
 """The processor seconds spent until a trial was measured, and its metrics."""

@@ -11,12 +11,12 @@ from searcher.execution.curve import CURVE, read
 from searcher.execution.layout import RESULT
 from searcher.execution.local import Local
 from searcher.execution.messages import Done, Outcome
-from searcher.search.check import check_parts
-from searcher.search.identity import identify
-from searcher.search.loop import search
-from searcher.search.state import State
-from searcher.search.storage import backends, studies
-from searcher.search.storage.trials import StoredTrials
+from searcher.searching.check import check_parts
+from searcher.searching.identity import identify
+from searcher.searching.loop import search
+from searcher.searching.state import State
+from searcher.searching.storage import backends, studies
+from searcher.searching.storage.trials import StoredTrials
 
 CONTENT = Path(__file__).parent / "content"
 

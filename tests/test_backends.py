@@ -5,7 +5,7 @@ import optuna
 import pytest
 
 from searcher.errors import SearcherError
-from searcher.search.storage import backends
+from searcher.searching.storage import backends
 from tests.conftest import Run
 
 

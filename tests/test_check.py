@@ -14,8 +14,8 @@ from searcher.config.study import Study
 from searcher.errors import SearcherError, TrialError
 from searcher.execution.measurement import Measurement, measure, value
 from searcher.execution.metrics import metric_functions, ranges
-from searcher.search.check import check_parts, describe
-from searcher.search.identity import identify
+from searcher.searching.check import check_parts, describe
+from searcher.searching.identity import identify
 from tests.helpers.studies import TWO, refusal, study, write
 
 TOP1, MACS = TWO

@@ -7,8 +7,8 @@ from torch import nn
 from searcher.compression import build
 from searcher.config.recipe import Distill, Model, Recipe, Train
 from searcher.errors import SearcherError
-from searcher.search.check import check_parts
-from searcher.search.loading import models_of
+from searcher.searching.check import check_parts
+from searcher.searching.loading import models_of
 from tests.helpers.studies import study
 
 SPACE = """

@@ -10,7 +10,7 @@ import optuna
 import pandas as pd
 import pytest
 
-from searcher.search.storage import backends
+from searcher.searching.storage import backends
 from searcher.tasks.classification import cifar10
 from tests.conftest import Ran, Run, Searcher, command
 from tests.helpers.studies import store, study

@@ -16,8 +16,8 @@ from searcher.execution.curve import CURVE, read
 from searcher.execution.local import Local
 from searcher.execution.messages import Done, Failed, Job, Outcome, Progress
 from searcher.execution.worker import _Diary
-from searcher.search.status import status
-from searcher.search.sweep import Row
+from searcher.searching.status import status
+from searcher.searching.sweep import Row
 from searcher.ui.commands.launching import goes_on
 from searcher.ui.terminal import training
 from searcher.ui.terminal.status import StatusTable

@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 
 from searcher.errors import SearcherError
-from searcher.search.status import status
-from searcher.search.storage import backends, studies
+from searcher.searching.status import status
+from searcher.searching.storage import backends, studies
 from searcher.ui.terminal.trials import frame, study_table
 from tests.conftest import Ran, Run
 from tests.helpers.studies import store, study

@@ -17,8 +17,8 @@ from searcher import tasks
 from searcher.compression.engines import weights
 from searcher.config import recipe_file
 from searcher.deploy.retrain import retrain
-from searcher.search.storage import studies
-from searcher.search.verify import Verified, judge
+from searcher.searching.storage import studies
+from searcher.searching.verify import Verified, judge
 from tests.conftest import Run, command, commands_in, make_place
 from tests.helpers.processes import until
 from tests.test_cli import refused

@@ -18,9 +18,9 @@ from searcher.execution.measurement import Measurement
 from searcher.execution.metrics import metric_functions, timed
 from searcher.execution.results import stored_outcome
 from searcher.models import build
-from searcher.search.check import check_parts
-from searcher.search.identity import identify
-from searcher.search.storage import studies
+from searcher.searching.check import check_parts
+from searcher.searching.identity import identify
+from searcher.searching.storage import studies
 from searcher.tasks.classification.digits import digits
 from tests.conftest import Run
 from tests.helpers.networks import images, net

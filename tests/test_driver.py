@@ -13,12 +13,12 @@ from searcher.errors import SearcherError
 from searcher.execution import results
 from searcher.execution.layout import trial_folder
 from searcher.execution.messages import Done, Failed, Killed, Outcome, Progress
-from searcher.search import driver as driver_module
-from searcher.search.ask import MIN_COMPLETE_TRIALS
-from searcher.search.driver import Driver
-from searcher.search.loading import Space
-from searcher.search.records import STOPPED, TrialRecord
-from searcher.search.variants import Variant, Variants
+from searcher.searching import driver as driver_module
+from searcher.searching.ask import MIN_COMPLETE_TRIALS
+from searcher.searching.driver import Driver
+from searcher.searching.loading import Space
+from searcher.searching.records import STOPPED, TrialRecord
+from searcher.searching.variants import Variant, Variants
 from tests.helpers.launcher import FakeLauncher, Pretended
 from tests.helpers.studies import study
 

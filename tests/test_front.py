@@ -3,7 +3,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from searcher.search.pareto import non_dominated
+from searcher.searching.pareto import non_dominated
 
 POINTS = arrays(np.int8, st.tuples(st.integers(1, 12), st.integers(1, 3)))
 

@@ -9,7 +9,7 @@ import pytest
 from optuna.trial import create_trial
 
 from searcher.errors import SearcherError
-from searcher.search.storage import studies
+from searcher.searching.storage import studies
 from searcher.ui.html.study_page import write_report
 from tests.conftest import Run
 from tests.helpers.studies import RECIPE, TWO, fail, store, study

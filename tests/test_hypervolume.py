@@ -4,7 +4,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from optuna._hypervolume import compute_hypervolume
 
-from searcher.search.hypervolume import added, alone, dominated
+from searcher.searching.hypervolume import added, alone, dominated
 
 
 def test_the_hypervolume_that_a_point_adds_by_hand():

@@ -3,8 +3,8 @@ from pathlib import Path
 import pytest
 
 from searcher.config.study import Study
-from searcher.search.indicators import Hypervolume, Importances, hypervolume, importances
-from searcher.search.storage import studies
+from searcher.searching.indicators import Hypervolume, Importances, hypervolume, importances
+from searcher.searching.storage import studies
 from searcher.ui.terminal.trials import complete_trials
 from tests.helpers.studies import store, study
 

@@ -13,7 +13,7 @@ import pytest
 from rich.console import Console
 
 from searcher.config.study import StudyFile
-from searcher.search.state import State
+from searcher.searching.state import State
 from searcher.ui.terminal.search import render
 from searcher.wording import duration, number
 from tests.conftest import command

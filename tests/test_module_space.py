@@ -15,9 +15,9 @@ from searcher.errors import SearcherError
 from searcher.execution import examination
 from searcher.execution.examination import examine
 from searcher.execution.rehearsal import rehearse
-from searcher.search.check import check_parts, describe
-from searcher.search.loading import load_space
-from searcher.search.storage.studies import load
+from searcher.searching.check import check_parts, describe
+from searcher.searching.loading import load_space
+from searcher.searching.storage.studies import load
 from tests.helpers import own_nets
 from tests.helpers.studies import study
 

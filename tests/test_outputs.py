@@ -12,7 +12,7 @@ from searcher import tasks
 from searcher.compression.build import check_outputs, start
 from searcher.config.recipe import Model
 from searcher.errors import SearcherError
-from searcher.search.check import check_parts
+from searcher.searching.check import check_parts
 from tests.conftest import TINY_SPACE
 from tests.helpers.studies import refusal, study, write
 

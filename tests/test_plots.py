@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from optuna.trial import create_trial
 
 from searcher.execution.curve import Point
-from searcher.search.storage import studies
+from searcher.searching.storage import studies
 from searcher.ui.html import plots
 from searcher.ui.terminal.trials import complete_trials
 from tests.helpers.studies import BOUND, TWO, store, study

@@ -4,8 +4,8 @@ import pytest
 from searcher.config import catalog
 from searcher.config.study import Sampler, StudyFile
 from searcher.errors import SearcherError
-from searcher.search import samplers
-from searcher.search.prefixes import deciding, depths
+from searcher.searching import samplers
+from searcher.searching.prefixes import deciding, depths
 
 SUGGEST = catalog.load(catalog.find("spaces", "micronet")).suggest
 

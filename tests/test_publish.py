@@ -7,7 +7,7 @@ from typing import Any
 import optuna
 import optuna_dashboard
 
-from searcher.search.storage import studies
+from searcher.searching.storage import studies
 from searcher.ui.dashboard.publish import artifact_store, publish
 from tests.helpers.studies import RECIPE, fail, store, study
 
@@ -122,6 +122,6 @@ def test_a_storage_that_cannot_be_written_is_a_line(tmp_path: Path):
 
 
 def test_a_driver_and_a_trial_do_without_plotly():
-    modules = "searcher.search.loop, searcher.execution.worker, searcher.ui.terminal.search"
+    modules = "searcher.searching.loop, searcher.execution.worker, searcher.ui.terminal.search"
     code = f"import sys, {modules}; assert 'plotly' not in sys.modules"
     subprocess.run([sys.executable, "-c", code], check=True)

@@ -11,7 +11,7 @@ from searcher.config.recipe import Distill, Model, PruneChannels, PruneWeights, 
 from searcher.errors import SearcherError, TrialError
 from searcher.execution import rehearsal
 from searcher.execution.rehearsal import rehearse, rehearse_once
-from searcher.search.check import rehearsals
+from searcher.searching.check import rehearsals
 
 CPU = torch.device("cpu")
 INT8 = Quantize(calibration_images=16)

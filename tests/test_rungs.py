@@ -4,9 +4,9 @@ from hypothesis import strategies as st
 
 from searcher.config.recipe import Model, PruneChannels, PruneWeights, Quantize, Recipe, Train
 from searcher.config.study import EarlyStopping, StudyFile
-from searcher.search.early_stopping import Rungs
-from searcher.search.pareto import crowding, ranking
-from searcher.search.screening import Screen
+from searcher.searching.early_stopping import Rungs
+from searcher.searching.pareto import crowding, ranking
+from searcher.searching.screening import Screen
 
 points = st.lists(st.tuples(st.integers(0, 9), st.integers(0, 9)), min_size=1, max_size=30)
 

@@ -11,8 +11,8 @@ from rich.console import Console
 from searcher.config import catalog
 from searcher.config.study import StudyFile
 from searcher.execution.messages import Done, Job
-from searcher.search.loop import search
-from searcher.search.storage import studies
+from searcher.searching.loop import search
+from searcher.searching.storage import studies
 from searcher.ui.terminal.search import PlainView
 from tests.conftest import Run
 from tests.helpers.launcher import FakeLauncher, Pretended

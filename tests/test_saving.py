@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from searcher.search import driver as search
-from searcher.search.storage import studies
+from searcher.searching import driver as search
+from searcher.searching.storage import studies
 from tests.conftest import SEARCH, Driver, Run
 from tests.helpers.processes import trials, until
 from tests.test_search import kill

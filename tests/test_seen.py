@@ -13,8 +13,8 @@ from searcher import tasks
 from searcher.compression.engines import weights
 from searcher.config.recipe import Model
 from searcher.deploy.retrain import Result, Retrained
-from searcher.search.check import check_parts, describe, doubts
-from searcher.search.seen import MIN_IMAGES, beyond_test, familiarity, warning
+from searcher.searching.check import check_parts, describe, doubts
+from searcher.searching.seen import MIN_IMAGES, beyond_test, familiarity, warning
 from searcher.tasks.classification.task import Classification, as_split
 from searcher.ui.terminal.retrained import sections
 from tests.conftest import TINY_SPACE

@@ -8,8 +8,8 @@ import pytest
 
 from searcher.config import catalog
 from searcher.errors import SearcherError
-from searcher.search.check import check_parts
-from searcher.search.space import words
+from searcher.searching.check import check_parts
+from searcher.searching.space import words
 from tests.conftest import TINY_SPACE
 from tests.helpers.studies import refusal, study, write
 

@@ -7,9 +7,11 @@ import pytest
 
 from searcher.config.study import StudyFile
 from searcher.errors import SearcherError
-from searcher.search.storage import backends, driver_lock, studies
+from searcher.searching.storage import backends, driver_lock, studies
 
-OPEN = "import sys, pathlib, searcher.search.storage.backends as s; s.open_storage(pathlib.Path(sys.argv[1]))"
+OPEN = (
+    "import sys, pathlib, searcher.searching.storage.backends as s; s.open_storage(pathlib.Path(sys.argv[1]))"
+)
 
 
 @pytest.mark.slow

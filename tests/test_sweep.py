@@ -4,7 +4,7 @@ import pytest
 
 from searcher.config.recipe import Model, PruneWeights, Quantize, Recipe, Train
 from searcher.errors import SearcherError
-from searcher.search.sweep import parse, recipes
+from searcher.searching.sweep import parse, recipes
 from tests.conftest import Run
 
 RECIPE = Recipe(model=Model(name="densenet"), stages=(Train(), Quantize()))

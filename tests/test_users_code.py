@@ -16,10 +16,10 @@ from searcher.errors import TrialError
 from searcher.execution.local import Local
 from searcher.execution.measurement import from_rows
 from searcher.execution.messages import Progress
-from searcher.search import ask
-from searcher.search.driver import Driver
-from searcher.search.loading import Space
-from searcher.search.screening import Screen, Screened
+from searcher.searching import ask
+from searcher.searching.driver import Driver
+from searcher.searching.loading import Space
+from searcher.searching.screening import Screen, Screened
 from tests.helpers.studies import study
 
 METRICS = """

@@ -9,12 +9,12 @@ from searcher.config import catalog
 from searcher.config.recipe import Model, Quantize, Recipe
 from searcher.config.study import Study, StudyFile
 from searcher.execution.curve import Curve, Point
-from searcher.search import variants
-from searcher.search.pareto import front
-from searcher.search.prefixes import depths
-from searcher.search.screening import Screen
-from searcher.search.storage import studies
-from searcher.search.variants import Variant, Variants
+from searcher.searching import variants
+from searcher.searching.pareto import front
+from searcher.searching.prefixes import depths
+from searcher.searching.screening import Screen
+from searcher.searching.storage import studies
+from searcher.searching.variants import Variant, Variants
 from tests.conftest import Run
 
 SUGGEST = catalog.load(catalog.find("spaces", "micronet")).suggest

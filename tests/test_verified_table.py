@@ -4,7 +4,7 @@ import pytest
 from rich.console import Console
 
 from searcher.config.metric import Objective
-from searcher.search.verify import Verified, judge
+from searcher.searching.verify import Verified, judge
 from searcher.ui.terminal.verified import VerifiedTable
 from tests.test_deliver import seeds
 from tests.test_pick import STUDY, trial

@@ -15,7 +15,7 @@ from searcher.config.recipe import Recipe
 from searcher.config.recipe_file import FORMAT, Expected, Provenance, RecipeFile
 from searcher.config.study import Study
 from searcher.execution.metrics import on_split, timed
-from searcher.search.records import TrialRecord
+from searcher.searching.records import TrialRecord
 from searcher.version import __version__
 
 LIBRARIES = ("torch", "torch-pruning", "nni", "optuna", "numpy")

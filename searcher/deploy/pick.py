@@ -9,8 +9,8 @@ from optuna.trial import FrozenTrial
 from searcher.config.metric import Constraint
 from searcher.config.study import Study
 from searcher.errors import SearcherError, unknown
-from searcher.search.pareto import distance, front
-from searcher.search.records import TrialRecord
+from searcher.searching.pareto import distance, front
+from searcher.searching.records import TrialRecord
 
 _CONDITION = re.compile(r"\s*([^\s<>=]+)\s*(>=|<=)\s*(\S+)\s*")
 

@@ -34,7 +34,7 @@ from searcher.execution.quality import read
 from searcher.execution.rehearsal import rehearse
 from searcher.execution.steps import Step, unsaid
 from searcher.files import in_one_step
-from searcher.search.seen import beyond_test
+from searcher.searching.seen import beyond_test
 from searcher.tasks.base import Task
 
 Report = Callable[[int, str, int, int, float], None]

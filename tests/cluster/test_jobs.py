@@ -18,7 +18,7 @@ from searcher.execution.cluster.submitit import LocalJobs
 from searcher.execution.cluster.watcher import Notices, Watcher
 from searcher.execution.layout import JOB
 from searcher.execution.messages import Failed, GpuMemory, Job, Progress
-from searcher.search.storage import studies
+from searcher.searching.storage import studies
 from tests.conftest import Run, command
 from tests.helpers.processes import gone, outcomes, states, until
 

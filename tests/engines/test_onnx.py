@@ -428,7 +428,7 @@ def warmed_on(images: Tensor, seed: int) -> nn.Module:
 
 
 def test_a_search_imports_none_of_it():
-    modules = "searcher.ui.cli, searcher.search.loop, searcher.execution.worker"
+    modules = "searcher.ui.cli, searcher.searching.loop, searcher.execution.worker"
     program = f"import sys, {modules}; print(*sys.modules)"
     printed = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
     assert not {"onnx", "onnxruntime", "onnxscript"} & set(printed.stdout.split())

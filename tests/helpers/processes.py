@@ -7,7 +7,7 @@ from pathlib import Path
 
 import optuna
 
-from searcher.search.storage import studies
+from searcher.searching.storage import studies
 
 
 def until(condition: Callable[[], bool], seconds: float = 600) -> None:

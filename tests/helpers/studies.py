@@ -11,8 +11,8 @@ from optuna.trial import FrozenTrial, TrialState, create_trial
 from searcher.config.recipe import Model, Quantize, Recipe, Train
 from searcher.config.study import Study
 from searcher.errors import SearcherError
-from searcher.search.check import check_parts, describe
-from searcher.search.storage import backends, studies
+from searcher.searching.check import check_parts, describe
+from searcher.searching.storage import backends, studies
 
 TWO = ({"metric": "top1", "goal": "maximize"}, {"metric": "macs", "goal": "minimize"})
 BOUND = ({"metric": "top1", "at_least": 0.5},)

@@ -57,8 +57,8 @@ def batch(
     """
     from rich.console import Console
 
-    from searcher.search.check import doubts
-    from searcher.search.loop import search_all
+    from searcher.searching.check import doubts
+    from searcher.searching.loop import search_all
     from searcher.ui.terminal.search import BatchView
 
     console = Console(soft_wrap=not sys.stdout.isatty())
@@ -91,7 +91,7 @@ def status(
     runs_dir: RunsDir = RUNS,
 ) -> None:
     """Show the progress of stored studies: done, running, queued, failed, the front, the time left."""
-    from searcher.search.storage.studies import resolve, stored_names
+    from searcher.searching.storage.studies import resolve, stored_names
 
     stored = stored_names(runs_dir)
     names = [resolve(runs_dir, name)[0] for name in studies] if studies else stored
@@ -107,14 +107,14 @@ def status(
 def _print_status(runs_dir: Path, names: list[str]) -> None:
     from rich.console import Console
 
-    from searcher.search.status import status
+    from searcher.searching.status import status
     from searcher.ui.terminal.status import StatusTable
 
     Console().print(StatusTable([status(runs_dir, name) for name in names]))
 
 
 def _print_json(runs_dir: Path, names: list[str]) -> None:
-    from searcher.search.status import status
+    from searcher.searching.status import status
 
     print_json([status(runs_dir, name).record for name in names])
 
@@ -125,8 +125,8 @@ def cancel(
     runs_dir: RunsDir = RUNS,
 ) -> None:
     """End the drivers of studies and their trials, wherever these run. searcher run goes on from there."""
-    from searcher.search.cancel import cancel
-    from searcher.search.storage.studies import resolve, stored_names
+    from searcher.searching.cancel import cancel
+    from searcher.searching.storage.studies import resolve, stored_names
 
     if bool(studies) == every:
         raise SearcherError("name the studies to cancel, or say --all")

@@ -48,7 +48,7 @@ def ls(
             Console().print(trials.lines_table(what, lines))
         return
     from searcher.config import catalog
-    from searcher.search.storage.studies import load, stored_names
+    from searcher.searching.storage.studies import load, stored_names
 
     files = catalog.files("studies")
     stored = [load(runs_dir, name) for name in stored_names(runs_dir)]

@@ -36,8 +36,8 @@ def export(
     from searcher.deploy.export import export as make_file
     from searcher.deploy.pick import pick as choose
     from searcher.deploy.pick import unsatisfied
-    from searcher.search.records import TrialRecord
-    from searcher.search.storage import studies
+    from searcher.searching.records import TrialRecord
+    from searcher.searching.storage import studies
     from searcher.ui.terminal.trials import complete_trials, words
 
     with Console().status("loading …"):
@@ -108,8 +108,8 @@ def verify(
     from rich.console import Console
 
     from searcher.execution.launcher import default_workers
-    from searcher.search.pareto import front
-    from searcher.search.verify import verify as again
+    from searcher.searching.pareto import front
+    from searcher.searching.verify import verify as again
     from searcher.ui.terminal import trials
     from searcher.ui.terminal.verified import VerifiedTable, VerifyView
 

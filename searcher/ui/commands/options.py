@@ -80,7 +80,7 @@ def stored_name(runs_dir: Path, study: str) -> str:
     Raises:
         SearcherError: None could.
     """
-    from searcher.search.storage import studies
+    from searcher.searching.storage import studies
 
     name, hint = studies.resolve(runs_dir, study)
     if hint:
@@ -94,7 +94,7 @@ def load(runs_dir: Path, study: str) -> tuple["optuna.Study", "Study"]:
     Raises:
         SearcherError: It is not stored.
     """
-    from searcher.search.storage import studies
+    from searcher.searching.storage import studies
 
     return studies.load(runs_dir, stored_name(runs_dir, study))
 

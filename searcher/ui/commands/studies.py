@@ -44,7 +44,7 @@ if TYPE_CHECKING:
 
     from searcher.config.study import Study
     from searcher.execution.launcher import Launcher
-    from searcher.search.state import State
+    from searcher.searching.state import State
 
 
 def run(
@@ -72,7 +72,7 @@ def run(
     from rich.console import Console
 
     from searcher.execution.layout import STORE
-    from searcher.search.check import doubts
+    from searcher.searching.check import doubts
 
     console = Console(soft_wrap=not sys.stdout.isatty())
     asked = Asked(cluster, slurm_partition, slurm_account, slurm_constraint, gpus, time, mem)
@@ -97,11 +97,13 @@ def _search(
     from searcher.ui.terminal.search import LiveView, PlainView
 
     if not console.is_terminal:
-        from searcher.search.loop import search
+        from searcher.searching.loop import search
 
         return search(study, runs_dir, launcher, PlainView(console), storage)
     with LiveView(console) as view:
-        from searcher.search.loop import search  # which takes a second, so it is not loaded before the view
+        from searcher.searching.loop import (
+            search,  # which takes a second, so it is not loaded before the view
+        )
 
         return search(study, runs_dir, launcher, view, storage)
 
@@ -140,7 +142,7 @@ def sweep(
     from rich.console import Console
 
     from searcher.config import recipe_file
-    from searcher.search import sweep as sweeping
+    from searcher.searching import sweep as sweeping
     from searcher.ui.terminal import sweep as sweep_table
 
     console = Console(soft_wrap=not sys.stdout.isatty())
@@ -168,8 +170,8 @@ def check(
     runs_dir: RunsDir = RUNS,
 ) -> None:
     """Check a study without running it: its keys, task, space and metrics; of data of your own, a picture."""
-    from searcher.search.check import check_parts, describe
-    from searcher.search.data import save_sheet
+    from searcher.searching.check import check_parts, describe
+    from searcher.searching.data import save_sheet
 
     checked = chosen(the_study(study, option), override)
     for line in describe(checked, check_parts(checked)):

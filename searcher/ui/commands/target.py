@@ -23,8 +23,8 @@ from searcher.costs.op import Op, Prediction, load_ops
 from searcher.errors import SearcherError, TrialError, first_line
 from searcher.execution.layout import COST, trial_folder
 from searcher.models import MODELS, build
-from searcher.search.records import TrialRecord
-from searcher.search.storage import studies
+from searcher.searching.records import TrialRecord
+from searcher.searching.storage import studies
 from searcher.tasks.base import Split
 from searcher.tasks.classification.task import Classification
 

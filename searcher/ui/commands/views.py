@@ -33,7 +33,7 @@ def show(
     """The front of a stored study as a table."""
     from rich.console import Console
 
-    from searcher.search.records import damaged
+    from searcher.searching.records import damaged
     from searcher.ui.terminal.trials import frame, records, study_table
 
     stored, searched = load(runs_dir, the_study(study, option))

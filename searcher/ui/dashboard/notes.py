@@ -9,8 +9,8 @@ from optuna.trial import FrozenTrial
 from searcher.config.study import Study
 from searcher.costs.op import load_ops
 from searcher.execution.layout import COST
-from searcher.search.pareto import missed
-from searcher.search.records import TrialRecord
+from searcher.searching.pareto import missed
+from searcher.searching.records import TrialRecord
 from searcher.ui.terminal.costs import heaviest
 from searcher.ui.terminal.trials import state, words
 from searcher.wording import number

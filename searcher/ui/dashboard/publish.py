@@ -16,8 +16,8 @@ from optuna_dashboard._note import note_ver_key, split_body
 from searcher.config.study import Study
 from searcher.execution.curve import CURVE
 from searcher.execution.layout import trial_folder
-from searcher.search.pareto import front
-from searcher.search.storage.studies import load
+from searcher.searching.pareto import front
+from searcher.searching.storage.studies import load
 from searcher.ui.dashboard.notes import note
 from searcher.ui.html import plots
 from searcher.ui.terminal.trials import complete_trials

@@ -8,8 +8,8 @@ from wsgiref.simple_server import WSGIRequestHandler, WSGIServer, make_server
 import optuna_dashboard
 
 from searcher.errors import SearcherError
-from searcher.search.storage.backends import is_stored, open_storage
-from searcher.search.storage.studies import stored_names
+from searcher.searching.storage.backends import is_stored, open_storage
+from searcher.searching.storage.studies import stored_names
 from searcher.ui.dashboard.publish import artifact_store, publish
 
 

@@ -9,7 +9,7 @@ from optuna.trial import FrozenTrial
 from searcher import models
 from searcher.config.recipe import Recipe
 from searcher.config.study import Study
-from searcher.search.records import TrialRecord
+from searcher.searching.records import TrialRecord
 from searcher.ui.comparison import Goal, goal_of
 from searcher.wording import is_share, number
 

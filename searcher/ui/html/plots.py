@@ -15,9 +15,9 @@ from searcher.config.metric import Constraint, Metric, Objective
 from searcher.config.study import Study
 from searcher.execution.curve import Point
 from searcher.execution.metrics import built_in
-from searcher.search.indicators import Importances
-from searcher.search.pareto import front, violation
-from searcher.search.records import TrialRecord
+from searcher.searching.indicators import Importances
+from searcher.searching.pareto import front, violation
+from searcher.searching.records import TrialRecord
 from searcher.ui.terminal.trials import words
 from searcher.wording import number
 

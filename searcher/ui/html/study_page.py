@@ -15,11 +15,11 @@ from searcher.config.study import Study
 from searcher.deploy.pick import pick
 from searcher.execution.curve import CURVE, read
 from searcher.execution.layout import INT8, trial_folder
-from searcher.search.data import SHEET
-from searcher.search.indicators import Hypervolume, Importances, hypervolume, importances
-from searcher.search.pareto import front, missed, violation
-from searcher.search.records import TrialRecord, ended
-from searcher.search.storage.studies import load
+from searcher.searching.data import SHEET
+from searcher.searching.indicators import Hypervolume, Importances, hypervolume, importances
+from searcher.searching.pareto import front, missed, violation
+from searcher.searching.records import TrialRecord, ended
+from searcher.searching.storage.studies import load
 from searcher.ui.html import page, plots
 from searcher.ui.html.comparison import comparable, compared
 from searcher.ui.html.page import Cell, Section

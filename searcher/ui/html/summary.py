@@ -6,7 +6,7 @@ from optuna.trial import FrozenTrial
 
 from searcher.config.study import Study
 from searcher.execution.layout import figures_of, trial_folder
-from searcher.search.records import TrialRecord
+from searcher.searching.records import TrialRecord
 from searcher.ui.comparison import BETTER, Change, changes, class_changes
 from searcher.ui.html import page
 from searcher.ui.html.page import Cell, Section

@@ -14,8 +14,8 @@ from rich.table import Table
 from rich.text import Text
 
 from searcher.execution.messages import Done, Failed, Infeasible, Killed, Outcome, Reused, Stopped
-from searcher.search.records import TrialRecord
-from searcher.search.state import Running, State
+from searcher.searching.records import TrialRecord
+from searcher.searching.state import Running, State
 from searcher.ui.terminal.trials import WIDE_COLUMNS, front_table
 from searcher.wording import duration, number
 

@@ -7,7 +7,7 @@ from rich import box
 from rich.console import Console, ConsoleOptions, RenderResult
 from rich.table import Table
 
-from searcher.search.status import Status
+from searcher.searching.status import Status
 from searcher.wording import duration
 
 WIDE_COLUMNS = 110

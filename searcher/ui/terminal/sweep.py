@@ -10,7 +10,7 @@ from rich.table import Table
 
 from searcher.config.study import Study
 from searcher.execution.messages import Done, Progress
-from searcher.search.sweep import Row, Setting, cells
+from searcher.searching.sweep import Row, Setting, cells
 from searcher.wording import number, so_far
 
 

@@ -16,8 +16,8 @@ from searcher.config.metric import Metric
 from searcher.config.study import Study
 from searcher.errors import SearcherError
 from searcher.execution.layout import INT8
-from searcher.search.pareto import Front, front, violation
-from searcher.search.records import TrialRecord, damage, ended, whole
+from searcher.searching.pareto import Front, front, violation
+from searcher.searching.records import TrialRecord, damage, ended, whole
 from searcher.wording import kernels, number, several
 
 if TYPE_CHECKING:

@@ -13,8 +13,8 @@ from searcher.config.metric import Objective
 from searcher.config.study import Study
 from searcher.execution.messages import Job, Progress
 from searcher.execution.metrics import on_split
-from searcher.search.records import TrialRecord
-from searcher.search.verify import TEST, Verified
+from searcher.searching.records import TrialRecord
+from searcher.searching.verify import TEST, Verified
 from searcher.wording import number, so_far, spread
 
 

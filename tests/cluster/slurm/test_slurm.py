@@ -16,7 +16,7 @@ import pytest
 
 from searcher.execution.curve import CURVE
 from searcher.execution.curve import read as read_curve
-from searcher.search.storage import studies
+from searcher.searching.storage import studies
 from tests.cluster.slurm.conftest import Ask
 from tests.conftest import Searcher, command, make_place
 from tests.helpers.processes import until

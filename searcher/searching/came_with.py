@@ -9,9 +9,9 @@ from searcher.config.metric import Constraint
 from searcher.config.recipe import Recipe
 from searcher.config.study import Study
 from searcher.errors import SearcherError, TrialError
-from searcher.search.loading import Space
-from searcher.search.screening import Screen
-from searcher.search.variants import cheapest
+from searcher.searching.loading import Space
+from searcher.searching.screening import Screen
+from searcher.searching.variants import cheapest
 
 DRAWN = 64
 """So many random recipes are predicted before a budget is said to be beyond a space."""

@@ -9,8 +9,8 @@ from optuna.trial import FrozenTrial, TrialState
 from searcher.config.recipe import Recipe
 from searcher.config.study import Study
 from searcher.execution.messages import Done, Infeasible
-from searcher.search import samplers
-from searcher.search.records import (
+from searcher.searching import samplers
+from searcher.searching.records import (
     ATTEMPT,
     CPU_SECONDS,
     ENDED_EARLY,

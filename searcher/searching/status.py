@@ -9,11 +9,11 @@ from optuna.trial import FrozenTrial, TrialState
 
 from searcher.config.study import Study
 from searcher.execution.layout import JOB, SAID, trial_folder
-from searcher.search.indicators import Hypervolume, hypervolume
-from searcher.search.pareto import Front, front
-from searcher.search.records import FAILED, INFEASIBLE, STOPPED, Ended, TrialRecord, ended
-from searcher.search.storage import studies
-from searcher.search.storage.driver_lock import driver
+from searcher.searching.indicators import Hypervolume, hypervolume
+from searcher.searching.pareto import Front, front
+from searcher.searching.records import FAILED, INFEASIBLE, STOPPED, Ended, TrialRecord, ended
+from searcher.searching.storage import studies
+from searcher.searching.storage.driver_lock import driver
 
 PACE_WINDOW = 20
 """The trials that ended last, whose pace the time left is estimated by."""

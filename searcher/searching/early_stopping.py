@@ -8,10 +8,10 @@ import optuna
 from searcher.config.recipe import Recipe
 from searcher.config.study import Study
 from searcher.execution.messages import Progress
-from searcher.search.pareto import ranking
-from searcher.search.records import PROMOTED_FROM, Ended, TrialRecord
-from searcher.search.screening import Screen
-from searcher.search.storage.trials import StoredTrials
+from searcher.searching.pareto import ranking
+from searcher.searching.records import PROMOTED_FROM, Ended, TrialRecord
+from searcher.searching.screening import Screen
+from searcher.searching.storage.trials import StoredTrials
 
 
 class Rungs:

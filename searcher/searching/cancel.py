@@ -8,9 +8,9 @@ from searcher.errors import SearcherError
 from searcher.execution.cluster.launcher import cancel_jobs
 from searcher.execution.layout import trial_folder
 from searcher.execution.results import stored_outcome
-from searcher.search.records import TrialRecord
-from searcher.search.storage import driver_lock, studies
-from searcher.search.storage.trials import StoredTrials
+from searcher.searching.records import TrialRecord
+from searcher.searching.storage import driver_lock, studies
+from searcher.searching.storage.trials import StoredTrials
 
 PATIENCE = 60.0
 """Seconds in which a driver should have ended."""

@@ -9,7 +9,7 @@ from optuna.trial import FrozenTrial
 
 from searcher.config.metric import Constraint
 from searcher.config.study import Study
-from searcher.search.records import TrialRecord
+from searcher.searching.records import TrialRecord
 from searcher.wording import off
 
 

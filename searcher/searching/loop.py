@@ -14,15 +14,15 @@ from searcher.config.study import Study
 from searcher.errors import Cancelled, SearcherError
 from searcher.execution.launcher import Launcher, RunningTrial
 from searcher.execution.layout import STORE
-from searcher.search import data, records
-from searcher.search.ask import known_front
-from searcher.search.check import check_parts
-from searcher.search.driver import Driver
-from searcher.search.identity import identify
-from searcher.search.loading import Space
-from searcher.search.state import State, View
-from searcher.search.storage import backends, driver_lock
-from searcher.search.storage.studies import create_or_load, room
+from searcher.searching import data, records
+from searcher.searching.ask import known_front
+from searcher.searching.check import check_parts
+from searcher.searching.driver import Driver
+from searcher.searching.identity import identify
+from searcher.searching.loading import Space
+from searcher.searching.state import State, View
+from searcher.searching.storage import backends, driver_lock
+from searcher.searching.storage.studies import create_or_load, room
 
 
 def search(study: Study, runs: Path, launcher: Launcher, view: View, stored_in: str | None = None) -> State:

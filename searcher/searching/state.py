@@ -11,8 +11,8 @@ from optuna.trial import FrozenTrial
 from searcher.config.study import Study
 from searcher.execution.launcher import RunningTrial
 from searcher.execution.messages import Outcome, Progress
-from searcher.search.pareto import Front, front
-from searcher.search.records import Ended, TrialRecord
+from searcher.searching.pareto import Front, front
+from searcher.searching.records import Ended, TrialRecord
 
 
 @dataclass

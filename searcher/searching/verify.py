@@ -18,8 +18,8 @@ from searcher.execution.local import run_jobs
 from searcher.execution.messages import Done, Failed, Job, Killed, Outcome, Progress
 from searcher.execution.metrics import on_split
 from searcher.execution.results import stored_outcome
-from searcher.search.pareto import Front, non_dominated
-from searcher.search.records import TrialRecord
+from searcher.searching.pareto import Front, non_dominated
+from searcher.searching.records import TrialRecord
 
 TEST = "test "
 """The prefix of a metric that is read on the test split."""

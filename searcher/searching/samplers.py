@@ -11,8 +11,8 @@ import optuna
 
 from searcher.config.study import Sampler
 from searcher.errors import SearcherError, unknown
-from searcher.search.space import Suggest
-from searcher.search.storage.studies import experimental
+from searcher.searching.space import Suggest
+from searcher.searching.storage.studies import experimental
 
 SAMPLERS: dict[str, tuple[Callable[..., optuna.samplers.BaseSampler], dict[str, Any]]] = {
     # The whole space at once, split into the groups that its conditions make.

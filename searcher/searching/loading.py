@@ -18,7 +18,7 @@ from searcher.config.recipe import Model, Recipe
 from searcher.config.study import Study
 from searcher.errors import SearcherError
 from searcher.execution.examination import examine
-from searcher.search.space import Suggest, check_kinds, guarded
+from searcher.searching.space import Suggest, check_kinds, guarded
 
 
 @dataclass(frozen=True)

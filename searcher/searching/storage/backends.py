@@ -14,7 +14,7 @@ from optuna.storages.journal import JournalFileBackend, JournalFileOpenLock
 
 from searcher.errors import SearcherError, nearest, no_room
 from searcher.files import in_one_step
-from searcher.search.storage.guarded import Database, Journal, broken, standing
+from searcher.searching.storage.guarded import Database, Journal, broken, standing
 
 SQLITE, JOURNAL, POSTGRESQL = "sqlite", "journal", "postgresql"
 _CHOICE = "storage.txt"

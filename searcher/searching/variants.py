@@ -19,11 +19,11 @@ from searcher.config.study import Study
 from searcher.errors import SearcherError, TrialError
 from searcher.execution.curve import CURVE, read
 from searcher.files import in_one_step
-from searcher.search.hypervolume import added
-from searcher.search.pareto import Front
-from searcher.search.prefixes import Filled, Suggest, deciding, depths, other_values
-from searcher.search.records import FAILED, VARIANT, VARIANT_OF, TrialRecord
-from searcher.search.screening import WEIGHT_BITS, Screen
+from searcher.searching.hypervolume import added
+from searcher.searching.pareto import Front
+from searcher.searching.prefixes import Filled, Suggest, deciding, depths, other_values
+from searcher.searching.records import FAILED, VARIANT, VARIANT_OF, TrialRecord
+from searcher.searching.screening import WEIGHT_BITS, Screen
 
 VARIANTS = "variants.json"
 """In a trial's folder: what was found of the networks that it has trained."""

@@ -10,14 +10,14 @@ from optuna.trial import TrialState
 
 from searcher.config.study import Study
 from searcher.errors import SearcherError
-from searcher.search.hypervolume import alone
-from searcher.search.loading import Space
-from searcher.search.pareto import Front, front
-from searcher.search.prefixes import Suggest, deciding, depths
-from searcher.search.records import PREFIX_OF, TrialRecord
-from searcher.search.storage import studies
-from searcher.search.storage.trials import StoredTrials
-from searcher.search.variants import Variants
+from searcher.searching.hypervolume import alone
+from searcher.searching.loading import Space
+from searcher.searching.pareto import Front, front
+from searcher.searching.prefixes import Suggest, deciding, depths
+from searcher.searching.records import PREFIX_OF, TrialRecord
+from searcher.searching.storage import studies
+from searcher.searching.storage.trials import StoredTrials
+from searcher.searching.variants import Variants
 
 MIN_COMPLETE_TRIALS = 10
 """Complete trials from which on the front is worth staying near."""

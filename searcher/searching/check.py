@@ -17,12 +17,12 @@ from searcher.errors import SearcherError, TrialError
 from searcher.execution.metrics import check_metrics, check_quality, own_metrics, timed
 from searcher.execution.rehearsal import rehearse
 from searcher.models import build
-from searcher.search import data, samplers
-from searcher.search.came_with import check_budgets, learn_costs
-from searcher.search.goals import check_goals
-from searcher.search.loading import Space, draw, load_space
-from searcher.search.seen import warning
-from searcher.search.untrained import check_model, try_metrics
+from searcher.searching import data, samplers
+from searcher.searching.came_with import check_budgets, learn_costs
+from searcher.searching.goals import check_goals
+from searcher.searching.loading import Space, draw, load_space
+from searcher.searching.seen import warning
+from searcher.searching.untrained import check_model, try_metrics
 from searcher.tasks.base import Task
 
 

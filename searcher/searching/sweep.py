@@ -20,9 +20,9 @@ from searcher.execution.layout import STORE, figures_of
 from searcher.execution.local import run_jobs, start_server
 from searcher.execution.messages import Done, Job, Outcome, Progress
 from searcher.execution.results import stored_outcome
-from searcher.search.check import check_parts
-from searcher.search.identity import identify
-from searcher.search.storage.backends import make_runs
+from searcher.searching.check import check_parts
+from searcher.searching.identity import identify
+from searcher.searching.storage.backends import make_runs
 
 MAX_VALUES = 1000
 """Values that dots may stand for: each is a training."""

@@ -13,17 +13,17 @@ from searcher.errors import SearcherError, TrialError
 from searcher.execution.launcher import Launcher
 from searcher.execution.messages import Done, Failed, Infeasible, Killed, Outcome, Progress, Reused, Stopped
 from searcher.execution.results import stored_outcome
-from searcher.search.ask import sources
-from searcher.search.came_with import learn_costs
-from searcher.search.early_stopping import EarlyStopping
-from searcher.search.loading import Space
-from searcher.search.records import CAME_WITH, FAILED, TrialRecord, ended
-from searcher.search.screening import Screen, Screened, tried_before
-from searcher.search.starting import Starter
-from searcher.search.state import Running, State, View
-from searcher.search.storage import driver_lock
-from searcher.search.storage.trials import StoredTrials
-from searcher.search.variants import Variants
+from searcher.searching.ask import sources
+from searcher.searching.came_with import learn_costs
+from searcher.searching.early_stopping import EarlyStopping
+from searcher.searching.loading import Space
+from searcher.searching.records import CAME_WITH, FAILED, TrialRecord, ended
+from searcher.searching.screening import Screen, Screened, tried_before
+from searcher.searching.starting import Starter
+from searcher.searching.state import Running, State, View
+from searcher.searching.storage import driver_lock
+from searcher.searching.storage.trials import StoredTrials
+from searcher.searching.variants import Variants
 
 RETRIES = 2
 """The number of times that a killed trial is tried again."""

@@ -10,9 +10,9 @@ import optuna
 from optuna.trial import FrozenTrial
 
 from searcher.config.study import Study
-from searcher.search.hypervolume import MARGIN, dominated
-from searcher.search.pareto import violation
-from searcher.search.records import TrialRecord
+from searcher.searching.hypervolume import MARGIN, dominated
+from searcher.searching.pareto import violation
+from searcher.searching.records import TrialRecord
 
 MIN_TRIALS = 10
 """Complete trials from which on importances are worth a look: the better half is five."""

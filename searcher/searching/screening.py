@@ -20,7 +20,7 @@ from searcher.errors import SearcherError, TrialError
 from searcher.execution.measurement import from_rows, least_from_rows
 from searcher.execution.messages import Infeasible
 from searcher.execution.metrics import on_split
-from searcher.search.records import INFEASIBLE, TrialRecord
+from searcher.searching.records import INFEASIBLE, TrialRecord
 
 WEIGHT_BITS = "bits of weights"
 """Among what is predicted, the only figure that int8 makes smaller in every study; the name of no metric."""

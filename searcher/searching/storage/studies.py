@@ -16,10 +16,10 @@ from pydantic import ValidationError
 from searcher.config.study import Study
 from searcher.config.toml import problems
 from searcher.errors import SearcherError, no_room, unknown
-from searcher.search.records import CAME_WITH
-from searcher.search.storage.backends import is_stored, open_storage, reopen_storage
-from searcher.search.storage.driver_lock import last_driven
-from searcher.search.storage.guarded import standing
+from searcher.searching.records import CAME_WITH
+from searcher.searching.storage.backends import is_stored, open_storage, reopen_storage
+from searcher.searching.storage.driver_lock import last_driven
+from searcher.searching.storage.guarded import standing
 
 optuna.logging.set_verbosity(optuna.logging.WARNING)
 

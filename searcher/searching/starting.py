@@ -12,9 +12,9 @@ from searcher.errors import SearcherError, TrialError
 from searcher.execution.launcher import Launcher, Remember, RunningTrial
 from searcher.execution.layout import STORE, trial_folder
 from searcher.execution.messages import Job, Progress
-from searcher.search.records import TrialRecord
-from searcher.search.screening import Screen, Screened
-from searcher.search.state import Running
+from searcher.searching.records import TrialRecord
+from searcher.searching.screening import Screen, Screened
+from searcher.searching.state import Running
 
 
 class Starter:
