@@ -68,7 +68,7 @@ def _tried(draft: "Draft", runs_dir: Path) -> list[str]:
     """
     from searcher.config.study import StudyFile
     from searcher.execution.layout import STORE
-    from searcher.search.check import check_parts
+    from searcher.searching.check import check_parts
 
     with TemporaryDirectory() as folder:
         file = Path(folder) / f"{draft.name}.toml"

@@ -71,6 +71,6 @@ def searched_model(study: "Study") -> "Model":
     Raises:
         SearcherError: The space cannot be used.
     """
-    from searcher.search.loading import draw, load_space
+    from searcher.searching.loading import draw, load_space
 
     return study.model or load_space(study).suggest(draw(study)).model
