@@ -23,7 +23,7 @@ def start(model: Model, task: Task) -> nn.Module:
     """
     network = build(model.name, model.args, in_channels=task.in_channels, classes=task.classes)
     if device_of(network).type != "meta":  # where its shapes alone are wanted
-        check_outputs(model.name, network, type(task), task.image, task.classes)
+        check_outputs(model.called, network, type(task), task.image, task.classes)
     if model.weights:
         _initialise(network, model.weights, task.image)
     return network

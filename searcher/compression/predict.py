@@ -69,5 +69,5 @@ def _check_runs(recipe: Recipe, sizes: Sizes, classes: int) -> None:
         except Exception as error:
             text = ",".join(map(str, sizes))
             raise SearcherError(
-                f"{model.name} does not run on an input of {text}: {first_line(error)}"
+                f"{model.called} does not run on an input of {text}: {first_line(error)}"
             ) from error

@@ -6,6 +6,8 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
+from searcher.config.given import is_given, word
+
 SUFFIXES = (".npz", ".csv")
 """Of the files that are data by themselves."""
 
@@ -86,14 +88,16 @@ def is_function(task: str) -> bool:
 
 def is_path(task: str) -> bool:
     """Whether a task is given as a path: it has a separator, begins with a dot or ``~``, or names a file."""
-    return not is_function(task) and (
+    return not (is_function(task) or is_given(task)) and (
         "/" in task or "\\" in task or task.startswith((".", "~")) or task.lower().endswith(SUFFIXES)
     )
 
 
 def short(task: str) -> str:
     """A task's name in a stored study's and in a folder's: of a path the last part, of safe characters."""
-    if is_path(task):
+    if is_given(task):
+        task = word(task)
+    elif is_path(task):
         last = Path(task).expanduser().absolute()
         name = last.resolve().name if last.name in ("", "..") else last.name
         task = name[: -len(SUFFIXES[0])] if name.lower().endswith(SUFFIXES) else name

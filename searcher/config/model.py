@@ -4,6 +4,8 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from searcher.config import given
+
 
 class Frozen(BaseModel):
     """A value: it does not change, takes no key that it does not know, and no number that is none."""
@@ -27,6 +29,11 @@ class Model(Frozen):
         """Whether it begins with weights that were trained: those of a file, or a library's own."""
         return bool(self.weights or self.args.get("pretrained"))
 
+    @property
+    def called(self) -> str:
+        """The family as a reader says it."""
+        return given.called(self.name)
+
     def without_weights(self) -> "Model":
         """The same model with random weights."""
         args = {key: value for key, value in self.args.items() if key != "pretrained"}
@@ -35,7 +42,7 @@ class Model(Frozen):
     def words(self) -> str:
         """The family and its arguments; what is off goes without saying."""
         on = {key: value for key, value in self.args.items() if value and not _ungrouped(key, value)}
-        return " ".join([self.name, *(_argument(key, value) for key, value in on.items())])
+        return " ".join([self.called, *(_argument(key, value) for key, value in on.items())])
 
 
 def _ungrouped(key: str, value: object) -> bool:

@@ -86,7 +86,7 @@ def evaluate(
     try:
         found = [measured(Recipe(model=model, stages=()), "float32")]
     except TrialError as error:
-        raise SearcherError(f"model {model.name}: {error}") from error
+        raise SearcherError(f"model {model.called}: {error}") from error
     refused = ""
     if exclude is not None:
         step("quantize")

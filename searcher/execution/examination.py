@@ -81,7 +81,7 @@ def _examined(text: str, name: str, conditions: str, digest: str, whole: bool) -
     parts = blocks(network)
     task = entry.load()
     if reason := _refusal(plain, [Train()], task):
-        raise SearcherError(f"model {model.name} cannot be trained on {name}: {reason}")
+        raise SearcherError(f"model {model.called} cannot be trained on {name}: {reason}")
     tried = {what: _refusal(plain, [stage], task) for what, stage in _stages(plain).items()}
     refused = {what: reason for what, reason in tried.items() if reason}
     found = kept_out(plain, parts, refused["quantize"], task) if "quantize" in refused else {}

@@ -7,6 +7,9 @@ from typing import Any
 STORE = "store"
 """The store of trained stages, in a runs folder."""
 
+GIVEN = "given"
+"""The networks and tasks that Python code gave to searches, in a runs folder."""
+
 JOB = "job"
 """The files of a cluster's job, in a trial's folder."""
 

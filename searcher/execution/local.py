@@ -3,7 +3,6 @@
 import contextlib
 import multiprocessing
 import signal
-import sys
 from collections import deque
 from collections.abc import Callable, Generator, Iterable, Sequence
 from contextlib import ExitStack
@@ -19,6 +18,7 @@ from searcher.errors import exit_reason
 from searcher.execution import mps, worker
 from searcher.execution.gpus import Gpus, Seat
 from searcher.execution.launcher import Remember, RunningTrial, cores, left_elsewhere
+from searcher.execution.main_module import without_main
 from searcher.execution.messages import Failed, Job, Killed, Outcome, Progress
 from searcher.execution.mps import Say
 from searcher.execution.signals import no_interrupt
@@ -41,12 +41,9 @@ _context.set_forkserver_preload(PRELOADED)
 
 def start_server() -> None:
     """Start the server that forks trials, so that it loads torch while the driver gets ready."""
-    # A process imports its parent's main module again: what that has imported of ours, the server has then.
-    ours = [name for name in sys.modules if name.startswith("searcher.")]
-    _context.set_forkserver_preload([*PRELOADED, *ours])
     # The tracker's start unblocks SIGINT, so it must not happen inside the block.
     resource_tracker.ensure_running()
-    with no_interrupt():
+    with no_interrupt(), without_main():
         forkserver.ensure_running()
 
 
@@ -121,7 +118,7 @@ class LocalTrial:
         self.job = job = replace(job, gpu=seat.gpu) if seat else job
         self._seat = seat
         self._connection, theirs = _context.Pipe()
-        with no_interrupt():
+        with no_interrupt(), without_main():
             self._process = _context.Process(target=worker.main, args=(job, theirs), daemon=True)
             self._process.start()
         theirs.close()

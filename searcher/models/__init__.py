@@ -10,8 +10,9 @@ from typing import Any
 from torch import nn
 
 from searcher.config import catalog
+from searcher.config.given import digest, is_given
 from searcher.errors import SearcherError, unknown
-from searcher.models import libraries
+from searcher.models import given, libraries
 from searcher.models.densenet import densenet
 from searcher.models.mobilenet import mobilenet_v1, mobilenet_v2
 from searcher.models.resnet import resnet18, resnet20, resnet56
@@ -41,7 +42,7 @@ def build(name: str, args: dict[str, Any], *, in_channels: int, classes: int) ->
 
     Args:
         name: A key of `MODELS`, ``pkg.mod:function``, or ``timm:NAME`` and ``torchvision:NAME``, which begin
-            with the library's weights where the arguments say `pretrained`.
+            with the library's weights where the arguments say `pretrained`; or what `config.given` names.
         args: The family's own arguments, e.g. ``{"growth_rate": 4}``.
         in_channels: Channels of an input image, for a function that takes them, also as ``in_chans``.
         classes: Number of outputs, for a function that takes it, also as ``num_classes`` or ``n_classes``.
@@ -70,6 +71,8 @@ def code(name: str) -> str:
     """
     if libraries.library_of(name):
         return libraries.version(name)
+    if is_given(name):
+        return digest(name)
     family = _family(name)
     module = inspect.getmodule(family)
     if module is None:
@@ -91,6 +94,8 @@ def _beside(module: ModuleType, other: ModuleType) -> bool:
 def _family(name: str) -> Family:
     if libraries.library_of(name):
         return libraries.family(name)
+    if is_given(name):
+        return given.family(name)
     family = catalog.function(name) if ":" in name else MODELS.get(name)
     if family is None:
         raise unknown("model", name, MODELS)

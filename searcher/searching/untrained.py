@@ -35,7 +35,7 @@ def check_model(model: Model, task: str, entry: Entry, *, runs: bool = True) -> 
         with torch.device(device), torch.random.fork_rng(devices=[]):
             network = build(model.name, model.args, in_channels=entry.image[0], classes=entry.classes)
         try:
-            check_outputs(model.name, network, entry.kind, entry.image, entry.classes, device)
+            check_outputs(model.called, network, entry.kind, entry.image, entry.classes, device)
         except SearcherError as error:
             ran = error.__cause__ is None
             if not ran and device == "cpu" and not runs:

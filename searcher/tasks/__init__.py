@@ -4,7 +4,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from searcher.config.data import Data, is_function, is_path
+from searcher.config.data import Data, is_function, is_path, short
+from searcher.config.given import is_given
 from searcher.config.study import Study
 from searcher.errors import SearcherError, unknown
 from searcher.tasks import own
@@ -16,7 +17,7 @@ from searcher.tasks.detection import folders
 from searcher.tasks.detection.digit_scenes import digit_scenes
 from searcher.tasks.detection.task import Detection
 from searcher.tasks.entries import Entry
-from searcher.tasks.function import from_function
+from searcher.tasks.function import from_function, from_given
 
 __all__ = ["TASKS", "Entry", "choose", "entry", "kinds", "of"]
 
@@ -68,7 +69,7 @@ def of(study: Study) -> Entry:
 
 
 def entry(name: str, data: Data | None = None) -> Entry:
-    """The task of that name, of the data at that path, or of the function ``pkg.mod:function``.
+    """The task of that name, of the data at that path, of ``pkg.mod:function``, or that Python was given.
 
     Args:
         name: What a study calls its task.
@@ -80,10 +81,11 @@ def entry(name: str, data: Data | None = None) -> Entry:
     if name in TASKS:
         found = replace(TASKS[name])  # a copy, which counts the classes of the data as it is now
         return _prepared(name, found, data) if data else found
-    if is_function(name):
+    if is_function(name) or is_given(name):
         if data:
-            raise SearcherError(f"data: task {name} is a function, which prepares its data itself")
-        return from_function(name)
+            kind = "function" if is_function(name) else "Task"
+            raise SearcherError(f"data: task {short(name)} is a {kind}, which prepares its data itself")
+        return from_function(name) if is_function(name) else from_given(name)
     if is_path(name):
         return own.entry(name, data or Data())
     if Path(name).exists():

@@ -1,11 +1,11 @@
-"""A task that a user's own function makes."""
+"""A task that a user's own function makes, or that Python code was given."""
 
 import functools
 import inspect
 
 import torch
 
-from searcher.config import catalog
+from searcher.config import catalog, given
 from searcher.errors import SearcherError, first_line
 from searcher.tasks.base import Split, Task
 from searcher.tasks.entries import Entry
@@ -18,8 +18,31 @@ def from_function(name: str) -> Entry:
         SearcherError: There is no such function, it cannot be called without arguments, it raises, or what it
             returns is no task.
     """
-    task = _made(name)
+    return _entry(_made(name))
+
+
+def from_given(name: str) -> Entry:
+    """The task that `config.given` names.
+
+    Raises:
+        SearcherError: It cannot be loaded, or cannot be trained on.
+    """
+    return _entry(checked(given.load(name), given.word(name)))
+
+
+def _entry(task: Task) -> Entry:
     return Entry(lambda: task, task.image, task.classes, type(task))
+
+
+def checked(task: Task, name: str) -> Task:
+    """The task.
+
+    Raises:
+        SearcherError: It cannot be trained on.
+    """
+    if wrong := _wrong(task):
+        raise SearcherError(f"task {name}: {wrong}")
+    return task
 
 
 @functools.cache
@@ -40,9 +63,7 @@ def _made(name: str) -> Task:
             f"task {name}: returns a {type(task).__name__}, expected a searcher.tasks.base.Task "
             "such as searcher.tasks.classification.task.Classification"
         )
-    if wrong := _wrong(task):
-        raise SearcherError(f"task {name}: {wrong}")
-    return task
+    return checked(task, name)
 
 
 def _is_needed(parameter: inspect.Parameter) -> bool:

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from markupsafe import Markup
 
+from searcher.config.given import called
 from searcher.config.recipe_file import RecipeFile
 from searcher.deploy import onnx
 from searcher.deploy.agreement import Agreement
@@ -83,7 +84,7 @@ def describe(of: Described) -> None:
 
 def title(file: RecipeFile) -> str:
     """The title: the model and its task."""
-    return f"{file.recipe.model.name} for {file.provenance.task}"
+    return f"{file.recipe.model.called} for {called(file.provenance.task)}"
 
 
 def lead(file: RecipeFile, result: Result) -> str:
@@ -108,7 +109,8 @@ def model_card(
     parts += [
         used,
         "## Data",
-        f"Task `{source.task}`, fingerprint `{source.data_fingerprint}` of all images, labels and splits. "
+        f"Task `{called(source.task)}`, fingerprint `{source.data_fingerprint}` of all images, labels and "
+        "splits. "
         "The search saw the training and the validation split; the test split was read once, at the end.",
     ]
     if source.versions:

@@ -11,6 +11,7 @@ from markupsafe import Markup
 from optuna.trial import FrozenTrial
 
 from searcher import tasks
+from searcher.config.given import called
 from searcher.config.study import Study
 from searcher.deploy.pick import pick
 from searcher.execution.curve import CURVE, read
@@ -52,7 +53,7 @@ def study_page(study: Study, stored: optuna.Study, folder: Path) -> str:
     return page.page(
         f"Study {study.stored_name}",
         [section for section in view.sections() if section.body],
-        lead=f"Recipes of the space {study.space} for the task {study.task}",
+        lead=f"Recipes of the space {study.space} for the task {called(study.task)}",
         foot=f"Made {made} by searcher {__version__} with {libraries}.",
     )
 
@@ -77,7 +78,7 @@ class _View:
         states = Counter(state(trial) for trial in self.trials)
         identity = self.stored.user_attrs["identity"]
         pairs = [
-            ("task", f"{study.task}, data fingerprint {identity['data fingerprint']}"),
+            ("task", f"{called(study.task)}, data fingerprint {identity['data fingerprint']}"),
             ("space", f"{study.space}, code {identity['space code']}"),
             ("objectives", ", ".join(f"{o.goal} {plots.title_of(o)}" for o in study.objectives)),
             ("constraints", ", ".join(map(str, study.constraints)) or "none"),

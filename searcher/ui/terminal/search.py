@@ -13,6 +13,7 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
+from searcher.config.given import called
 from searcher.execution.messages import Done, Failed, Infeasible, Killed, Outcome, Reused, Stopped
 from searcher.searching.records import TrialRecord
 from searcher.searching.state import Running, State
@@ -156,7 +157,7 @@ def _head(state: State) -> Panel:
         f" · {duration(time.monotonic() - state.started)} gone, {duration(state.seconds_left)} left",
     )
     bar = ProgressBar(total=study.budget.trials, completed=state.finished)
-    title = f"{study.name} on {study.task}"
+    title = f"{study.name} on {called(study.task)}"
     return Panel(Group(counts, bar), title=title, title_align="left")
 
 
