@@ -4,10 +4,10 @@ from typing import TYPE_CHECKING, Any
 
 from searcher.version import __version__
 
-__all__ = ["__version__", "compress"]
+__all__ = ["Front", "Point", "__version__", "compress", "search"]
 
 if TYPE_CHECKING:
-    from searcher.api import compress
+    from searcher.api import Front, Point, compress, search
 
 
 def __getattr__(name: str) -> Any:

@@ -1,6 +1,7 @@
 """A study: what to search. A TOML file, with `extends` and `--set`, checked by pydantic."""
 
 import json
+import tomllib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -13,7 +14,7 @@ from searcher.config.data import Data, short
 from searcher.config.deployment import Deployment
 from searcher.config.metric import Constraint, Metric, Objective
 from searcher.config.recipe import Model
-from searcher.config.toml import keys, parsed, problems, read_toml, refuse
+from searcher.config.toml import keys, parsed, problems, read_toml, refuse, validated
 from searcher.errors import SearcherError, nearest
 
 LAST_SEED = 2**32 - 1
@@ -141,6 +142,15 @@ class Study(_Common):
         """Every metric that a trial measures, each once."""
         every = [*self.objectives, *self.constraints, *self.metrics]
         return list({m.key: m for m in every}.values())
+
+
+def parse(name: str, text: str) -> Study:
+    """The study that a text in TOML is, of one task and by itself.
+
+    Raises:
+        SearcherError: It is none: all the errors at once.
+    """
+    return validated(Study, tomllib.loads(text) | {"name": name}, name, "the study")
 
 
 class StudyFile:

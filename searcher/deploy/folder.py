@@ -1,4 +1,4 @@
-"""The folder that a retraining writes into: whether it may, and that a refused one leaves none."""
+"""The folder that what ships is written into: whether it may, and that a refused one leaves none."""
 
 import json
 import shutil
@@ -51,7 +51,7 @@ def _is_delivery(folder: Path) -> bool:
         return (folder / CHECKPOINTS).is_dir() and _has_recipe(folder)
     except (OSError, ValueError):
         return False
-    return isinstance(figures, dict) and {"result", "onnx", "bytes"} <= figures.keys()
+    return isinstance(figures, dict) and {"onnx", "bytes"} <= figures.keys()
 
 
 def _has_recipe(folder: Path) -> bool:

@@ -1,8 +1,9 @@
 """The folder that a retraining leaves: weights, ONNX, figures, report, recipe and model card."""
 
+import json
 import shutil
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Protocol
 
@@ -14,12 +15,12 @@ from searcher.compression.network import Network, floating
 from searcher.config.recipe_file import RecipeFile
 from searcher.deploy import onnx
 from searcher.deploy.agreement import Agreement, agreement
-from searcher.deploy.folder import CHECKPOINTS, METRICS, made
+from searcher.deploy.folder import CHECKPOINTS, METRICS, RECIPE, made
 from searcher.deploy.retrain import Result, compare, device_at_hand, retrain, states
 from searcher.errors import SearcherError, TrialError
 from searcher.execution.curve import CURVE, Point
 from searcher.execution.curve import read as read_curve
-from searcher.execution.steps import Step
+from searcher.execution.steps import Step, unsaid
 from searcher.files import in_one_step
 from searcher.tasks.base import Task
 
@@ -114,10 +115,10 @@ def retrain_into(
             quantized as the recipe says.
     """
     with made(folder):
-        file.save(folder / "recipe.toml")
+        file.save(folder / RECIPE)
         result, network, task = retrain(file, folder / CHECKPOINTS, seeds, epochs, view.report, view.step)
     try:
-        agreements = _write_models(folder, network, task, device_at_hand(), view.step)
+        agreements = write_models(folder, network, task, device_at_hand(), view.step)
         delivery = Delivery(result, agreements, _sizes(folder))
     except TrialError as error:
         raise SearcherError(f"the model cannot be exported: {error}") from error
@@ -129,10 +130,53 @@ def retrain_into(
     return delivery
 
 
-def _write_models(
-    folder: Path, network: Network, task: Task, device: torch.device, step: Step
+def ship(file: RecipeFile, folder: Path, network: Network, task: Task) -> dict[str, Agreement]:
+    """Write a network that a search has trained: its models, its recipe, and its figures as `METRICS`.
+
+    Args:
+        file: Its recipe, with the figures that were measured.
+        folder: The folder to write into.
+        network: The network.
+        task: What it is for.
+
+    Returns:
+        By name, the agreement of each ONNX file.
+
+    Raises:
+        SearcherError: The folder cannot be written, or the network cannot be exported.
+    """
+    with made(folder):
+        file.save(folder / RECIPE)
+    try:
+        agreements = write_models(folder, network, task, device_at_hand())
+    except TrialError as error:
+        raise SearcherError(f"the model cannot be exported: {error}") from error
+    figures = {key: expected.value for key, expected in file.expected.items()}
+    agreed = {name: asdict(found) for name, found in agreements.items()}
+    with in_one_step(folder / METRICS) as part:
+        part.write_text(json.dumps({"figures": figures, "onnx": agreed, "bytes": _sizes(folder)}, indent=1))
+    (folder / CHECKPOINTS).rmdir()
+    return agreements
+
+
+def write_models(
+    folder: Path, network: Network, task: Task, device: torch.device, step: Step = unsaid
 ) -> dict[str, Agreement]:
-    """The files, and each ONNX file held against the network that it was made of."""
+    """Write a network's files, and hold each ONNX file against the network that it was made of.
+
+    Args:
+        folder: The folder, which is there.
+        network: What is written.
+        task: What it is for; the two are compared on its test split.
+        device: Where a network in floating point is run.
+        step: Told of what takes a while, as it begins.
+
+    Returns:
+        By name, the agreement of each ONNX file.
+
+    Raises:
+        TrialError: The network cannot be exported.
+    """
     weights.save(network.executed, folder / "model.safetensors")
     example, notes = task.example(), onnx.preprocessing(task)
     architecture, prepared = network.architecture, network.prepared

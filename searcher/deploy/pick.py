@@ -46,6 +46,18 @@ def pick(study: Study, trials: Sequence[FrozenTrial], choice: str) -> FrozenTria
     return _cheapest(study, every or trials, bounds)
 
 
+def best_quality(study: Study, trials: Sequence[FrozenTrial]) -> FrozenTrial:
+    """The best first objective that satisfies the study's constraints; of equals the lowest cost.
+
+    Raises:
+        SearcherError: No trial is complete, or nothing satisfies them: says what came nearest.
+    """
+    if not trials:
+        raise SearcherError(f"{study.stored_name} has no complete trial to pick from")
+    sign, feasible = study.objectives[0].sign, _feasible(study, trials, study.constraints)
+    return min(feasible, key=lambda t: [sign * t.values[0], cost(study, t), t.number])
+
+
 def unsatisfied(study: Study, trial: FrozenTrial) -> str:
     """A line for a reader where a trial was picked that violates the study's constraints; else empty."""
     violated = study.violated(TrialRecord.of(trial).metrics)
@@ -65,7 +77,7 @@ def _numbered(study: Study, trials: Sequence[FrozenTrial], digits: str) -> Froze
 
 
 def _cheapest(study: Study, trials: Sequence[FrozenTrial], bounds: Sequence[Constraint]) -> FrozenTrial:
-    return min(_feasible(study, trials, bounds), key=lambda t: [_cost(study, t), t.number])
+    return min(_feasible(study, trials, bounds), key=lambda t: [cost(study, t), t.number])
 
 
 def _feasible(
@@ -85,7 +97,7 @@ def _feasible(
     return feasible
 
 
-def _cost(study: Study, trial: FrozenTrial) -> float:
+def cost(study: Study, trial: FrozenTrial) -> float:
     """The first objective that is minimized; without one, the first of all, as a loss."""
     costs = [i for i, objective in enumerate(study.objectives) if objective.goal == "minimize"]
     return float(trial.values[costs[0]] if costs else -trial.values[0])

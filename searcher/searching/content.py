@@ -38,7 +38,7 @@ def _stable(value: Any) -> bytes:
     return content.getvalue()
 
 
-class _Stable(cloudpickle.Pickler):  # type: ignore[misc,name-defined,unused-ignore]
+class _Stable(cloudpickle.Pickler):  # type: ignore[misc]
     """A pickler without what differs from process to process: addresses, lines, names that are drawn."""
 
     def reducer_override(self, value: Any) -> Any:

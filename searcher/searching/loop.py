@@ -143,6 +143,9 @@ def _fill(drivers: list[Driver], launcher: Launcher, interrupted: threading.Even
 def _first_interrupt() -> Iterator[threading.Event]:
     """An event that the first Ctrl-C sets, so that nothing is cut off half told; the second cuts off."""
     event = threading.Event()
+    if threading.current_thread() is not threading.main_thread():  # which alone hears of Ctrl-C
+        yield event
+        return
     before = signal.getsignal(signal.SIGINT)
 
     def handle(number: int, frame: object) -> None:

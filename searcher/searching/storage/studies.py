@@ -13,6 +13,7 @@ from optuna.storages import BaseStorage
 from optuna.study._frozen import FrozenStudy
 from pydantic import ValidationError
 
+from searcher.config.given import is_given, word
 from searcher.config.study import Study
 from searcher.config.toml import problems
 from searcher.errors import SearcherError, no_room, unknown
@@ -124,7 +125,7 @@ def create_or_load(runs: Path, study: Study, identity: dict[str, Any]) -> optuna
 
 def _refuse_changes(runs: Path, name: str, before: dict[str, Any], now: dict[str, Any]) -> None:
     changed = [
-        f"  {key}: stored {before.get(key)}, now {value}"
+        f"  {key}: {_change(before.get(key), value)}"
         for key, value in now.items()
         if before.get(key) != value
     ]
@@ -134,10 +135,20 @@ def _refuse_changes(runs: Path, name: str, before: dict[str, Any], now: dict[str
                 [
                     f"study {name} in {runs} has changed since it was stored:",
                     *changed,
-                    "change it back, or search anew: another --runs-dir, or a study file of another name",
+                    "change it back, or search anew: in another runs folder, or under another name",
                 ]
             )
         )
+
+
+def _change(before: Any, now: Any) -> str:
+    names = [one.get("name", "") if isinstance(one, dict) else "" for one in (before, now)]
+    if all(map(is_given, names)) and word(names[0]) == word(names[1]):
+        return (
+            f"the {word(names[1])} that was given has other weights, or other code, than the one before; "
+            "where they are drawn, torch.manual_seed ahead of it draws the same"
+        )
+    return f"stored {before}, now {now}"
 
 
 @contextmanager

@@ -34,7 +34,6 @@ from searcher.ui.commands.options import (
     the_study,
     write_csv,
 )
-from searcher.wording import several
 
 LOADING = "loading …"
 """Shown on a terminal while torch and the study's parts are loaded, which takes seconds."""
@@ -43,7 +42,6 @@ if TYPE_CHECKING:
     from rich.console import Console
 
     from searcher.config.study import Study
-    from searcher.execution.launcher import Launcher
     from searcher.searching.state import State
 
 
@@ -71,8 +69,7 @@ def run(
     """
     from rich.console import Console
 
-    from searcher.execution.layout import STORE
-    from searcher.searching.check import doubts
+    from searcher.ui.terminal.search import watched
 
     console = Console(soft_wrap=not sys.stdout.isatty())
     asked = Asked(cluster, slurm_partition, slurm_account, slurm_constraint, gpus, time, mem)
@@ -80,32 +77,11 @@ def run(
     with console.status(LOADING):
         searched = chosen(the_study(study, option), changes)
         launcher = launched([searched], cluster, workers, console)
-    text = f"{searched.stored_name}: {several(searched.budget.trials, 'trial')}, {launcher.workers} at a time"
-    console.print(text, highlight=False)
-    for line in doubts(searched, store=runs_dir / STORE):
-        console.print(f"warning: {line}", style="yellow", highlight=False)
     with stopped_by_ctrl_c(goes_on(launcher, searched.name, runs_dir)):
-        state = _search(searched, runs_dir, launcher, storage, console)
+        state = watched(searched, runs_dir, launcher, console, storage)
     _tell(searched, state, runs_dir, console)
     if not state.complete:
         raise typer.Exit(1)
-
-
-def _search(
-    study: "Study", runs_dir: Path, launcher: "Launcher", storage: str | None, console: "Console"
-) -> "State":
-    from searcher.ui.terminal.search import LiveView, PlainView
-
-    if not console.is_terminal:
-        from searcher.searching.loop import search
-
-        return search(study, runs_dir, launcher, PlainView(console), storage)
-    with LiveView(console) as view:
-        from searcher.searching.loop import (
-            search,  # which takes a second, so it is not loaded before the view
-        )
-
-        return search(study, runs_dir, launcher, view, storage)
 
 
 def _tell(study: "Study", state: "State", runs_dir: Path, console: "Console") -> None:

@@ -4,7 +4,9 @@ import math
 import sys
 import termios
 import time
-from typing import Any
+from contextlib import nullcontext
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from rich.console import Console, Group, RenderableType
 from rich.live import Live
@@ -14,11 +16,16 @@ from rich.table import Table
 from rich.text import Text
 
 from searcher.config.given import called
+from searcher.config.study import Study
+from searcher.execution.layout import STORE
 from searcher.execution.messages import Done, Failed, Infeasible, Killed, Outcome, Reused, Stopped
 from searcher.searching.records import TrialRecord
 from searcher.searching.state import Running, State
 from searcher.ui.terminal.trials import WIDE_COLUMNS, front_table
-from searcher.wording import duration, number
+from searcher.wording import duration, number, several
+
+if TYPE_CHECKING:
+    from searcher.execution.launcher import Launcher
 
 
 class PlainView:
@@ -121,6 +128,31 @@ class BatchView:
             counts = (str(begun), str(queued), str(len(state.front.trials)))
             table.add_row(name, done, *counts, duration(state.seconds_left))
         return table
+
+
+def watched(
+    study: Study, runs: Path, launcher: "Launcher", console: Console, stored_in: str | None = None
+) -> State:
+    """Run a study as `loop.search` does, on a console: live on a terminal, else a line a trial.
+
+    Args:
+        study: What to search.
+        runs: The runs folder.
+        launcher: Where the trials run.
+        console: Where it is shown.
+        stored_in: Where the runs folder stores its trials.
+    """
+    text = f"{study.stored_name}: {several(study.budget.trials, 'trial')}, {launcher.workers} at a time"
+    console.print(text, highlight=False)
+    with LiveView(console) if console.is_terminal else nullcontext(PlainView(console)) as view:
+        from searcher.searching.check import doubts
+        from searcher.searching.loop import (
+            search,  # which takes a second, so it is not loaded before the view
+        )
+
+        for line in doubts(study, store=runs / STORE):
+            console.print(f"warning: {line}", style="yellow", highlight=False)
+        return search(study, runs, launcher, view, stored_in)
 
 
 def _hide_control_keys() -> list[Any] | None:

@@ -1,4 +1,4 @@
-"""searcher from Python, in a few lines: `compress` takes a network through a recipe's stages."""
+"""`compress`: a network taken through a recipe's stages."""
 
 import copy
 from collections.abc import Sequence
