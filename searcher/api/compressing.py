@@ -8,6 +8,7 @@ import torch
 from torch import nn
 
 from searcher import tasks
+from searcher.api.data import task_name
 from searcher.compression.build import check_outputs
 from searcher.compression.network import Network
 from searcher.compression.pipeline import run_stages
@@ -22,7 +23,7 @@ from searcher.tasks.base import Task
 def compress(
     model: nn.Module,
     recipe: Recipe | Sequence[Stage] | str | Path,
-    data: Task | str,
+    data: Task | Path | str,
     *,
     epochs: int = 10,
     seed: int = 0,
@@ -36,7 +37,7 @@ def compress(
     Args:
         model: Takes images (N, C, H, W) of the data and returns what its task asks for, e.g. logits.
         recipe: A recipe, of which the stages count; the stages alone; or a recipe file.
-        data: A task, or its name.
+        data: A task; its name, as a study has it; or the path of data of one's own.
         epochs: The budget, of which each stage spends its share.
         seed: Of the order of the images, their augmentation, and what a stage draws.
         report: Takes a stage's name, the epochs done and in all, and the quality on the validation split.
@@ -48,7 +49,7 @@ def compress(
         SearcherError: The data is not known, or the model's outputs are none of its task.
         TrialError: A stage cannot be executed on this model; says which, and where.
     """
-    task = tasks.entry(data).load() if isinstance(data, str) else data
+    task = data if isinstance(data, Task) else tasks.entry(task_name(data)).load()
     if isinstance(recipe, str | Path):
         recipe = recipe_file.load(Path(recipe)).recipe
     stages = recipe.stages if isinstance(recipe, Recipe) else tuple(recipe)

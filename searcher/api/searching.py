@@ -10,6 +10,7 @@ from rich.console import Console
 from torch import nn
 
 from searcher import tasks
+from searcher.api.data import task_name
 from searcher.api.front import Front
 from searcher.compression.build import check_outputs
 from searcher.config import budget as budgets
@@ -75,8 +76,9 @@ def search(
         KeyboardInterrupt: After Ctrl-C; what is stored stays.
     """
     runs = Path(runs)
-    # In a notebook rich would make a widget of every line.
-    console = Console(soft_wrap=not sys.stdout.isatty(), force_jupyter=False)
+    # A notebook says that it is a terminal with colours, which is true of what it shows of errors.
+    terminal = sys.stdout.isatty()
+    console = Console(soft_wrap=not terminal, force_terminal=terminal, force_jupyter=False)
     task, entry = _data(data, runs / GIVEN)
     kept = _model(model, entry, runs / GIVEN, console)
     lines = [budget] if isinstance(budget, str) else budget
@@ -98,10 +100,7 @@ def search(
 
 def _data(data: Task | Path | str, folder: Path) -> tuple[str, Entry]:
     """What a study calls the data, and what is known of it."""
-    if isinstance(data, Task):
-        name = keep_task(checked(data, data.name), folder)
-    else:
-        name = str(data.expanduser().absolute()) if isinstance(data, Path) else data
+    name = keep_task(checked(data, data.name), folder) if isinstance(data, Task) else task_name(data)
     tasks.choose([name])
     return name, tasks.entry(name)
 

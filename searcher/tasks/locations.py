@@ -1,9 +1,13 @@
 """The folders that data sets are looked for in."""
 
 import os
+import warnings
 from pathlib import Path
 
-import pooch
+with warnings.catch_warnings():
+    # Of tqdm, in a notebook without widgets: its bars are text there.
+    warnings.filterwarnings("ignore", message="IProgress not found")
+    import pooch
 
 
 def cache() -> Path:
