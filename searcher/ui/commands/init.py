@@ -2,7 +2,6 @@
 
 import re
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -66,14 +65,11 @@ def _tried(draft: "Draft", runs_dir: Path) -> list[str]:
     Raises:
         SearcherError: One of them cannot be used, or no recipe that was found satisfies the budgets.
     """
-    from searcher.config.study import StudyFile
+    from searcher.config.study import parse
     from searcher.execution.layout import STORE
     from searcher.searching.check import check_parts
 
-    with TemporaryDirectory() as folder:
-        file = Path(folder) / f"{draft.name}.toml"
-        file.write_text(draft.text(), encoding="utf-8")
-        study = StudyFile(str(file)).study(draft.task)
+    study = parse(draft.name, draft.text())
     space = check_parts(study, runs_dir / STORE)
     left_out = space.examined.left_out() if space.examined else ()
     return [*(f"within {bound}" for bound in study.constraints), *(f"left out, {one}" for one in left_out)]
