@@ -145,6 +145,12 @@ def test_another_builder_is_kept_and_told_what_it_takes(tmp_path):
     assert models.renamed(kept.name) == ["in_chans", "num_classes"]
 
 
+def test_a_builder_that_fails_is_called_by_its_word(tmp_path):
+    kept = keep_model(lambda num_classes: 1 // 0, tmp_path)
+    with pytest.raises(SearcherError, match=r"model .lambda. cannot be built with \{\}: ZeroDivision"):
+        models.build(kept.name, {}, in_channels=1, classes=10)
+
+
 def test_what_cannot_be_sent_is_said(tmp_path):
     network = net()
     network.lock = threading.Lock()

@@ -10,7 +10,7 @@ from typing import Any
 from torch import nn
 
 from searcher.config import catalog
-from searcher.config.given import digest, is_given
+from searcher.config.given import called, digest, is_given
 from searcher.errors import SearcherError, unknown
 from searcher.models import given, libraries
 from searcher.models.densenet import densenet
@@ -57,9 +57,9 @@ def build(name: str, args: dict[str, Any], *, in_channels: int, classes: int) ->
         raise
     except (Exception, SystemExit) as error:
         reason = f"{type(error).__name__}: {error}"
-        raise SearcherError(f"model {name!r} cannot be built with {args}: {reason}") from error
+        raise SearcherError(f"model {called(name)!r} cannot be built with {args}: {reason}") from error
     if not isinstance(model, nn.Module):
-        raise SearcherError(f"model {name!r}: expected a torch.nn.Module, got {type(model).__name__}")
+        raise SearcherError(f"model {called(name)!r}: expected a torch.nn.Module, got {type(model).__name__}")
     return model
 
 
