@@ -258,3 +258,10 @@ def test_a_search_of_a_users_model(place, run_command):
     assert len(list((place / "runs" / "store").glob("*.examined"))) == 1
     again = run_command("run", "--study", "own", "--set", "budget.trials=5", "--workers", "1")
     assert again.status == 0, again.err
+
+
+@pytest.mark.parametrize(
+    ("images", "size"), [(1, 16), (3199, 16), (3200, 32), (6400, 64), (12799, 64), (12800, 128), (50000, 128)]
+)
+def test_few_images_are_trained_in_small_batches(images: int, size: int):
+    assert examination.batch_size(images) == size

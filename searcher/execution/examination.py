@@ -39,6 +39,9 @@ ENDING = ".examined"
 _RATIO = 0.5
 """Of what is tried to be removed."""
 
+_STEPS = 100
+"""The least steps of an epoch, where the smallest batch allows it."""
+
 
 def examine(model: Model, task: str, data: Data | None = None, store: Path | None = None) -> Examined:
     """A model as a space sees it; found once for a model, its code, its weights and a task.
@@ -90,11 +93,16 @@ def _examined(text: str, name: str, conditions: str, digest: str, whole: bool) -
     return Examined(
         model=model,
         whole=whole,
-        batch_size=16 if issubclass(entry.kind, Detection) else 128,
+        batch_size=16 if issubclass(entry.kind, Detection) else batch_size(len(task.train)),
         blocks=parts,
         refused=refused,
         kept_out=found,
     )
+
+
+def batch_size(images: int) -> int:
+    """The largest of four sizes that gives an epoch enough steps; the smallest where none does."""
+    return next((size for size in (128, 64, 32) if images >= size * _STEPS), 16)
 
 
 def _stages(model: Model) -> dict[str, Stage]:
