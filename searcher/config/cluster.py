@@ -45,36 +45,32 @@ def megabytes(memory: object) -> object:
 
 
 class Cluster(BaseModel):
-    """The resources of a job, which runs one trial, or `trials_per_gpu` of them.
-
-    Attributes:
-        jobs: How many jobs are submitted at a time, queued or running.
-        partition: Slurm's partition; the site's default where none is given.
-        account: Whom Slurm charges.
-        constraint: The features that a node must have, e.g. ``a100``.
-        gpus: GPUs a job.
-        trials_per_gpu: Small trials that share a job and each of its GPUs: one by default; on this machine as
-            many as `searcher.execution.gpus` says.
-        cpus: Processor cores a trial, which are its threads.
-        mem: Memory a job, in MB; or as Slurm writes it, e.g. ``"16G"``.
-        time: A job's limit in minutes; or as Slurm writes it, e.g. ``"2:00:00"``.
-        setup: Shell lines before the trial's program starts, e.g. ``"module load cuda"``.
-        poll: Seconds between two questions to the cluster about its jobs.
-    """
+    """The resources of a job, which runs one trial, or `trials_per_gpu` of them."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False)
 
-    jobs: int = Field(default=16, ge=1)
-    partition: str | None = None
-    account: str | None = None
-    constraint: str | None = None
-    gpus: int = Field(default=0, ge=0)
-    trials_per_gpu: int | None = Field(default=None, ge=1)
-    cpus: int = Field(default=1, ge=1)
-    mem: Annotated[int, BeforeValidator(megabytes), Field(ge=1)] | None = None
-    time: Annotated[int, BeforeValidator(minutes), Field(ge=1)] = 240
-    setup: tuple[str, ...] = ()
-    poll: float = Field(default=15.0, gt=0)
+    jobs: int = Field(default=16, ge=1, description="jobs that are submitted at a time, queued or running")
+    partition: str | None = Field(default=None, description="Slurm's partition; by default the site's")
+    account: str | None = Field(default=None, description="the account that Slurm charges")
+    constraint: str | None = Field(default=None, description="features of a node, such as `a100`")
+    gpus: int = Field(default=0, ge=0, description="GPUs a job")
+    trials_per_gpu: int | None = Field(
+        default=None,
+        ge=1,
+        description="trials that share a job and each of its GPUs, by default one; without a cluster 8 where "
+        "MPS can be had, else 2",
+    )
+    cpus: int = Field(default=1, ge=1, description="cores a trial, which are its threads")
+    mem: Annotated[int, BeforeValidator(megabytes), Field(ge=1)] | None = Field(
+        default=None, description='memory a job in MB, or as Slurm writes it: `"16G"`'
+    )
+    time: Annotated[int, BeforeValidator(minutes), Field(ge=1)] = Field(
+        default=240, description='limit of a job in minutes, or as Slurm writes it: `"2:00:00"`'
+    )
+    setup: tuple[str, ...] = Field(
+        default=(), description='shell lines that a job starts with: `"module load cuda"`'
+    )
+    poll: float = Field(default=15.0, gt=0, description="seconds between two questions to the cluster")
 
     @property
     def trials_per_job(self) -> int:

@@ -19,45 +19,48 @@ class _Frozen(BaseModel):
 
 
 class Augment(_Frozen):
-    """Changes of a training image, each time another one.
+    """Changes of a training image, each time another one."""
 
-    Attributes:
-        flip: Whether it may be mirrored.
-        shift: Of classes, the largest translation in pixels; an eighth of the side by default.
-        zoom: Of detection, how much larger or smaller it may get, as a share.
-        light: Of detection, how much brighter or darker it may get, as a share.
-    """
-
-    flip: bool | None = None
-    shift: int | None = Field(default=None, ge=0)
-    zoom: float | None = Field(default=None, ge=0, lt=1)
-    light: float | None = Field(default=None, ge=0, lt=1)
+    flip: bool | None = Field(default=None, description="whether an image may be mirrored; by default it may")
+    shift: int | None = Field(
+        default=None,
+        ge=0,
+        description="of classes, the largest translation in pixels; by default an eighth of the side",
+    )
+    zoom: float | None = Field(
+        default=None, ge=0, lt=1, description="of boxes, how much larger or smaller it may get, as a share"
+    )
+    light: float | None = Field(
+        default=None, ge=0, lt=1, description="of boxes, how much brighter or darker it may get, as a share"
+    )
 
 
 class Data(_Frozen):
-    """The preparation of a user's own data.
+    """The preparation of a user's own data."""
 
-    Attributes:
-        size: Pixels of a side, or height and width.
-        mean: Of each channel, as a share of the full scale; measured on the training split by default.
-        std: The same of the standard deviation.
-        channels: 1 or 3; as the images are by default.
-        augment: Changes of a training image.
-        validation: The share of a split that is drawn.
-        test: The same.
-        seed: Of the split that is drawn, and of the order of the images.
-        classes: The names of the classes in their order.
-    """
-
-    size: Pixels | tuple[Pixels, Pixels] | None = None
-    mean: tuple[float, ...] | None = None
-    std: tuple[Annotated[float, Field(gt=0)], ...] | None = None
-    channels: Literal[1, 3] | None = None
-    augment: Augment = Augment()
-    validation: float | None = Field(default=None, gt=0, lt=1)
-    test: float | None = Field(default=None, gt=0, lt=1)
-    seed: int | None = Field(default=None, ge=0, le=2**32 - 1)
-    classes: tuple[str, ...] | None = Field(default=None, min_length=2)
+    size: Pixels | tuple[Pixels, Pixels] | None = Field(
+        default=None, description="pixels of a side, or height and width; by default the images' own, or 64"
+    )
+    mean: tuple[float, ...] | None = Field(
+        default=None, description="of each channel in shares of the full scale; by default as measured"
+    )
+    std: tuple[Annotated[float, Field(gt=0)], ...] | None = Field(
+        default=None, description="the same of the standard deviation"
+    )
+    channels: Literal[1, 3] | None = Field(default=None, description="by default as the images are")
+    augment: Augment = Field(default=Augment(), description="changes of a training image")
+    validation: float | None = Field(
+        default=None, gt=0, lt=1, description="share of a validation split that is drawn; by default 0.15"
+    )
+    test: float | None = Field(
+        default=None, gt=0, lt=1, description="share of a test split that is drawn; by default 0.15"
+    )
+    seed: int | None = Field(
+        default=None, ge=0, le=2**32 - 1, description="of the split that is drawn and the images' order"
+    )
+    classes: tuple[str, ...] | None = Field(
+        default=None, min_length=2, description="names of the classes in the order of the outputs"
+    )
 
     @model_validator(mode="after")
     def _fits(self) -> "Data":

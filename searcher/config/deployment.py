@@ -6,20 +6,12 @@ from pydantic import BaseModel, ConfigDict, Field
 
 
 class Deployment(BaseModel):
-    """The conditions of an inference.
-
-    Attributes:
-        batch: Images a run.
-        threads: Threads of the processor.
-        device: Where it runs.
-        warmup: Runs before those that are timed.
-        runs: Runs that are timed.
-    """
+    """The conditions of an inference."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False)
 
-    batch: int = Field(default=1, ge=1)
-    threads: int = Field(default=1, ge=1, le=1024)
-    device: Literal["cpu", "cuda"] = "cpu"
-    warmup: int = Field(default=10, ge=0)
-    runs: int = Field(default=50, ge=1)
+    batch: int = Field(default=1, ge=1, description="images a run")
+    threads: int = Field(default=1, ge=1, le=1024, description="threads of the processor")
+    device: Literal["cpu", "cuda"] = Field(default="cpu", description="where it runs")
+    warmup: int = Field(default=10, ge=0, description="runs before those that are timed")
+    runs: int = Field(default=50, ge=1, description="runs that are timed")

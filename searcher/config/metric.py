@@ -15,8 +15,8 @@ class _Frozen(BaseModel):
 class Metric(_Frozen):
     """A metric by name; a score also says by which variant's rules it is counted."""
 
-    metric: str
-    variant: str | None = None
+    metric: str = Field(description="name of [a metric](#metrics)")
+    variant: str | None = Field(default=None, description="of a score, [the rules](#score-variants)")
 
     @property
     def key(self) -> str:
@@ -27,7 +27,7 @@ class Metric(_Frozen):
 class Objective(Metric):
     """A metric with a goal."""
 
-    goal: Literal["maximize", "minimize"]
+    goal: Literal["maximize", "minimize"] = Field(description="the better direction")
 
     @property
     def sign(self) -> int:
@@ -46,21 +46,25 @@ def _limit(value: Any) -> float | str | None:
     raise ValueError('input should be a finite number, or as many times the model as it came, e.g. "0.5x"')
 
 
-Limit = Annotated[float | str | None, PlainValidator(_limit)]
+Limit = Annotated[float | str | None, PlainValidator(_limit, json_schema_input_type=float | str | None)]
 """A number, or how many times the figure of the model as it came: ``"0.5x"``."""
 
 
 class Constraint(Metric):
     """A metric with a bound, of one of three kinds.
 
-    `at_least` and `at_most` are numbers, or ``"0.5x"``: so many times the figure of the study's model as it
-    came. `at_most_drop` is how far the metric may fall below that figure, in the metric's unit. A bound that
-    is relative binds once that figure is known (`Study.learn`).
+    A bound that is relative to the model as it came binds once that figure is known (`Study.learn`).
     """
 
-    at_least: Limit = None
-    at_most: Limit = None
-    at_most_drop: float | None = Field(default=None, ge=0)
+    at_least: Limit = Field(
+        default=None, description='the least number, or so many times the model as it came: `"2x"`'
+    )
+    at_most: Limit = Field(
+        default=None, description='the largest number, or so many times the model as it came: `"0.5x"`'
+    )
+    at_most_drop: float | None = Field(
+        default=None, ge=0, description="how far it may fall below the figure of the model as it came"
+    )
     _came_with: float | None = PrivateAttr(default=None)
 
     @model_validator(mode="after")

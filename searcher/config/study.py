@@ -26,14 +26,15 @@ class _Frozen(BaseModel):
 
 
 class Budget(_Frozen):
-    """The number of trials, and the epochs of a training at share 1.
+    """How much a search may spend."""
 
-    With `train_images` a trial trains on so many images of the training split, a retraining on all of them.
-    """
-
-    trials: int = Field(ge=1)
-    epochs: int = Field(ge=1)
-    train_images: int | None = Field(default=None, ge=1)
+    trials: int = Field(ge=1, description="trials that are complete or failed")
+    epochs: int = Field(ge=1, description="epochs of a training at share 1")
+    train_images: int | None = Field(
+        default=None,
+        ge=1,
+        description="images of the training split that a trial trains on; a retraining takes all",
+    )
 
 
 def _renamed(how: object) -> object:
@@ -48,13 +49,18 @@ Compile = Annotated[Literal["off", "default"], BeforeValidator(_renamed)]
 class EarlyStopping(_Frozen):
     """Stops trials that lag behind: asynchronous successive halving for several objectives.
 
-    The rungs are at `min_epochs`, `min_epochs` · `reduction_factor`, ... epochs of a trial. `min_epochs` is a
-    third of the budget's epochs, and at least one, where it is not given.
+    The rungs are at `min_epochs`, `min_epochs` · `reduction_factor`, ... epochs of a trial.
     """
 
-    enabled: bool = True
-    reduction_factor: int = Field(default=3, ge=2)
-    min_epochs: int | None = Field(default=None, ge=1)
+    enabled: bool = Field(default=True, description="whether trials that lag behind are stopped")
+    reduction_factor: int = Field(
+        default=3,
+        ge=2,
+        description="of so many trials at a rung the best goes on, to so many times the epochs",
+    )
+    min_epochs: int | None = Field(
+        default=None, ge=1, description="epochs at the first rung; by default a third of `budget.epochs`"
+    )
 
     def rungs(self, epochs: int) -> tuple[int, ...]:
         """The epochs after which a trial is held against the others; no recipe trains for 100 budgets."""
@@ -67,17 +73,24 @@ class EarlyStopping(_Frozen):
 
 
 class Sampler(_Frozen):
-    """The sampler that suggests recipes: one of Optuna's, with its own options.
+    """The sampler that suggests recipes: one of Optuna's, with its own options."""
 
-    `prefix_reuse` is the share of trials that keep the first stages of a trial on the front, which are
-    trained already, and draw the rest; from the tenth complete trial on. With `variants`, networks that were
-    trained already are tried as cheaply quantized as the space can, where that would extend the front.
-    """
-
-    name: Literal["tpe", "nsga2", "gp", "random"] = "tpe"
-    options: dict[str, Any] = Field(default_factory=dict)
-    prefix_reuse: float = Field(default=0.5, ge=0, le=1)
-    variants: bool = True
+    name: Literal["tpe", "nsga2", "gp", "random"] = Field(
+        default="tpe", description="[the sampler](#samplers)"
+    )
+    options: dict[str, Any] = Field(default_factory=dict, description="Optuna's own options of it")
+    prefix_reuse: float = Field(
+        default=0.5,
+        ge=0,
+        le=1,
+        description="share of trials that keep the first stages of a trial on the front, which are trained "
+        "already, and draw the rest; from the tenth complete trial on",
+    )
+    variants: bool = Field(
+        default=True,
+        description="whether trained networks are tried as cheaply quantized as the space can, where that "
+        "would extend the front",
+    )
 
 
 def _by_name(model: object) -> object:
@@ -89,33 +102,47 @@ class WarmStart(_Frozen):
 
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True, serialize_by_alias=True)
 
-    study: str = Field(alias="from")
+    study: str = Field(alias="from", description="name of a stored study whose front is tried first")
 
 
 class _Common(_Frozen):
-    space: str
-    model: Annotated[Model | None, BeforeValidator(_by_name)] = None
-    seed: int = Field(default=0, ge=0, le=LAST_SEED)
-    objectives: tuple[Objective, ...] = Field(min_length=1)
-    constraints: tuple[Constraint, ...] = ()
-    metrics: tuple[Metric, ...] = ()
-    budget: Budget
-    deployment: Deployment = Deployment()
-    reference: Model | None = None
-    sampler: Sampler = Sampler()
-    early_stopping: EarlyStopping = EarlyStopping()
-    warm_start: WarmStart | None = None
-    screening: bool = True
-    store: bool = True
-    compile: Compile = "off"
-    cluster: Cluster = Cluster()
-    data: Data | None = None
+    space: str = Field(description="name of a file in `spaces/`")
+    model: Annotated[Model | None, BeforeValidator(_by_name)] = Field(
+        default=None, description="the model that the space is made from, a table or its name alone"
+    )
+    seed: int = Field(default=0, ge=0, le=LAST_SEED, description="of all that is drawn at random")
+    objectives: tuple[Objective, ...] = Field(min_length=1, description="metrics with a goal")
+    constraints: tuple[Constraint, ...] = Field(default=(), description="metrics with a bound")
+    metrics: tuple[Metric, ...] = Field(default=(), description="metrics that are only measured")
+    budget: Budget = Field(description="how much a search may spend")
+    deployment: Deployment = Field(
+        default=Deployment(), description="conditions under which latency and memory are measured"
+    )
+    reference: Model | None = Field(default=None, description="a model beside which costs are shown")
+    sampler: Sampler = Field(default=Sampler(), description="what suggests recipes")
+    early_stopping: EarlyStopping = Field(default=EarlyStopping(), description="asynchronous halving")
+    warm_start: WarmStart | None = Field(default=None, description="what is tried first")
+    screening: bool = Field(
+        default=True,
+        description="whether a recipe whose predicted cost violates a constraint, or that was tried, is told "
+        "at once",
+    )
+    store: bool = Field(default=True, description="whether what was trained is kept and used again")
+    compile: Compile = Field(default="off", description="whether a training goes through `torch.compile`")
+    cluster: Cluster = Field(default=Cluster(), description="resources of a trial's job")
+    data: Data | None = Field(default=None, description="preparation of a user's own data")
 
 
-class _File(_Common):
-    extends: str | None = None
-    task: str | Annotated[tuple[str, ...], Field(min_length=1)]
-    when: dict[str, dict[str, Any]] = Field(default_factory=dict)
+class StudyKeys(_Common):
+    """Every key that a study's file may have."""
+
+    extends: str | None = Field(default=None, description="the study that this one changes, or its file")
+    task: str | Annotated[tuple[str, ...], Field(min_length=1)] = Field(
+        description="name, path or function of a task; of several the first whose data is here"
+    )
+    when: dict[str, dict[str, Any]] = Field(
+        default_factory=dict, description="keys that hold on one of the tasks: `[when.TASK.budget]`"
+    )
 
 
 class Study(_Common):
@@ -230,7 +257,7 @@ def _problems(raw: dict[str, Any]) -> list[str]:
     found: dict[str, None] = {}
     variants = {"": raw} | {f"when.{t}.": _merge(raw, over) for t, over in _tables(raw.get("when")).items()}
     for prefix, variant in variants.items():
-        said = problems(_File, variant, "the study")
+        said = problems(StudyKeys, variant, "the study")
         found |= {prefix + line: None for line in said if line not in found}
     return list(found)
 
@@ -258,7 +285,7 @@ def _override(text: str) -> tuple[list[str], Any]:
     if not sign:
         raise SearcherError(f"--set {text}: expected KEY=VALUE, e.g. budget.trials=20")
     for depth, part in enumerate(path):
-        known = keys(_File, path[:depth])
+        known = keys(StudyKeys, path[:depth])
         if (known and part not in known) or (not known and depth):
             raise SearcherError(f"--set {text}: no such key{nearest(part, known)}")
     return path, parsed(value, f"--set {key.strip()}")

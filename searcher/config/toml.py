@@ -106,7 +106,8 @@ def keys(model: type[BaseModel], path: Sequence[str | int]) -> list[str]:
     """The keys that a table at a path may have; [] where they are free or where there is no table."""
     tables, inside = [model], False
     for part in path:
-        fields = [t.model_fields[part].annotation for t in tables if part in t.model_fields]
+        named = [(f.alias or key, f) for t in tables for key, f in t.model_fields.items()]
+        fields = [field.annotation for key, field in named if key == part]
         if tagged := [t for t in tables if part in _tags(t)]:
             tables = tagged
         elif fields or not inside:

@@ -41,7 +41,7 @@ def ls(
 
     if what not in (None, "studies"):
         assert what is not None
-        lines = _LISTS[what]()
+        lines = LISTS[what]()
         if as_json:
             print_json(lines)
         else:
@@ -69,7 +69,7 @@ def new(
     """Write a file of one's own that runs as it is: a space, a metric or a task."""
     if not name.isidentifier() or keyword.iskeyword(name) or name.startswith("_"):
         raise SearcherError(f"{name!r} is no name of a Python function: letters, digits and _ alone")
-    known = _LISTS[_plural(kind)]()
+    known = LISTS[_plural(kind)]()
     if name in known:
         raise SearcherError(f"there is a {kind} {name} already: {known[name]}")
     path = Path(FOLDERS[kind]) / f"{name}.py"
@@ -147,7 +147,7 @@ def _capital(text: str) -> str:
     return text[:1].upper() + text[1:]
 
 
-_LISTS: dict[str, Callable[[], dict[str, str]]] = {
+LISTS: dict[str, Callable[[], dict[str, str]]] = {
     "spaces": _spaces,
     "models": _models,
     "metrics": _metrics,
