@@ -36,6 +36,7 @@ bench: install
 	$(BIN)/python -m benchmarks.overhead
 	$(BIN)/python -m benchmarks.scale
 	$(BIN)/python -m benchmarks.prepare
+	$(BIN)/python -m benchmarks.published_front
 	$(BIN)/python -m benchmarks.training_throughput
 	$(BIN)/python -m benchmarks.search_efficiency
 	$(BIN)/python -m benchmarks.page

@@ -8,7 +8,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-from benchmarks import chart
+from benchmarks import chart, scatter
 from benchmarks.figures import RESULTS
 
 HERE = Path(__file__).parent
@@ -28,6 +28,7 @@ ORDER = (
     "prediction",
     "runtimes",
     "prepare",
+    "published_front",
 )
 GOALS = {
     "search_efficiency": "≤ 0.2",
@@ -44,7 +45,7 @@ OF_A_TASK = {"search_efficiency_cifar10": ("search_efficiency", " --task cifar10
 ON_A_GPU = "_cuda"
 """The end of the name of a result that was measured on a GPU."""
 
-HIDDEN = ("ratio", "runs", "traces", "machine", "load", "commit")
+HIDDEN = ("ratio", "runs", "traces", "points", "machine", "load", "commit")
 HEAD = """# Benchmarks
 
 Every figure is a ratio of two things measured side by side in one run, and its parts. This page is made from
@@ -73,6 +74,9 @@ def made() -> tuple[str, dict[str, str]]:
             medians = {method: chart.median(found) for method, found in result["traces"].items()}
             charts[f"{name}.svg"] = chart.steps(medians, **result["axes"])
             parts.append(f"![{result['axes']['title']}]({name}.svg)\n")
+        if "points" in result:
+            charts[f"{name}.svg"] = scatter.drawn(result["points"], **result["chart"])
+            parts.append(f"![{result['chart']['title']}]({name}.svg)\n")
         note = HERE / "notes" / f"{name}.md"
         if note.is_file():
             parts.append(note.read_text())
@@ -101,7 +105,7 @@ def _circumstances(name: str, result: dict[str, Any]) -> str:
 
 def _tables(result: dict[str, Any]) -> list[str]:
     """A table for everything in a result that has rows; the rest is a list."""
-    shown = {key: value for key, value in result.items() if key not in (*HIDDEN, "axes")}
+    shown = {key: value for key, value in result.items() if key not in (*HIDDEN, "axes", "chart")}
     lines = [f"- {_words(k)}: {_number(v)}" for k, v in shown.items() if not isinstance(v, dict | list)]
     tables = []
     for key, value in shown.items():
