@@ -15,7 +15,7 @@ from searcher.config.recipe import CRITERIA, STAGES
 from searcher.config.study import StudyKeys
 from searcher.costs.scores import VARIANTS
 from searcher.execution.metrics import ranges
-from searcher.search.samplers import SAMPLERS
+from searcher.searching.samplers import SAMPLERS
 from searcher.ui.commands.content import LISTS
 
 PAGE = Path(__file__).parent / "lists.md"

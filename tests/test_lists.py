@@ -14,7 +14,7 @@ from searcher.config.study import StudyKeys
 from searcher.config.toml import keys
 from searcher.costs.scores import VARIANTS
 from searcher.execution.metrics import metric_functions
-from searcher.search.samplers import SAMPLERS
+from searcher.searching.samplers import SAMPLERS
 
 ROOT = Path(__file__).parent.parent
 PAGE = (ROOT / "docs" / "lists.md").read_text()
