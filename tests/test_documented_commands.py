@@ -10,6 +10,7 @@ import re
 import shlex
 import subprocess
 import tomllib
+from collections.abc import Iterator
 from pathlib import Path
 from textwrap import dedent
 from typing import Any
@@ -18,7 +19,7 @@ import pytest
 import typer
 
 from searcher.ui.cli import COMMANDS, app
-from tests.conftest import TINY_SPACE, commands_in
+from tests.conftest import TINY_SPACE, Run, commands_in
 from tests.helpers.folders import digits
 
 ROOT = Path(__file__).parent.parent
@@ -249,15 +250,6 @@ def test_make_run_and_make_test_are_how_it_begins():
     assert first == "make run\nmake test\n"
 
 
-def prepare(folder: Path) -> None:
-    """What a user has that follows the pages: their network, their images, and their files."""
-    digits(folder / "photos", 300)
-    (folder / "spaces").mkdir()
-    (folder / "spaces" / "micronet.py").write_text(TINY_SPACE)
-    for name in ("pedestrian", "yolo", "navya"):
-        (folder / "spaces" / f"{name}.py").write_text(SMALL_DETECTOR)
-
-
 def write_files(folder: Path, text: str) -> None:
     """The blocks of a page that are files, which begin with their path in a comment."""
     for block in code(text):
@@ -267,25 +259,38 @@ def write_files(folder: Path, text: str) -> None:
             (folder / path[1]).write_text(block)
 
 
-SESSIONS = {"README.md": PAGES[:1], "docs": PAGES[1:]}
+@pytest.fixture
+def user(tmp_path: Path) -> Iterator[Run]:
+    """A user who follows the pages: with their network, their images and small spaces."""
+    digits(tmp_path / "photos", 300)
+    (tmp_path / "spaces").mkdir()
+    (tmp_path / "spaces" / "micronet.py").write_text(TINY_SPACE)
+    for name in ("pedestrian", "yolo", "navya"):
+        (tmp_path / "spaces" / f"{name}.py").write_text(SMALL_DETECTOR)
+    write_files(tmp_path, (ROOT / "docs" / "models.md").read_text())
+    with commands_in(tmp_path) as run:
+        yield run
+
+
+def follow(run: Run, page: Path, folder: Path) -> None:
+    """Write the files of a page, and execute its commands in their order."""
+    text = page.read_text()
+    write_files(folder, text)
+    for line in [x for x in commands(text) + inline(text) if x in EXECUTED]:
+        short = functools.reduce(lambda text, cut: text.replace(*cut), CUT.items(), line)
+        ran = run(*shlex.split(short)[1:], *EXECUTED[line])
+        assert ran.status == 0, f"{page.name}: {line}\n{ran.out}{ran.err}"
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("session", SESSIONS)
-def test_the_commands_run(session: str, tmp_path: Path):
-    prepare(tmp_path)
-    write_files(tmp_path, (ROOT / "docs" / "models.md").read_text())
-    with commands_in(tmp_path) as run:
-        if session == "README.md":
-            (tmp_path / "studies" / "own.toml").unlink()  # which the README writes
-        else:
-            assert run("run", "micronet", *ANY).status == 0
-        for page in SESSIONS[session]:
-            text = page.read_text()
-            write_files(tmp_path, text)
-            for line in [x for x in commands(text) + inline(text) if x in EXECUTED]:
-                short = functools.reduce(lambda text, cut: text.replace(*cut), CUT.items(), line)
-                import time; t0=time.time()
-                ran = run(*shlex.split(short)[1:], *EXECUTED[line])
-                print('TIME', round(time.time()-t0,1), line, ran.status, file=open('/tmp/times','a'))
-                assert ran.status == 0, f"{page.name}: {line}\n{ran.out}{ran.err}"
+def test_the_commands_of_the_readme_run(user: Run, tmp_path: Path):
+    (tmp_path / "studies" / "own.toml").unlink()  # which the README writes
+    follow(user, ROOT / "README.md", tmp_path)
+
+
+@pytest.mark.slow
+def test_the_commands_of_the_pages_run(user: Run, tmp_path: Path):
+    assert user("run", "micronet", *ANY).status == 0
+    assert user("export", "micronet", "-o", "best.toml").status == 0
+    for page in PAGES[1:]:
+        follow(user, page, tmp_path)
