@@ -59,6 +59,7 @@ def test_a_stage_has_every_parameter_and_no_other(kind: str):
     assert set(found) == set(STAGES[kind].model_fields) - {"kind"}
     for name, (_, default, _) in found.items():
         assert (default == "required") == STAGES[kind].model_fields[name].is_required(), name
+    assert all(meaning for *_, meaning in found.values())
 
 
 def every_key(path: Sequence[str | int] = ()) -> Iterator[str]:
@@ -75,3 +76,4 @@ def test_the_page_has_every_key_of_a_study_and_no_other():
     known = set(every_key())
     assert {"budget.trials", "objectives[].goal", "data.augment.flip", "warm_start.from", "when"} <= known
     assert set(rows("Study keys")) == known
+    assert all(meaning for *_, meaning in rows("Study keys").values())

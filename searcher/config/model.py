@@ -14,15 +14,14 @@ class Frozen(BaseModel):
 
 
 class Model(Frozen):
-    """A model family's member: the family's name and its arguments.
+    """A model family's member: the family's name and its arguments."""
 
-    `weights` is a file to begin with instead of random weights: safetensors, or what ``torch.save`` has made
-    of a state dict.
-    """
-
-    name: str
-    args: dict[str, Any] = Field(default_factory=dict)
-    weights: str | None = None
+    name: str = Field(description="[a model](#models), `pkg.mod:function`, `timm:NAME` or `torchvision:NAME`")
+    args: dict[str, Any] = Field(default_factory=dict, description="its own arguments")
+    weights: str | None = Field(
+        default=None,
+        description="file to begin with, not with random weights: safetensors, or a state dict of `torch.save`",
+    )
 
     @property
     def pretrained(self) -> bool:

@@ -48,12 +48,15 @@ class Stage(Frozen):
 class Training(Stage):
     """A stage that trains.
 
-    `share` is the part of the study's epoch budget that this stage spends, so that one recipe serves a
-    cheap search and a full retraining.
+    It spends a share of the study's epochs, so that one recipe serves a cheap search and a full retraining.
     """
 
-    share: float = Field(default=1.0, ge=0, le=10)
-    optimizer: Literal["sgd", "adam"] = "sgd"
-    lr: float = Field(default=0.1, gt=0)
-    weight_decay: float = Field(default=5e-4, ge=0)
-    batch_size: int = Field(default=128, ge=1)
+    share: float = Field(
+        default=1.0, ge=0, le=10, description="part of the study's epochs that the stage spends"
+    )
+    optimizer: Literal["sgd", "adam"] = Field(
+        default="sgd", description="SGD with Nesterov momentum, or Adam"
+    )
+    lr: float = Field(default=0.1, gt=0, description="largest learning rate")
+    weight_decay: float = Field(default=5e-4, ge=0, description="decay of the weights a step")
+    batch_size: int = Field(default=128, ge=1, description="images a step")

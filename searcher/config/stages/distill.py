@@ -10,16 +10,15 @@ from searcher.config.stages.train import Train
 
 
 class Distill(Training):
-    """Train on the labels and on a teacher's softened outputs (Hinton et al. 2015).
-
-    The teacher is trained by `teacher_training` first. `weight` is the share of the distillation loss.
-    """
+    """Train on the labels and on a teacher's softened outputs (Hinton et al. 2015)."""
 
     kind: Literal["distill"] = "distill"
-    teacher: Model
-    teacher_training: Train = Train()
-    temperature: float = Field(default=4.0, gt=0)
-    weight: float = Field(default=0.5, ge=0, le=1)
+    teacher: Model = Field(description="the model of the teacher: `name`, `args`, `weights`")
+    teacher_training: Train = Field(
+        default=Train(), description="the parameters of `train` by which the teacher is trained first"
+    )
+    temperature: float = Field(default=4.0, gt=0, description="by which both outputs are softened")
+    weight: float = Field(default=0.5, ge=0, le=1, description="share of the teacher's loss in the whole")
 
     def words(self) -> str:
         """The stage as a reader says it; empty where it goes without saying."""

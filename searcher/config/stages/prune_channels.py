@@ -22,9 +22,13 @@ class PruneChannels(Training):
 
     kind: Literal["prune_channels"] = "prune_channels"
     off_at_zero: ClassVar[str | None] = "ratio"
-    ratio: float = Field(gt=0, lt=1)
-    criterion: Annotated[str, AfterValidator(_known_criterion)] = "l1"
-    engine: Literal["torch-pruning", "nni"] = "torch-pruning"
+    ratio: float = Field(gt=0, lt=1, description="share of the channels that is removed")
+    criterion: Annotated[str, AfterValidator(_known_criterion)] = Field(
+        default="l1", description="[the criterion](#criteria) by which they are chosen"
+    )
+    engine: Literal["torch-pruning", "nni"] = Field(
+        default="torch-pruning", description="the library that removes them"
+    )
 
     def words(self) -> str:
         """The stage as a reader says it; empty where it goes without saying."""

@@ -8,12 +8,16 @@ from searcher.config.stages.base import LAST, Stage
 
 
 class Quantize(Stage):
-    """int8 post-training static quantization; `exclude` maps a module to the width kept there, in bits."""
+    """int8 post-training static quantization."""
 
     kind: Literal["quantize"] = "quantize"
     rank: ClassVar[int | None] = LAST
-    exclude: dict[str, Literal[16, 32]] = Field(default_factory=dict)
-    calibration_images: int = Field(default=512, ge=1)
+    exclude: dict[str, Literal[16, 32]] = Field(
+        default_factory=dict, description="modules that are kept out, and the bits in which each runs"
+    )
+    calibration_images: int = Field(
+        default=512, ge=1, description="training images by which the scales are set"
+    )
 
     def words(self) -> str:
         """The stage as a reader says it; empty where it goes without saying."""
