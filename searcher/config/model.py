@@ -20,7 +20,7 @@ class Model(Frozen):
     args: dict[str, Any] = Field(default_factory=dict, description="its own arguments")
     weights: str | None = Field(
         default=None,
-        description="file to begin with, not with random weights: safetensors, or a state dict of `torch.save`",
+        description="weights to begin with, a file: safetensors, or a state dict of `torch.save`",
     )
 
     @property
