@@ -44,9 +44,11 @@ CUT = {
 SMALL_DETECTOR = """
 from searcher.recipe import Model, Recipe, Train
 
+ENQUEUE = [{"finest": 8}]
+
 
 def suggest(trial):
-    args = {"width": 0.25, "finest": 8}
+    args = {"width": 0.25, "finest": trial.suggest_categorical("finest", [8, 16])}
     return Recipe(model=Model(name="ssd_mobilenet_v2", args=args), stages=(Train(batch_size=16),))
 """
 
@@ -289,8 +291,11 @@ def test_the_commands_of_the_readme_run(user: Run, tmp_path: Path):
 
 
 @pytest.mark.slow
-def test_the_commands_of_the_pages_run(user: Run, tmp_path: Path):
-    assert user("run", "micronet", *ANY).status == 0
-    assert user("export", "micronet", "-o", "best.toml").status == 0
+@pytest.mark.parametrize("detection", [False, True])
+def test_the_commands_of_the_pages_run(detection: bool, user: Run, tmp_path: Path):
+    if not detection:
+        assert user("run", "micronet", *ANY).status == 0
+        assert user("export", "micronet", "-o", "best.toml").status == 0
     for page in PAGES[1:]:
-        follow(user, page, tmp_path)
+        if (page.stem in ("detection", "results")) == detection:
+            follow(user, page, tmp_path)
