@@ -138,6 +138,12 @@ ELSEWHERE = {
 }
 """Commands that want a cluster, a network or an hour, or end by Ctrl-C: the tests that do so otherwise."""
 
+SHOWN = {
+    "plugins/mine.py": "test_extending.py::test_all_of_a_users_own_goes_from_a_search_to_a_deployed_file",
+    "my_data.py": "data/test_docs.py::test_the_task_of_the_page_can_be_searched",
+}
+"""Files of the pages that are parts of a whole, or searched apart: the test that runs them."""
+
 MADE = {
     "make run": "searcher run --study micronet",
     "make test": "pytest -n 2",
@@ -191,9 +197,9 @@ def test_every_command_is_executed_in_one_way():
     assert not stale
 
 
-@pytest.mark.parametrize("line", ELSEWHERE)
-def test_what_is_executed_elsewhere_is(line: str):
-    file, name = ELSEWHERE[line].split("::")
+@pytest.mark.parametrize("where", [*ELSEWHERE.values(), *SHOWN.values()])
+def test_what_is_executed_elsewhere_is(where: str):
+    file, name = where.split("::")
     tree = ast.parse((ROOT / "tests" / file).read_text())
     names = [node.name for node in ast.walk(tree) if isinstance(node, ast.FunctionDef)]
     assert name in names
@@ -256,7 +262,7 @@ def write_files(folder: Path, text: str) -> None:
     """The blocks of a page that are files, which begin with their path in a comment."""
     for block in code(text):
         path = re.match(r"# ([\w/]+\.(?:py|toml))\b", block)
-        if path:
+        if path and path[1] not in SHOWN:
             (folder / path[1]).parent.mkdir(exist_ok=True)
             (folder / path[1]).write_text(block)
 
