@@ -138,7 +138,7 @@ def test_a_model_with_weights_is_measured_first_and_finetuned_later(tmp_path):
     assert (pruned.ratio, pruned.share, distill.teacher) == (0.5, 0.0, given)
     assert distill.teacher_training.share == 0
     finetuned = space.suggest(optuna.trial.FixedTrial(OFF | {"finetune": True, "lr": 1e-4, "int8": False}))
-    assert finetuned.stages == (Train(optimizer="adam", weight_decay=0.0, lr=1e-4),)
+    assert finetuned.stages == (Train(optimizer="adam", weight_decay=0.0, lr=1e-4, batch_size=16),)
 
 
 @pytest.mark.slow
