@@ -9,6 +9,7 @@ from optuna.trial import FrozenTrial, TrialState
 
 from searcher import tasks
 from searcher.config import recipe_file
+from searcher.config.budget import constraint
 from searcher.config.recipe import Model, PruneWeights, Quantize, Recipe, Train
 from searcher.config.recipe_file import Expected
 from searcher.config.study import Study
@@ -58,6 +59,7 @@ TRIALS = [trial(0, 0.95, 0.030), trial(2, 0.93, 0.012), trial(3, 0.91, 0.010), t
         ("micronet_score<=0.02,top1>=0.92", 2),
         ("micronet_score:imt-2022<=0.006", 5),
         ("params<=600", 5),
+        ("micronet_score<=0.02", 2),
     ],
 )
 def test_what_is_picked(choice, number):
@@ -80,6 +82,20 @@ def test_what_is_picked(choice, number):
 def test_what_cannot_be_picked(choice, message):
     with pytest.raises(SearcherError, match=message):
         pick(STUDY, TRIALS, choice)
+
+
+def test_the_best_is_the_best_quality_where_no_bound_says_what_is_enough():
+    free = STUDY.model_copy(update={"constraints": (constraint("params <= 2000"),)})
+    assert pick(free, TRIALS, "best").number == 0
+    dropping = STUDY.model_copy(update={"constraints": (constraint("top1 >= -0.03"),)})
+    dropping.learn({"top1": 0.95})
+    assert pick(dropping, TRIALS, "best").number == 2
+
+
+def test_of_equals_the_better_one_is_picked():
+    equal = [trial(1, 0.91, 0.010), trial(2, 0.93, 0.010), trial(3, 0.93, 0.012)]
+    assert pick(STUDY, equal, "best").number == 2
+    assert pick(STUDY.model_copy(update={"constraints": ()}), equal, "best").number == 2
 
 
 def test_an_empty_choice_says_what_came_nearest():

@@ -17,7 +17,7 @@ from searcher.config.study import Study
 from searcher.deploy.export import export
 from searcher.deploy.folder import refuse_foreign
 from searcher.deploy.package import ship
-from searcher.deploy.pick import best_quality, cost, pick
+from searcher.deploy.pick import cost, pick
 from searcher.deploy.remake import remake
 from searcher.errors import SearcherError
 from searcher.searching import pareto
@@ -113,21 +113,17 @@ class Front(Sequence[Point]):
         self._trials = sorted(found.trials, key=lambda trial: cost(study, trial))
         self._points = [self._point(trial) for trial in self._trials]
 
-    def best(self, choice: str | None = None) -> Point:
-        """The best quality that satisfies the budgets; or another choice.
+    def best(self, choice: str = "best") -> Point:
+        """The best quality within the budgets; where one of them says what quality is enough, the lowest cost.
 
         Args:
-            choice: As ``searcher export --pick`` takes it: ``"knee"``, the point nearest to the best of
-                everything; conditions such as ``"top1>=0.9"``, of whose trials the lowest cost is taken; a
-                trial's number.
+            choice: Another one, as ``searcher export --pick`` takes it: ``"knee"``, the point nearest to the
+                best of everything; conditions such as ``"top1>=0.9"``; a trial's number.
 
         Raises:
             SearcherError: No trial satisfies them: says what came nearest.
         """
-        if choice is None:
-            trial = best_quality(self._study, self._complete)
-        else:
-            trial = pick(self._study, self._complete, choice)
+        trial = pick(self._study, self._complete, choice)
         return next((point for point in self._points if point.number == trial.number), self._point(trial))
 
     def frame(self) -> "DataFrame":

@@ -21,11 +21,12 @@ def pick(study: Study, trials: Sequence[FrozenTrial], choice: str) -> FrozenTria
     Args:
         study: The study that the trials are of.
         trials: Its complete trials.
-        choice: ``best``, the lowest cost that satisfies the study's constraints; ``knee``, the point of the
-            front that is nearest to the best of every objective; a trial's number; or conditions such as
-            ``top1>=0.90``, several with commas, among which the lowest cost is chosen. The first two satisfy
-            the study's constraints. A number is the user's own choice. Conditions take the place of the
-            constraints on the same metrics; the others hold where a trial satisfies all of them.
+        choice: ``best``, of what satisfies the study's constraints: the lowest cost where one of them bounds
+            an objective that is maximized, else the best quality; ``knee``, the point of the front that is
+            nearest to the best of every objective; a trial's number; or conditions such as ``top1>=0.90``,
+            several with commas, among which is chosen in the same way. The first two satisfy the study's
+            constraints. A number is the user's own choice. Conditions take the place of the constraints on
+            the same metrics; the others hold where a trial satisfies all of them.
 
     Raises:
         SearcherError: No trial is complete, the choice is not understood, or nothing satisfies it: says what
@@ -36,26 +37,14 @@ def pick(study: Study, trials: Sequence[FrozenTrial], choice: str) -> FrozenTria
     if choice.isdecimal():
         return _numbered(study, trials, choice)
     if choice == "best":
-        return _cheapest(study, trials, study.constraints)
+        return _best(study, trials, study.constraints)
     if choice == "knee":
         return _knee(study, _feasible(study, trials, study.constraints))
     bounds = _conditions(study, choice)
     named = {bound.key for bound in bounds}
     others = [c for c in study.constraints if c.key not in named]
     every = [t for t in trials if distance([*bounds, *others], t) <= 0]
-    return _cheapest(study, every or trials, bounds)
-
-
-def best_quality(study: Study, trials: Sequence[FrozenTrial]) -> FrozenTrial:
-    """The best first objective that satisfies the study's constraints; of equals the lowest cost.
-
-    Raises:
-        SearcherError: No trial is complete, or nothing satisfies them: says what came nearest.
-    """
-    if not trials:
-        raise SearcherError(f"{study.stored_name} has no complete trial to pick from")
-    sign, feasible = study.objectives[0].sign, _feasible(study, trials, study.constraints)
-    return min(feasible, key=lambda t: [sign * t.values[0], cost(study, t), t.number])
+    return _best(study, every or trials, bounds)
 
 
 def unsatisfied(study: Study, trial: FrozenTrial) -> str:
@@ -76,8 +65,18 @@ def _numbered(study: Study, trials: Sequence[FrozenTrial], digits: str) -> Froze
     return found[0]
 
 
-def _cheapest(study: Study, trials: Sequence[FrozenTrial], bounds: Sequence[Constraint]) -> FrozenTrial:
-    return min(_feasible(study, trials, bounds), key=lambda t: [cost(study, t), t.number])
+def _best(study: Study, trials: Sequence[FrozenTrial], bounds: Sequence[Constraint]) -> FrozenTrial:
+    """The lowest cost within bounds where they say what quality is enough, else the best quality."""
+    maximized = {objective.key for objective in study.objectives if objective.goal == "maximize"}
+    enough = any(bound.is_lower and bound.key in maximized for bound in bounds)
+
+    def order(trial: FrozenTrial) -> list[float]:
+        losses = {o.key: o.sign * value for o, value in zip(study.objectives, trial.values, strict=True)}
+        first, quality = cost(study, trial), [losses[key] for key in losses if key in maximized]
+        best = [first, *quality] if enough else [*quality, first]
+        return [*best, *losses.values(), trial.number]
+
+    return min(_feasible(study, trials, bounds), key=order)
 
 
 def _feasible(
