@@ -114,7 +114,7 @@ class Front(Sequence[Point]):
         self._points = [self._point(trial) for trial in self._trials]
 
     def best(self, choice: str = "best") -> Point:
-        """The best quality within the budgets; where one of them says what quality is enough, the lowest cost.
+        """The best quality within the budgets; where one says what quality is enough, the lowest cost.
 
         Args:
             choice: Another one, as ``searcher export --pick`` takes it: ``"knee"``, the point nearest to the
