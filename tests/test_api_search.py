@@ -65,7 +65,7 @@ def test_the_front_is_within_the_budgets_and_sorted_by_cost(searched):
     sizes = [point.figures["size_mb"] for point in front]
     assert sizes == sorted(sizes)
     assert all(point.figures["macs"] <= 0.8 * came.figures["macs"] for point in front)
-    assert front.best() is max(front, key=lambda point: point.figures["top1"])
+    assert front.best() is front[0]  # the budget says what top1 is enough
     assert front.best(f"size_mb<={sizes[0]}") is front[0]
     assert front.best("knee") in list(front)
     assert list(front.frame()["trial"]) == [point.number for point in front]

@@ -43,8 +43,9 @@ def pick(study: Study, trials: Sequence[FrozenTrial], choice: str) -> FrozenTria
     bounds = _conditions(study, choice)
     named = {bound.key for bound in bounds}
     others = [c for c in study.constraints if c.key not in named]
-    every = [t for t in trials if distance([*bounds, *others], t) <= 0]
-    return _best(study, every or trials, bounds)
+    every = [*bounds, *others]
+    met = any(distance(every, trial) <= 0 for trial in trials)
+    return _best(study, trials, every if met else bounds)
 
 
 def unsatisfied(study: Study, trial: FrozenTrial) -> str:
