@@ -58,6 +58,23 @@ def test_what_comes_from_the_store_is_what_was_trained(tmp_path: Path, engine: s
     assert again == [p for p in trained if p[0] != "quantize"]
 
 
+CHANNELS = [
+    {"criterion": "taylor", "steps": 2},
+    {"criterion": "bn_scale", "scope": "global"},
+    {"ratio": 0.0, "ratios": {"dense1": 0.5}, "round_to": 2, "criterion": "fpgm"},
+]
+
+
+@pytest.mark.parametrize("asked", CHANNELS, ids=str)
+def test_every_way_of_pruning_comes_back_bitwise(tmp_path: Path, asked: dict[str, object]):
+    pruned = PruneChannels.model_validate({"ratio": 0.3, "share": 1, "lr": 0.05} | asked)
+    recipe = Recipe(model=NET, stages=(Train(lr=0.05), pruned))
+    found: list[tuple[object, ...]] = []
+    first = logits(recipe, a_run(Store(tmp_path), []))
+    assert torch.equal(first, logits(recipe, a_run(Store(tmp_path), found)))
+    assert {p[0] for p in found} == {"again"}
+
+
 def test_a_shared_prefix_is_trained_once(tmp_path: Path):
     store, points = Store(tmp_path), list[tuple[object, ...]]()
     run_recipe(Recipe(model=NET, stages=(Train(),)), a_run(store, []))

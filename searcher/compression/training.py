@@ -65,6 +65,11 @@ def epochs_of(share: float, budget: int) -> int:
     return max(1, round(share * budget)) if share else 0
 
 
+def part_of(epochs: int, step: int, steps: int) -> int:
+    """The epochs of one of several trainings that share them, at least one where there are any."""
+    return max(min(epochs, 1), epochs * step // steps - epochs * (step - 1) // steps)
+
+
 def fit(
     model: nn.Module,
     run: Run,

@@ -13,7 +13,7 @@ from pydantic import BaseModel, Field, model_validator
 from searcher.config.model import Frozen, Model
 from searcher.config.stages.base import LAST, Stage, Training
 from searcher.config.stages.distill import Distill
-from searcher.config.stages.prune_channels import CRITERIA, PruneChannels
+from searcher.config.stages.prune_channels import CRITERIA, NOT_NNIS, PruneChannels
 from searcher.config.stages.prune_weights import PruneWeights
 from searcher.config.stages.quantize import Quantize
 from searcher.config.stages.train import Train
@@ -21,6 +21,7 @@ from searcher.config.stages.train import Train
 __all__ = [
     "CRITERIA",
     "LAST",
+    "NOT_NNIS",
     "STAGES",
     "Distill",
     "Model",

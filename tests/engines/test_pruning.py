@@ -12,8 +12,8 @@ from searcher.compression.engines import nni, torch_pruning
 from searcher.errors import SearcherError, TrialError
 from searcher.models.densenet import densenet
 from searcher.models.resnet import ResNet, resnet20
+from tests.helpers.engines import ENGINES
 
-ENGINES = {"torch-pruning": torch_pruning.prune_channels, "nni": nni.prune_channels}
 NETS: dict[str, Callable[[], nn.Module]] = {
     "densenet": lambda: densenet(growth_rate=4, blocks=[2, 3, 2]),
     "grouped 3×3": lambda: densenet(growth_rate=8, blocks=[2, 3], groups_3x3=4),
@@ -70,7 +70,7 @@ def images() -> Tensor:
 
 
 def test_the_engines_know_the_same_criteria() -> None:
-    assert list(nni.CRITERIA) == list(torch_pruning.CRITERIA) == ["l1", "l2", "fpgm"]
+    assert [*nni.CRITERIA, "bn_scale"] == list(torch_pruning.CRITERIA) == ["l1", "l2", "fpgm", "bn_scale"]
 
 
 @every_engine
@@ -284,7 +284,7 @@ def test_an_unknown_scope_is_named() -> None:
 def test_nni_neither_prints_nor_warns(capfd: pytest.CaptureFixture[str]) -> None:
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        nni.prune_channels(trained("densenet"), images(), 0.3, "l1")
+        ENGINES["nni"](trained("densenet"), images(), 0.3, "l1")
         nni.weight_masks(trained("densenet"), 0.3, "global")
     assert capfd.readouterr() == ("", "")
 

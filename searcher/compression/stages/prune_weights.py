@@ -8,7 +8,7 @@ from torch import nn
 from searcher.compression.network import Network, floating
 from searcher.compression.outlined import Outlined
 from searcher.compression.stages.base import Runner
-from searcher.compression.training import Run, fit
+from searcher.compression.training import Run, fit, part_of
 from searcher.config.recipe import PruneWeights
 from searcher.costs.op import Op
 from searcher.errors import TrialError
@@ -66,7 +66,7 @@ def prune_weights(model: nn.Module, stage: PruneWeights, run: Run) -> nn.Module:
                 parameters[name].mul_(mask)
 
         apply()
-        epochs = max(min(total, 1), total * step // stage.steps - total * (step - 1) // stage.steps)
+        epochs = part_of(total, step, stage.steps)
         fit(model, run, stage, f"prune weights {step}/{stage.steps}", epochs=epochs, after_step=apply)
     zeros = sum(int((parameters[name] == 0).sum()) for name in masks)
     weights = sum(mask.numel() for mask in masks.values())
