@@ -129,6 +129,36 @@ def test_ratios_multiples_and_steps_are_predicted_to_the_unit(choices, engine):
     check(Recipe(model=Model(name="resnet18"), stages=(PruneChannels.model_validate(asked),)))
 
 
+SPARSITIES = [
+    {"layers": "convolutions"},
+    {"layers": "convolutions", "scope": "local"},
+    {"pattern": "4x1", "scope": "local", "sparsity": 0.37},
+    {"pattern": "4x1"},
+    {"pattern": "2:4"},
+    {"criterion": "movement", "pattern": "4x1", "scope": "local", "steps": 2},
+    {"criterion": "movement", "pattern": "2:4"},
+]
+
+
+@pytest.mark.parametrize("channels", [(), (PruneChannels(ratio=0.4, round_to=4),)], ids=["whole", "narrower"])
+@pytest.mark.parametrize("asked", SPARSITIES, ids=str)
+def test_zeros_of_every_pattern_are_predicted(asked, channels):
+    stage = PruneWeights.model_validate({"sparsity": 0.5} | asked)
+    args = {"growth_rate": 8, "groups_3x3": 2, "blocks": [2, 2]}
+    for model in (Model(name="resnet18"), Model(name="densenet", args=args)):
+        check(Recipe(model=model, stages=(*channels, stage)))
+
+
+def test_a_pattern_that_fits_no_layer_is_known_before_training():
+    recipe = of("two_channels", PruneWeights(sparsity=0.5, pattern="2:4"))
+    with pytest.raises(
+        TrialError, match="no convolution or linear layer with a multiple of 4 input channels"
+    ):
+        predict(recipe, IMAGE, 10)
+    with pytest.raises(SearcherError, match="with a multiple of 4 input channels"):
+        made(recipe)
+
+
 def test_first_blocks_alone_are_pruned():
     stage = PruneChannels(ratio=0, ratios={"layer1": 0.5, "layer2": 0.5})
     recipe = Recipe(model=Model(name="resnet20"), stages=(stage,))

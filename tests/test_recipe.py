@@ -101,6 +101,19 @@ def test_what_does_not_fit_is_refused(asked: dict[str, Any], message: str):
         PruneChannels.model_validate(asked)
 
 
+@pytest.mark.parametrize("asked", [{"sparsity": 0.6}, {"sparsity": 0.5, "steps": 2}], ids=str)
+def test_two_of_four_is_half(asked: dict[str, Any]):
+    with pytest.raises(ValidationError, match=r"pattern 2:4 is a sparsity of 0\.5, in one step"):
+        PruneWeights.model_validate({"pattern": "2:4"} | asked)
+
+
+def test_words_of_pruned_weights():
+    assert PruneWeights(sparsity=0.5, steps=2).words() == "50.0% sparse (global in 2 steps)"
+    stage = PruneWeights(sparsity=0.5, pattern="4x1", layers="convolutions", criterion="movement")
+    assert stage.words() == "50.0% sparse (global, convolutions, 4x1, movement)"
+    assert PruneWeights(sparsity=0.5, pattern="2:4").words() == "50.0% sparse (2:4)"
+
+
 def test_words_of_pruned_channels():
     stage = PruneChannels(ratio=0.5, ratios={"stem": 0.1}, criterion="taylor", round_to=8, steps=3)
     assert stage.words() == "channels -50%, stem -10% (taylor, multiples of 8, 3 steps, torch-pruning)"

@@ -11,7 +11,7 @@ from searcher.compression import cached, stages
 from searcher.compression.pipeline import run_recipe
 from searcher.compression.store import CONTENT, Store, size, size_text
 from searcher.compression.training import Run
-from searcher.config.recipe import Distill, Model, PruneChannels, PruneWeights, Quantize, Recipe, Train
+from searcher.config.recipe import Distill, Model, PruneChannels, PruneWeights, Quantize, Recipe, Stage, Train
 from searcher.errors import SearcherError
 
 NET = Model(name="densenet", args={"growth_rate": 4, "groups_1x1": 2, "blocks": [1, 2, 1, 1]})
@@ -65,9 +65,19 @@ CHANNELS = [
 ]
 
 
-@pytest.mark.parametrize("asked", CHANNELS, ids=str)
-def test_every_way_of_pruning_comes_back_bitwise(tmp_path: Path, asked: dict[str, object]):
-    pruned = PruneChannels.model_validate({"ratio": 0.3, "share": 1, "lr": 0.05} | asked)
+WEIGHTS = [
+    {"pattern": "2:4", "layers": "convolutions"},
+    {"pattern": "4x1", "steps": 2, "scope": "local"},
+    {"criterion": "movement", "steps": 2},
+]
+WAYS: list[Stage] = [
+    *(PruneChannels.model_validate({"ratio": 0.3, "share": 1, "lr": 0.05} | asked) for asked in CHANNELS),
+    *(PruneWeights.model_validate({"sparsity": 0.5, "share": 1, "lr": 0.05} | asked) for asked in WEIGHTS),
+]
+
+
+@pytest.mark.parametrize("pruned", WAYS, ids=str)
+def test_every_way_of_pruning_comes_back_bitwise(tmp_path: Path, pruned: Stage):
     recipe = Recipe(model=NET, stages=(Train(lr=0.05), pruned))
     found: list[tuple[object, ...]] = []
     first = logits(recipe, a_run(Store(tmp_path), []))

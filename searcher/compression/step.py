@@ -1,6 +1,6 @@
 """One step of a training, on tensors alone, so that a GPU can run it without its host."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -31,6 +31,7 @@ class Step:
         layout: The memory format of the images.
         after: Called at the end.
         total: The sum of the losses since it was last set to zero, a scalar.
+        changed: The tensors that `after` changes beside the model's.
     """
 
     task: Task
@@ -43,6 +44,7 @@ class Step:
     layout: torch.memory_format
     after: Callable[[], None]
     total: Tensor
+    changed: Sequence[Tensor] = ()
 
     def __call__(self, rows: Tensor, *given: Tensor) -> None:
         """Make a step with the images of some rows of an epoch.
@@ -70,6 +72,7 @@ class Step:
         yield from self.model.buffers()
         yield from self.optimizer.tensors()
         yield self.total
+        yield from self.changed
 
 
 def mixed(images: Tensor, labels: Tensor, classes: int, rows: Tensor) -> tuple[Tensor, Tensor]:

@@ -2,12 +2,13 @@
 
 import math
 import zlib
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
-from typing import Any
+from types import MappingProxyType
+from typing import Any, Protocol
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from searcher.compression.checkpoint import Checkpoint, Checkpoints
 from searcher.compression.cuda_graphs import Graphed, GraphedModule, recorder, side_stream
@@ -30,6 +31,19 @@ VERSION = 2
 
 MIN_WATCHED = 1_000
 """Validation images that an epoch's figure is read on at least; a training on more, on as many as it has."""
+
+
+class Stateful(Protocol):
+    """What a training changes beside the model."""
+
+    def tensors(self) -> Iterable[Tensor]:
+        """The tensors that a step changes."""
+
+    def state_dict(self) -> Mapping[str, Any]:
+        """What a training goes on with."""
+
+    def load_state_dict(self, stored: Mapping[str, Any]) -> None:
+        """Go on with it."""
 
 
 @dataclass(frozen=True)
@@ -80,6 +94,7 @@ def fit(
     mixup: float = 0.0,
     epochs: int | None = None,
     after_step: Callable[[], None] = lambda: None,
+    besides: Mapping[str, Stateful] = MappingProxyType({}),
 ) -> nn.Module:
     """Train a model in place on the training split.
 
@@ -92,6 +107,7 @@ def fit(
         mixup: Alpha of the Beta distribution from which mixing weights are drawn; 0 is off.
         epochs: Instead of the share's epochs.
         after_step: Called after every step of the optimizer.
+        besides: By name, what `after_step` changes beside the model; checkpoints keep it.
 
     Raises:
         TrialError: The loss is no longer a finite number, or mixup is asked of a task without classes.
@@ -113,7 +129,7 @@ def fit(
         # Another order and other augmentations in every stage.
         generator = torch.Generator().manual_seed(run.seed * 2**32 + zlib.crc32(stage.encode()))
         checkpoint = run.checkpoints.next(stage) if run.checkpoints else Checkpoint(None)
-        parts: dict[str, Any] = {"model": model, "optimizer": optimizer}
+        parts: dict[str, Any] = {"model": model, "optimizer": optimizer, **besides}
         accuracies = _restore(checkpoint, parts, generator, device)
         # torch.compile brings convolutions to channels_last itself.
         network = compiled(model, run.compile if layout is torch.channels_last else "off")
@@ -128,6 +144,7 @@ def fit(
             layout,
             after_step,
             torch.zeros((), device=device),
+            [tensor for part in besides.values() for tensor in part.tensors()],
         )
         graphs = recorder(device)
         train = Graphed(step, stage, graphs, [model], step.state)

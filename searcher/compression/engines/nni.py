@@ -1,6 +1,5 @@
 """Structured and unstructured pruning by NNI 3.0."""
 
-import bisect
 import contextlib
 import copy
 import io
@@ -21,7 +20,7 @@ from searcher.compression.engines.channel_pruning import Pruned, kept_modules
 from searcher.compression.engines.labels import Kept, Labels
 from searcher.compression.engines.masked import check
 from searcher.compression.engines.refusals import refused
-from searcher.errors import TrialError, unknown
+from searcher.errors import unknown
 
 with warnings.catch_warnings():
     warnings.filterwarnings("ignore", r"`torch\.utils\._pytree\._register_pytree_node` is deprecated")
@@ -36,8 +35,6 @@ nni.silence_stdout()
 logging.getLogger("nni").setLevel(logging.ERROR)
 
 CRITERIA = {"l1": L1NormPruner, "l2": L2NormPruner, "fpgm": FPGMPruner}
-MAX_SPARSITY = 0.98
-"""The most that a global threshold takes out of one layer, so that none is emptied."""
 
 
 def prune_channels(
@@ -76,68 +73,11 @@ def prune_channels(
     return Pruned(net, left)
 
 
-def weight_masks(model: nn.Module, sparsity: float, scope: str) -> dict[str, Tensor]:
-    """Masks that zero the weights of smallest magnitude in every Conv2d and Linear.
-
-    Weights that are zero already are the smallest: with a growing sparsity, what was pruned stays pruned.
-
-    Args:
-        model: The network; it is copied and stays as it is.
-        sparsity: Share of the weights to zero, between 0 and 1.
-        scope: ``"local"``, the same sparsity in every layer, rounded down to a weight; or ``"global"``, one
-            threshold over all layers, of which each keeps at least 2 % (less above 96 % sparsity).
-
-    Returns:
-        By parameter name, a tensor of the weight's shape: 1 keeps, 0 prunes.
-
-    Raises:
-        SearcherError: No such scope.
-        TrialError: Equal magnitudes leave no threshold within 0.5 points of the global sparsity.
-    """
-    if scope not in ("local", "global"):
-        raise unknown("scope", scope, ("local", "global"))
-    # NNI views the weights flat, which channels_last does not allow.
-    net = copy.deepcopy(model).to(memory_format=torch.contiguous_format)  # type: ignore[call-overload]
-    weights = [m.weight.detach() for m in net.modules() if isinstance(m, nn.Conv2d | nn.Linear)]
-    config: dict[str, Any] = {"op_types": ["Conv2d", "Linear"], "sparse_ratio": float(sparsity)}
-    if scope == "global":
-        cap = max(MAX_SPARSITY, (1 + sparsity) / 2)
-        config = {
-            "op_types": ["Conv2d", "Linear"],
-            "sparse_threshold": _threshold(weights, sparsity, cap),
-            "max_sparse_ratio": cap,
-        }
+def level_masks(net: nn.Module, config: Mapping[str, Any]) -> dict[str, Tensor]:
+    """The masks of an entry of NNI's configuration, by parameter name; the network's weights are not kept."""
     with refused("NNI", "prune the weights of"):
-        masks = LevelPruner(net, [config]).compress()[1]
-    found = {f"{name}.weight": mask["weight"].detach().clone() for name, mask in masks.items()}
-    if scope == "global":
-        _check_sparsity(found, sparsity)
-    return found
-
-
-def _threshold(weights: list[Tensor], sparsity: float, cap: float) -> float:
-    """The least magnitude to keep, such that the layers, none above ``cap``, meet the sparsity together."""
-    ordered = torch.cat([w.abs().flatten() for w in weights]).sort().values
-    target = round(len(ordered) * sparsity)
-    layers = [w.abs().flatten() for w in weights]
-
-    def pruned(index: int) -> int:
-        counts = [(int((w < ordered[index]).sum()), w.numel()) for w in layers]
-        return sum(int(cap * n) if count > cap * n else count for count, n in counts)
-
-    index = bisect.bisect_left(range(len(ordered) - 1), target, key=pruned)
-    positive = ordered[ordered > 0]
-    return float(max(ordered[index], positive[0])) if len(positive) else 0.0
-
-
-def _check_sparsity(masks: dict[str, Tensor], sparsity: float) -> None:
-    total = sum(m.numel() for m in masks.values())
-    reached = 1 - sum(float(m.sum()) for m in masks.values()) / total
-    if abs(reached - sparsity) > max(0.005, 1 / total):
-        raise TrialError(
-            f"NNI was asked for a global sparsity of {sparsity:.1%} and one threshold gives {reached:.1%}: "
-            "too many weights have the same magnitude"
-        )
+        masks = LevelPruner(net, [dict(config)]).compress()[1]
+    return {f"{name}.weight": masks[name]["weight"].detach().clone() for name in config["op_names"]}
 
 
 @torch.no_grad()
