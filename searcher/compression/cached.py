@@ -33,7 +33,7 @@ def digest(prefix: Recipe, run: Run) -> str:
     data, the seed and the budget of epochs.
     """
     every = [prefix.model, *(model for stage in prefix.stages for model in stage.models())]
-    depends = {
+    depends: dict[str, Any] = {
         "recipe": prefix.model_dump(mode="json"),
         "models": [identity(model) for model in every],
         "versions": [runner(stage).version for stage in prefix.stages],
@@ -44,6 +44,8 @@ def digest(prefix: Recipe, run: Run) -> str:
         "compile": run.compile,
         "training": VERSION,
     }
+    if run.until is not None:
+        depends["until"] = run.until
     return hashlib.sha256(json.dumps(depends, sort_keys=True).encode()).hexdigest()[:32]
 
 

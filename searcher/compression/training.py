@@ -20,6 +20,7 @@ from searcher.compression.precision import autocast, narrow_convolutions_in_fp32
 from searcher.compression.step import Loss, Step
 from searcher.compression.store import Store
 from searcher.config.recipe import Training
+from searcher.config.stages.pruning import Pruning
 from searcher.config.study import Compile
 from searcher.errors import TrialError
 from searcher.tasks.base import Task
@@ -57,6 +58,8 @@ class Run:
         store: With it, what was trained once is not trained again.
         replay: Takes what `report` does, of epochs that an earlier run has trained.
         compile: How the training's forward and backward passes are compiled.
+        until: The epochs after which a training stops, as if it was to go on.
+        origin: Makes the network whose weights a stage that prunes gives to what it leaves.
     """
 
     task: Task
@@ -68,6 +71,8 @@ class Run:
     store: Store | None = None
     replay: Report = lambda stage, epoch, epochs, accuracy: None
     compile: Compile = "off"
+    until: int | None = None
+    origin: Callable[[Pruning, "Run"], nn.Module] | None = None
 
     def epochs_of(self, share: float) -> int:
         """The epochs of a stage of that share."""
@@ -153,7 +158,7 @@ def fit(
         factor = schedule(epochs * math.ceil(len(data) / training.batch_size))
         for epoch, accuracy in enumerate(accuracies):
             run.replay(stage, epoch + 1, epochs, accuracy)
-        for epoch in range(len(accuracies), epochs):
+        for epoch in range(len(accuracies), epochs if run.until is None else min(epochs, run.until)):
             model.train()
             step.total.zero_()
             drawn = rows(task, len(data), training.batch_size, mixup, generator)

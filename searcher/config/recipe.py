@@ -15,6 +15,7 @@ from searcher.config.stages.base import LAST, Stage, Training
 from searcher.config.stages.distill import Distill
 from searcher.config.stages.prune_channels import CRITERIA, NOT_NNIS, PruneChannels
 from searcher.config.stages.prune_weights import PruneWeights
+from searcher.config.stages.pruning import Pruning
 from searcher.config.stages.quantize import Quantize
 from searcher.config.stages.train import Train
 
@@ -53,6 +54,22 @@ class Recipe(Frozen):
         if order != sorted(order):
             kinds = ", ".join(stage.kind for stage in self.stages)
             raise ValueError(f"stages in the order {kinds}: a later stage would undo an earlier one")
+        return self
+
+    @model_validator(mode="after")
+    def _back(self) -> "Recipe":
+        for place, stage in enumerate(self.stages):
+            if not isinstance(stage, Pruning) or stage.after == "finetune":
+                continue
+            before = self.stages[:place]
+            other = next((s.kind for s in before if not isinstance(s, Train | Distill)), None)
+            if other:
+                raise ValueError(
+                    f"{stage.kind} with after {stage.after}: the weights that a recipe begins with do not "
+                    f"fit what {other} makes of the network before it"
+                )
+            if stage.rewind_to and not before:
+                raise ValueError(f"{stage.kind} with rewind_to: no training is before it")
         return self
 
     def words(self) -> str:

@@ -30,6 +30,12 @@ class Pruned:
     net: nn.Module
     kept: Kept
 
+    def of_what_was_left(self, before: Kept | None) -> Kept:
+        """What is left of the network before an earlier step, of which so much was left."""
+        if before is None:
+            return self.kept
+        return {name: before[name].flatten()[positions] for name, positions in self.kept.items()}
+
 
 def kept_modules(net: nn.Module, keep: Sequence[str]) -> dict[str, nn.Module]:
     """The modules of the given names and all that is inside them, by name.

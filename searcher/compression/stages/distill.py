@@ -55,7 +55,7 @@ def _teacher(stage: Distill, run: Run) -> nn.Module:
     from searcher.compression.cached import kept  # which asks the runners for their versions
 
     # What an earlier run has trained of the teacher is no progress of the student's.
-    own = replace(run, report=report, replay=lambda *point: None)
+    own = replace(run, report=report, replay=lambda *point: None, until=None)
     return kept(Recipe(model=stage.teacher, stages=(stage.teacher_training,)), own, make)
 
 

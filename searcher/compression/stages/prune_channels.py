@@ -5,6 +5,7 @@ from collections.abc import Iterator, Sequence
 import torch
 from torch import nn
 
+from searcher.compression import origin
 from searcher.compression.engines.amount import Amount, check_ratios, check_removed
 from searcher.compression.engines.channel_pruning import GRADED, SCORED, Scores
 from searcher.compression.network import Network, floating
@@ -64,10 +65,14 @@ def prune_channels(model: nn.Module, stage: PruneChannels, run: Run) -> nn.Modul
     check_ratios(model, stage.ratios)
     keep = returned(model, tuple(example.shape))
     had = {name: m.out_channels for name, m in model.named_modules() if isinstance(m, nn.Conv2d)}
+    weights, left = origin.weights(stage, run), None
     for step in range(1, stage.steps + 1):
         model = model.cpu()
         amount = _amount(stage, step / stage.steps, had)
-        model = engine(model, example, amount, stage.criterion, keep, _scores(model, stage, run)).net
+        pruned = engine(model, example, amount, stage.criterion, keep, _scores(model, stage, run))
+        model, left = pruned.net, pruned.of_what_was_left(left)
+        if weights:
+            origin.give(model, weights, left)
         epochs = part_of(run.epochs_of(stage.share), step, stage.steps)
         name = f"prune channels {step}/{stage.steps}" if stage.steps > 1 else "prune channels"
         fit(model, run, stage, name, epochs=epochs)

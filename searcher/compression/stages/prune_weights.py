@@ -6,6 +6,7 @@ from dataclasses import replace
 import torch
 from torch import Tensor, nn
 
+from searcher.compression import origin
 from searcher.compression.engines.weight_masks import (
     FOUR,
     KINDS,
@@ -80,6 +81,7 @@ def prune_weights(model: nn.Module, stage: PruneWeights, run: Run) -> nn.Module:
     names = masked_weights(model, stage.layers, stage.pattern)
     moved = Movement({name: parameters[f"{name}.weight"] for name in names})
     moves = stage.criterion == "movement"
+    weights = origin.weights(stage, run)
     total, trainings = run.epochs_of(stage.share), stage.steps + moves
     besides: dict[str, Stateful] = {"movement": moved} if moves else {}
     if moves:
@@ -89,6 +91,8 @@ def prune_weights(model: nn.Module, stage: PruneWeights, run: Run) -> nn.Module:
         sparsity = stage.sparsity * (1 - (1 - step / stage.steps) ** 3)
         scores = moved.scores if moves else None
         masks = weight_masks(model, sparsity, stage.scope, stage.layers, stage.pattern, scores)
+        if weights:
+            origin.give(model, weights)
         apply = _masking(parameters, masks, moved if moves else None)
         apply()
         fit(
@@ -101,12 +105,12 @@ def prune_weights(model: nn.Module, stage: PruneWeights, run: Run) -> nn.Module:
             besides=besides,
         )
     zeros = sum(int((parameters[name] == 0).sum()) for name in masks)
-    weights = sum(mask.numel() for mask in masks.values())
+    every = sum(mask.numel() for mask in masks.values())
     # Every layer rounds down to a weight of its own, or to a block.
     rounded = len(masks) * (FOUR if stage.pattern == "4x1" else 1)
-    if zeros + rounded < (stage.sparsity - 0.01) * weights:
+    if zeros + rounded < (stage.sparsity - 0.01) * every:
         raise TrialError(
-            f"prune weights: asked for a sparsity of {stage.sparsity:.4f}, got {zeros / weights:.4f}"
+            f"prune weights: asked for a sparsity of {stage.sparsity:.4f}, got {zeros / every:.4f}"
         )
     return model
 

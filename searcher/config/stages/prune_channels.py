@@ -4,7 +4,8 @@ from typing import Annotated, ClassVar, Literal
 
 from pydantic import AfterValidator, Field, model_validator
 
-from searcher.config.stages.base import Training, added
+from searcher.config.stages.base import added
+from searcher.config.stages.pruning import Pruning
 from searcher.errors import nearest
 
 CRITERIA = ["l1", "l2", "fpgm", "random", "activation", "bn_scale", "taylor"]
@@ -23,7 +24,7 @@ def _known_criterion(name: str) -> str:
 Ratio = Annotated[float, Field(ge=0, lt=1)]
 
 
-class PruneChannels(Training):
+class PruneChannels(Pruning):
     """Structured pruning: remove a ratio of the channels, the tensors get smaller; then finetune.
 
     `ratios` has other ratios than `ratio` for the convolutions inside of modules, by their paths; of a module
@@ -70,4 +71,5 @@ class PruneChannels(Training):
         how += [self.criterion]
         how += [f"multiples of {self.round_to}"] if self.round_to > 1 else []
         how += [f"{self.steps} steps"] if self.steps > 1 else []
+        how += self.aftermath()
         return f"channels {', '.join([f'-{self.ratio:.0%}', *places])} ({', '.join([*how, self.engine])})"

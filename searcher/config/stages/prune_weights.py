@@ -4,10 +4,11 @@ from typing import ClassVar, Literal
 
 from pydantic import Field, model_validator
 
-from searcher.config.stages.base import Training, added
+from searcher.config.stages.base import added
+from searcher.config.stages.pruning import Pruning
 
 
-class PruneWeights(Training):
+class PruneWeights(Pruning):
     """Unstructured pruning: zero a share of the weights in steps; finetune after every step.
 
     With `pattern` "4x1" four neighbouring output channels of an input weight are zeroed together; with "2:4"
@@ -44,5 +45,6 @@ class PruneWeights(Training):
         how += ["convolutions"] if self.layers == "convolutions" else []
         how += ["4x1"] if self.pattern == "4x1" else []
         how += [self.criterion] if self.criterion != "magnitude" else []
+        how += self.aftermath()
         steps = f" in {self.steps} steps" if self.steps > 1 else ""
         return f"{self.sparsity:.1%} sparse ({', '.join(how)}{steps})"
