@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from searcher.compression.engines import nni, torch_pruning
 from searcher.compression.engines.amount import Amount, check_ratios
 from searcher.compression.engines.channel_pruning import activation_scores, random_scores, taylor_scores
-from searcher.errors import SearcherError
+from searcher.errors import SearcherError, TrialError
 from searcher.models.resnet import ResNet
 from searcher.tasks.base import Batch
 from tests.helpers.engines import ENGINES
@@ -66,6 +66,12 @@ def test_at_random_the_seed_alone_decides(engine: str) -> None:
 def test_the_scale_of_the_batch_norm_takes_the_channel_that_is_scaled_down() -> None:
     model = net([[1.0], [2], [3], [4]], scale=[1.0, 1, 0.1, -2])
     assert removed("torch-pruning", model, "bn_scale") == {2}
+
+
+def test_without_a_batch_norm_there_is_no_scale() -> None:
+    model = nn.Sequential(nn.Conv2d(1, 4, 1), nn.Conv2d(4, 2, 1))
+    with pytest.raises(TrialError, match="has no batch norm by whose scale"):
+        ENGINES["torch-pruning"](model, IMAGES[:1], 0.5, "bn_scale")
 
 
 def taylor(model: Any) -> dict[str, Tensor]:

@@ -66,6 +66,9 @@ def _given(net: nn.Module, scores: Mapping[str, Tensor]) -> Importance:
     return importance
 
 
+_BATCH_NORM = nn.modules.batchnorm._BatchNorm
+
+
 def _batch_norm_scale(group: Any) -> Tensor:
     """The magnitude of the batch norms' scales (Liu et al. 2017); 1 for all where no batch norm follows."""
     scales: Tensor | None = tp.importance.BNScaleImportance()(group)
@@ -120,6 +123,8 @@ def prune_channels(
     """
     if criterion not in CRITERIA and scores is None:
         raise unknown("criterion", criterion, CRITERIA)
+    if criterion == "bn_scale" and not any(isinstance(m, _BATCH_NORM) for m in model.modules()):
+        raise TrialError("torch-pruning: the network has no batch norm by whose scale its channels could go")
     net = copy.deepcopy(model).eval().requires_grad_(True)
     kept = kept_modules(net, keep)
     before = _channels(net, kept)

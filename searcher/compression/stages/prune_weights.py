@@ -40,8 +40,8 @@ class PruneWeightsRunner(Runner[PruneWeights]):
     def predict(self, outlined: Outlined, stage: PruneWeights) -> None:
         """Count the zeros: in all, or a layer where every layer has the same share."""
         layers = {name for name, m in outlined.modules.items() if type(m).__name__ in KINDS[stage.layers]}
-        masked = [op.name in layers and fits(_shape(op), stage.pattern) for op in outlined.ops]
-        if not any(masked):
+        masked = [op.name in layers and _fits(op, stage.pattern) for op in outlined.ops]
+        if not layers or not (any(masked) or stage.pattern == "single"):
             raise no_layer(stage.layers, stage.pattern)
         pairs = zip(outlined.ops, masked, strict=True)
         outlined.ops = [_sparse(op, stage) if zeros else op for op, zeros in pairs]
@@ -53,11 +53,13 @@ class PruneWeightsRunner(Runner[PruneWeights]):
         return rounded if by_layer else max(rounded, GLOBAL_ZEROS_SHARE * weights)
 
 
-def _shape(op: Op) -> tuple[int, int]:
-    """The first two sizes of the weight that an operation reads."""
+def _fits(op: Op, pattern: str) -> bool:
+    """Whether the weight that an operation reads has a pattern."""
+    if pattern == "single":
+        return True
     if op.kind == "conv":
-        return op.output[1], op.inputs[0][1] // op.arithmetic.groups
-    return op.output[-1], op.inputs[0][-1]
+        return fits((op.output[1], op.inputs[0][1] // op.arithmetic.groups), pattern)
+    return fits((op.output[-1], op.inputs[0][-1]), pattern)
 
 
 def _sparse(op: Op, stage: PruneWeights) -> Op:
@@ -79,28 +81,27 @@ def prune_weights(model: nn.Module, stage: PruneWeights, run: Run) -> nn.Module:
     model.to(run.device)
     parameters = dict(model.named_parameters(remove_duplicate=False))
     names = masked_weights(model, stage.layers, stage.pattern)
-    moved = Movement({name: parameters[f"{name}.weight"] for name in names})
-    moves = stage.criterion == "movement"
     weights = origin.weights(stage, run)
-    total, trainings = run.epochs_of(stage.share), stage.steps + moves
-    besides: dict[str, Stateful] = {"movement": moved} if moves else {}
-    if moves:
-        epochs = part_of(total, 1, trainings)
+    moved, besides = None, dict[str, Stateful]()
+    total, before = run.epochs_of(stage.share), int(stage.criterion == "movement")
+    if before:
+        moved = besides["movement"] = Movement({name: parameters[f"{name}.weight"] for name in names})
+        epochs = part_of(total, 1, stage.steps + before)
         fit(model, run, stage, "weights move", epochs=epochs, after_step=moved.add, besides=besides)
     for step in range(1, stage.steps + 1):
         sparsity = stage.sparsity * (1 - (1 - step / stage.steps) ** 3)
-        scores = moved.scores if moves else None
+        scores = moved.scores if moved else None
         masks = weight_masks(model, sparsity, stage.scope, stage.layers, stage.pattern, scores)
         if weights:
             origin.give(model, weights)
-        apply = _masking(parameters, masks, moved if moves else None)
+        apply = _masking(parameters, masks, moved)
         apply()
         fit(
             model,
             run,
             stage,
             f"prune weights {step}/{stage.steps}",
-            epochs=part_of(total, step + moves, trainings),
+            epochs=part_of(total, step + before, stage.steps + before),
             after_step=apply,
             besides=besides,
         )
