@@ -47,6 +47,8 @@ OF_A_CHANNEL = {
     "fpgm": "the distance of its weights from those of the others (He et al. 2019)",
     "random": "a random number, to compare the others with",
     "activation": "the mean magnitude of its activations on training images",
+    "bn_scale": "the magnitude of its batch norm's scale (Liu et al. 2017); of `torch-pruning` alone",
+    "taylor": "the first-order change of the loss without it, on training images (Molchanov et al. 2019)",
 }
 """Every criterion's meaning."""
 

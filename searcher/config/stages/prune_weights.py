@@ -27,7 +27,8 @@ class PruneWeights(Pruning):
     steps: int = Field(default=1, ge=1, description="steps to that sparsity, each finetuned")
     layers: Literal["all", "convolutions"] = added("all", description="layers that lose weights")
     pattern: Literal["single", "4x1", "2:4"] = added(
-        "single", description="weights that go together: one, four outputs of an input, two in each four inputs"
+        "single",
+        description="one by one, four outputs of an input together, or two in each four inputs",
     )
     criterion: Literal["magnitude", "movement"] = added(
         "magnitude", description="the smallest weights go, or those that training moves towards zero"

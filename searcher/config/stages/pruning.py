@@ -16,8 +16,12 @@ class Pruning(Training):
     training.
     """
 
-    after: Literal["finetune", "rewind", "reinitialize"] = added("finetune")
-    rewind_to: float = added(0.0, ge=0, lt=1)
+    after: Literal["finetune", "rewind", "reinitialize"] = added(
+        "finetune", description="the weights from which what is left is trained on"
+    )
+    rewind_to: float = added(
+        0.0, ge=0, lt=1, description="of rewind, the share of the first training after which they are taken"
+    )
 
     @model_validator(mode="after")
     def _rewinds(self) -> "Pruning":
