@@ -89,7 +89,9 @@ def parameters(model: type[BaseModel], tables: bool = True) -> list[tuple[str, .
         tables: Whether the keys of tables inside of it are listed as well.
     """
     schema = model.model_json_schema()
-    return list(_keys(schema, schema.get("$defs", {}), "", tables))
+    defs = schema.get("$defs", {})
+    # A table that may hold others of its own kind is among the definitions itself.
+    return list(_keys(defs[_name(schema)] if "$ref" in schema else schema, defs, "", tables))
 
 
 def _keys(
@@ -124,7 +126,7 @@ def _type(field: dict[str, Any]) -> str:
         return ", or ".join(_type(one) for one in field["anyOf"] if one.get("type") != "null")
     if "enum" in field:
         return ", ".join(f"`{_toml(value)}`" for value in field["enum"])
-    if "$ref" in field or field["type"] == "object":
+    if "$ref" in field or "oneOf" in field or field["type"] == "object":
         return "table"
     if field["type"] == "array":
         return _array(field)

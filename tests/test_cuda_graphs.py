@@ -37,7 +37,7 @@ def densenet(**args):
 
 
 def train(model, run, batch_size=50, **others):
-    return fit(model, run, Train(batch_size=batch_size, lr=0.05, **others), "train", mixup=0.3)
+    return fit(model, run, Train(batch_size=batch_size, lr=0.05, mixup=0.3, **others), "train")
 
 
 @pytest.fixture

@@ -100,7 +100,8 @@ def _place(values: Tensor, one: Tensor) -> int:
 
 
 @both
-def test_an_early_epoch_is_the_trainings_own(asked: dict[str, Any]) -> None:
+@pytest.mark.parametrize("ema", [0.0, 0.9])
+def test_an_early_epoch_is_the_trainings_own(asked: dict[str, Any], ema: float) -> None:
     snapshots: dict[int, dict[str, Tensor]] = {}
     model = began()
 
@@ -108,9 +109,9 @@ def test_an_early_epoch_is_the_trainings_own(asked: dict[str, Any]) -> None:
         snapshots[epoch] = {name: value.clone() for name, value in model.state_dict().items()}
 
     torch.manual_seed(SEED)
-    fit(model, a_run(report), Train(), "train")
+    fit(model, a_run(report), Train(ema=ema), "train")
     assert sorted(snapshots) == [1, 2, 3, 4]
-    rewound = made(Train(), asked | {"after": "rewind", "rewind_to": 0.5})
+    rewound = made(Train(ema=ema), asked | {"after": "rewind", "rewind_to": 0.5})
     found, epoch = rewound.state_dict(), snapshots[2]
     if "ratio" in asked:
         for name, value in found.items():

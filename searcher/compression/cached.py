@@ -20,7 +20,7 @@ from searcher.compression.engines import weights
 from searcher.compression.stages import runner, stored_stages
 from searcher.compression.store import Stored
 from searcher.compression.training import VERSION, Run
-from searcher.config.recipe import Model, Recipe
+from searcher.config.recipe import Model, Recipe, Stage, Teaching
 from searcher.tasks.base import Task
 
 Make = Callable[[Run], nn.Module]
@@ -46,7 +46,16 @@ def digest(prefix: Recipe, run: Run) -> str:
     }
     if run.until is not None:
         depends["until"] = run.until
+    if taught := [runner(stage).version for outer in prefix.stages for stage in _teachers(outer)]:
+        depends["teachers"] = taught
     return hashlib.sha256(json.dumps(depends, sort_keys=True).encode()).hexdigest()[:32]
+
+
+def _teachers(stage: Stage) -> list[Stage]:
+    """The stages that make a stage's teacher, and the teachers of these."""
+    teaching = stage if isinstance(stage, Teaching) else getattr(stage, "teaching", None)
+    own = list(teaching.made_by()) if teaching else []
+    return own + [inner for one in own for inner in _teachers(one)]
 
 
 def identity(model: Model) -> list[str]:

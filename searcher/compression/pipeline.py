@@ -14,8 +14,9 @@ from searcher.compression.cached import first, kept, longest, recording
 from searcher.compression.network import Network, floating
 from searcher.compression.origin import Origin, redrawn
 from searcher.compression.stages import runner, stored_stages
+from searcher.compression.techniques import check_techniques
 from searcher.compression.training import Run
-from searcher.config.recipe import Recipe, Stage
+from searcher.config.recipe import Recipe, Stage, Training
 
 
 def run_recipe(
@@ -33,6 +34,9 @@ def run_recipe(
         TrialError: A stage could not be executed as asked.
         SearcherError: The model cannot be built.
     """
+    for stage in recipe.stages:
+        if isinstance(stage, Training):
+            check_techniques(stage, stage.kind.replace("_", " "), run.task)
     count = stored_stages(recipe)
     before: list[list[Any]] = []
     run = replace(recording(run, before), origin=_origin(recipe, run))

@@ -17,6 +17,7 @@ from searcher.config.stages.prune_channels import CRITERIA, NOT_NNIS, PruneChann
 from searcher.config.stages.prune_weights import PruneWeights
 from searcher.config.stages.pruning import Pruning
 from searcher.config.stages.quantize import Quantize
+from searcher.config.stages.teaching import Teaching
 from searcher.config.stages.train import Train
 
 __all__ = [
@@ -31,6 +32,7 @@ __all__ = [
     "Quantize",
     "Recipe",
     "Stage",
+    "Teaching",
     "Train",
     "Training",
     "holds_recipes",
@@ -99,8 +101,16 @@ def register(*stages: type[Stage]) -> None:
     """Let recipes have further kinds of stages; each has a default for its `kind`, a `Literal`."""
     STAGES.update({stage.model_fields["kind"].default: stage for stage in stages})
     every: Any = functools.reduce(operator.or_, STAGES.values())
-    Recipe.model_fields["stages"].annotation = tuple[Annotated[every, Field(discriminator="kind")], ...]
-    for holder in _HOLDERS:
+    held: Any = tuple[Annotated[every, Field(discriminator="kind")], ...]
+    Recipe.model_fields["stages"].annotation = held
+    holders: list[type[BaseModel]] = [Teaching, *STAGES.values(), *_HOLDERS]
+    for holder in holders:
+        if issubclass(holder, Teaching):
+            holder.model_fields["teacher_stages"].annotation = held
+        # Each would take the others' schemas of before, with all that is in them, again and again.
+        if "__pydantic_core_schema__" in vars(holder):
+            del holder.__pydantic_core_schema__
+    for holder in holders:
         holder.model_rebuild(force=True)
 
 

@@ -11,7 +11,8 @@ from searcher.compression.engines.channel_pruning import GRADED, SCORED, Scores
 from searcher.compression.network import Network, floating
 from searcher.compression.outlined import NotCertain, Outlined
 from searcher.compression.stages.base import Runner
-from searcher.compression.training import Run, fit, part_of
+from searcher.compression.teaching import finetune, teacher_of
+from searcher.compression.training import Run, part_of
 from searcher.config.recipe import PruneChannels
 from searcher.costs.shapes.outline import returned
 from searcher.errors import first_line
@@ -65,7 +66,7 @@ def prune_channels(model: nn.Module, stage: PruneChannels, run: Run) -> nn.Modul
     check_ratios(model, stage.ratios)
     keep = returned(model, tuple(example.shape))
     had = {name: m.out_channels for name, m in model.named_modules() if isinstance(m, nn.Conv2d)}
-    weights, left = origin.weights(stage, run), None
+    teacher, weights, left = teacher_of(stage.teaching, stage, run, model), origin.weights(stage, run), None
     for step in range(1, stage.steps + 1):
         model = model.cpu()
         amount = _amount(stage, step / stage.steps, had)
@@ -75,7 +76,7 @@ def prune_channels(model: nn.Module, stage: PruneChannels, run: Run) -> nn.Modul
             origin.give(model, weights, left)
         epochs = part_of(run.epochs_of(stage.share), step, stage.steps)
         name = f"prune channels {step}/{stage.steps}" if stage.steps > 1 else "prune channels"
-        fit(model, run, stage, name, epochs=epochs)
+        finetune(teacher, model, run, stage, name, epochs=epochs)
     return model
 
 

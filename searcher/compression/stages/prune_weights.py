@@ -19,7 +19,8 @@ from searcher.compression.movement import Movement
 from searcher.compression.network import Network, floating
 from searcher.compression.outlined import Outlined
 from searcher.compression.stages.base import Runner
-from searcher.compression.training import Run, Stateful, fit, part_of
+from searcher.compression.teaching import finetune, teacher_of
+from searcher.compression.training import Run, Stateful, part_of
 from searcher.config.recipe import PruneWeights
 from searcher.costs.op import Op
 from searcher.errors import TrialError
@@ -78,6 +79,7 @@ def prune_weights(model: nn.Module, stage: PruneWeights, run: Run) -> nn.Module:
     The sparsity grows by the cubic schedule of Zhu and Gupta (2017) and reaches the asked one in the last
     step. The stage's epochs are divided among the trainings, with at least one for each.
     """
+    teacher = teacher_of(stage.teaching, stage, run, model)
     model.to(run.device)
     parameters = dict(model.named_parameters(remove_duplicate=False))
     names = masked_weights(model, stage.layers, stage.pattern)
@@ -87,7 +89,8 @@ def prune_weights(model: nn.Module, stage: PruneWeights, run: Run) -> nn.Module:
     if before:
         moved = besides["movement"] = Movement({name: parameters[f"{name}.weight"] for name in names})
         epochs = part_of(total, 1, stage.steps + before)
-        fit(model, run, stage, "weights move", epochs=epochs, after_step=moved.add, besides=besides)
+        others = {"epochs": epochs, "after_step": moved.add, "besides": besides}
+        finetune(teacher, model, run, stage, "weights move", **others)
     for step in range(1, stage.steps + 1):
         sparsity = stage.sparsity * (1 - (1 - step / stage.steps) ** 3)
         scores = moved.scores if moved else None
@@ -96,15 +99,9 @@ def prune_weights(model: nn.Module, stage: PruneWeights, run: Run) -> nn.Module:
             origin.give(model, weights)
         apply = _masking(parameters, masks, moved)
         apply()
-        fit(
-            model,
-            run,
-            stage,
-            f"prune weights {step}/{stage.steps}",
-            epochs=part_of(total, step + before, stage.steps + before),
-            after_step=apply,
-            besides=besides,
-        )
+        name = f"prune weights {step}/{stage.steps}"
+        epochs = part_of(total, step + before, stage.steps + before)
+        finetune(teacher, model, run, stage, name, epochs=epochs, after_step=apply, besides=besides)
     zeros = sum(int((parameters[name] == 0).sum()) for name in masks)
     every = sum(mask.numel() for mask in masks.values())
     # Every layer rounds down to a weight of its own, or to a block.

@@ -72,4 +72,5 @@ class PruneChannels(Pruning):
         how += [f"multiples of {self.round_to}"] if self.round_to > 1 else []
         how += [f"{self.steps} steps"] if self.steps > 1 else []
         how += self.aftermath()
-        return f"channels {', '.join([f'-{self.ratio:.0%}', *places])} ({', '.join([*how, self.engine])})"
+        pruned = f"channels {', '.join([f'-{self.ratio:.0%}', *places])} ({', '.join([*how, self.engine])})"
+        return ", ".join([pruned, *self.techniques()])

@@ -38,6 +38,8 @@ class PruneWeights(Pruning):
     def _fits(self) -> "PruneWeights":
         if self.pattern == "2:4" and (self.sparsity != 0.5 or self.steps > 1):
             raise ValueError("pattern 2:4 is a sparsity of 0.5, in one step")
+        if self.criterion == "movement" and self.precision == "fp16":
+            raise ValueError("criterion movement adds up gradients, which precision fp16 scales")
         return self
 
     def words(self) -> str:
@@ -48,4 +50,5 @@ class PruneWeights(Pruning):
         how += [self.criterion] if self.criterion != "magnitude" else []
         how += self.aftermath()
         steps = f" in {self.steps} steps" if self.steps > 1 else ""
-        return f"{self.sparsity:.1%} sparse ({', '.join(how)}{steps})"
+        pruned = f"{self.sparsity:.1%} sparse ({', '.join(how)}{steps})"
+        return ", ".join([pruned, *self.techniques()])

@@ -4,10 +4,11 @@ from typing import Literal
 
 from pydantic import model_validator
 
-from searcher.config.stages.base import Training, added
+from searcher.config.stages.base import added
+from searcher.config.stages.teaching import Taught
 
 
-class Pruning(Training):
+class Pruning(Taught):
     """A stage that prunes, then trains what is left.
 
     After each step the weights that are left go on from their values (`finetune`), from those with which the
