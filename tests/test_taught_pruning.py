@@ -133,6 +133,18 @@ def test_movement_is_not_of_scaled_gradients():
         weights(precision="fp16")
 
 
+@pytest.mark.parametrize(
+    ("stages", "said"),
+    [
+        ((weights(), channels()), "prune_weights, prune_channels: a later stage would undo"),
+        ((channels(), weights(after="rewind")), "do not fit what prune_channels makes of the network"),
+    ],
+)
+def test_what_makes_a_teacher_is_a_recipe(stages, said):
+    with pytest.raises(ValidationError, match=said):
+        recipe(channels(teaching=Teaching(teacher=LARGER, teacher_stages=stages)))
+
+
 def test_words():
     said = channels(after="rewind", ema=0.99).words()
     assert said == (

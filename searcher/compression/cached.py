@@ -20,7 +20,8 @@ from searcher.compression.engines import weights
 from searcher.compression.stages import runner, stored_stages
 from searcher.compression.store import Stored
 from searcher.compression.training import VERSION, Run
-from searcher.config.recipe import Model, Recipe, Stage, Teaching
+from searcher.config.recipe import Model, Recipe, Stage
+from searcher.config.stages.teaching import teaching_of
 from searcher.tasks.base import Task
 
 Make = Callable[[Run], nn.Module]
@@ -53,7 +54,7 @@ def digest(prefix: Recipe, run: Run) -> str:
 
 def _teachers(stage: Stage) -> list[Stage]:
     """The stages that make a stage's teacher, and the teachers of these."""
-    teaching = stage if isinstance(stage, Teaching) else getattr(stage, "teaching", None)
+    teaching = teaching_of(stage)
     own = list(teaching.made_by()) if teaching else []
     return own + [inner for one in own for inner in _teachers(one)]
 

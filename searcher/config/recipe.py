@@ -4,6 +4,7 @@ import functools
 import hashlib
 import json
 import operator
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -17,7 +18,7 @@ from searcher.config.stages.prune_channels import CRITERIA, NOT_NNIS, PruneChann
 from searcher.config.stages.prune_weights import PruneWeights
 from searcher.config.stages.pruning import Pruning
 from searcher.config.stages.quantize import Quantize
-from searcher.config.stages.teaching import Teaching
+from searcher.config.stages.teaching import Teaching, teaching_of
 from searcher.config.stages.train import Train
 
 __all__ = [
@@ -47,31 +48,8 @@ class Recipe(Frozen):
     stages: tuple[Stage, ...]
 
     @model_validator(mode="after")
-    def _order(self) -> "Recipe":
-        order: list[int] = []
-        for stage in self.stages:
-            # One without a rank has that of what comes before it, but cannot follow int8.
-            last = min(order[-1], LAST - 1) if order else 0
-            order.append(last if stage.rank is None else stage.rank)
-        if order != sorted(order):
-            kinds = ", ".join(stage.kind for stage in self.stages)
-            raise ValueError(f"stages in the order {kinds}: a later stage would undo an earlier one")
-        return self
-
-    @model_validator(mode="after")
-    def _back(self) -> "Recipe":
-        for place, stage in enumerate(self.stages):
-            if not isinstance(stage, Pruning) or stage.after == "finetune":
-                continue
-            before = self.stages[:place]
-            other = next((s.kind for s in before if not isinstance(s, Train | Distill)), None)
-            if other:
-                raise ValueError(
-                    f"{stage.kind} with after {stage.after}: the weights that a recipe begins with do not "
-                    f"fit what {other} makes of the network before it"
-                )
-            if stage.rewind_to and not before:
-                raise ValueError(f"{stage.kind} with rewind_to: no training is before it")
+    def _fits(self) -> "Recipe":
+        _check(self.stages)
         return self
 
     def words(self) -> str:
@@ -89,6 +67,39 @@ class Recipe(Frozen):
         path.write_text(
             tomli_w.dumps({"recipe": self.model_dump(mode="json", exclude_none=True)}), encoding="utf-8"
         )
+
+
+def _check(stages: Sequence[Stage]) -> None:
+    """Raises ValueError where stages cannot come one after another, a teacher's among them."""
+    for stage in stages:
+        if teaching := teaching_of(stage):
+            _check(teaching.made_by())
+    _check_order(stages)
+    for place, stage in enumerate(stages):
+        if isinstance(stage, Pruning) and stage.after != "finetune":
+            _check_way_back(stage, stages[:place])
+
+
+def _check_order(stages: Sequence[Stage]) -> None:
+    order: list[int] = []
+    for stage in stages:
+        # One without a rank has that of what comes before it, but cannot follow int8.
+        last = min(order[-1], LAST - 1) if order else 0
+        order.append(last if stage.rank is None else stage.rank)
+    if order != sorted(order):
+        kinds = ", ".join(stage.kind for stage in stages)
+        raise ValueError(f"stages in the order {kinds}: a later stage would undo an earlier one")
+
+
+def _check_way_back(stage: Pruning, before: Sequence[Stage]) -> None:
+    other = next((s.kind for s in before if not isinstance(s, Train | Distill)), None)
+    if other:
+        raise ValueError(
+            f"{stage.kind} with after {stage.after}: the weights that a recipe begins with do not "
+            f"fit what {other} makes of the network before it"
+        )
+    if stage.rewind_to and not before:
+        raise ValueError(f"{stage.kind} with rewind_to: no training is before it")
 
 
 STAGES: dict[str, type[Stage]] = {}

@@ -12,7 +12,8 @@ from searcher.compression.network import Network
 from searcher.compression.pipeline import run_recipe
 from searcher.compression.stages import runner
 from searcher.compression.training import Run
-from searcher.config.recipe import Recipe, Stage, Teaching
+from searcher.config.recipe import Recipe
+from searcher.config.stages.teaching import teaching_of
 from searcher.errors import TrialError
 from searcher.tasks.base import Task
 
@@ -63,7 +64,8 @@ def rehearse_once(recipe: Recipe, run: Run) -> None:
         TrialError: As `rehearse` does.
         SearcherError: As `rehearse` does.
     """
-    fails = any(runner(stage).compresses or _is_taught(stage) for stage in recipe.stages)
+    # A teacher may not fit.
+    fails = any(runner(stage).compresses or teaching_of(stage) for stage in recipe.stages)
     if not fails or is_trained(recipe, run):
         return
     known = run.store.folder / f"{_outline_digest(recipe)}{WENT_WELL}" if run.store else None
@@ -73,11 +75,6 @@ def rehearse_once(recipe: Recipe, run: Run) -> None:
     if known:
         known.parent.mkdir(parents=True, exist_ok=True)
         known.touch()
-
-
-def _is_taught(stage: Stage) -> bool:
-    """Whether a stage has a teacher, which may not fit."""
-    return isinstance(stage, Teaching) or getattr(stage, "teaching", None) is not None
 
 
 def _outline_digest(recipe: Recipe) -> str:

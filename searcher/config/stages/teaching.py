@@ -118,3 +118,10 @@ class Taught(Training):
     def models(self) -> list[Model]:
         """The teacher, and the models of its stages."""
         return self.teaching.models() if self.teaching else []
+
+
+def teaching_of(stage: Stage) -> Teaching | None:
+    """The teacher of a stage; None where it has none."""
+    if isinstance(stage, Teaching):
+        return stage
+    return stage.teaching if isinstance(stage, Taught) else None
