@@ -21,7 +21,7 @@ from syne_tune.optimizer.schedulers.multiobjective.moasha import MOASHA
 
 from benchmarks.searches import Trace, measured
 from searcher import tasks
-from searcher.compression.stages.distill import TEACHER
+from searcher.compression.teaching import TEACHER
 from searcher.config.recipe import Recipe
 from searcher.config.study import Study
 from searcher.errors import TrialError

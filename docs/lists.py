@@ -47,6 +47,8 @@ OF_A_CHANNEL = {
     "fpgm": "the distance of its weights from those of the others (He et al. 2019)",
     "random": "a random number, to compare the others with",
     "activation": "the mean magnitude of its activations on training images",
+    "bn_scale": "the magnitude of its batch norm's scale (Liu et al. 2017); of `torch-pruning` alone",
+    "taylor": "the first-order change of the loss without it, on training images (Molchanov et al. 2019)",
 }
 """Every criterion's meaning."""
 
@@ -87,7 +89,9 @@ def parameters(model: type[BaseModel], tables: bool = True) -> list[tuple[str, .
         tables: Whether the keys of tables inside of it are listed as well.
     """
     schema = model.model_json_schema()
-    return list(_keys(schema, schema.get("$defs", {}), "", tables))
+    defs = schema.get("$defs", {})
+    # A table that may hold others of its own kind is among the definitions itself.
+    return list(_keys(defs[_name(schema)] if "$ref" in schema else schema, defs, "", tables))
 
 
 def _keys(
@@ -122,7 +126,7 @@ def _type(field: dict[str, Any]) -> str:
         return ", or ".join(_type(one) for one in field["anyOf"] if one.get("type") != "null")
     if "enum" in field:
         return ", ".join(f"`{_toml(value)}`" for value in field["enum"])
-    if "$ref" in field or field["type"] == "object":
+    if "$ref" in field or "oneOf" in field or field["type"] == "object":
         return "table"
     if field["type"] == "array":
         return _array(field)

@@ -9,6 +9,7 @@ from searcher.config.recipe import (
     Quantize,
     Recipe,
     Stage,
+    Teaching,
     Train,
     Training,
 )
@@ -22,6 +23,7 @@ __all__ = [
     "Quantize",
     "Recipe",
     "Stage",
+    "Teaching",
     "Train",
     "Training",
 ]

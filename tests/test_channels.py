@@ -8,22 +8,22 @@ import pytest
 import torch
 from torch import nn
 
-from searcher.compression.engines import nni, torch_pruning
+from searcher.compression.engines.amount import Amount
 from searcher.compression.reconcile import reconcile
 from searcher.config.recipe import Model, Recipe
 from searcher.costs.counting.recorder import record
 from searcher.costs.shapes.outline import outline, returned
 from searcher.errors import TrialError
+from tests.helpers.engines import ENGINES
 from tests.helpers.pruned_nets import LOST, SAME
 
-ENGINES = {"torch-pruning": torch_pruning.prune_channels, "nni": nni.prune_channels}
 SIZES = (1, 3, 16, 16)
 
 
 def predicted(build: Callable[[], nn.Module], ratio: float) -> Any:
     model = build().to("meta")
     channels = outline(model, SIZES).channels
-    return channels.lost or outline(model, SIZES, channels.after(ratio)).ops
+    return channels.lost or outline(model, SIZES, channels.after(Amount(ratio).left)).ops
 
 
 @pytest.mark.parametrize("engine", ENGINES)

@@ -115,6 +115,75 @@ def test_residual_networks(exclude, engine):
     )
 
 
+RATIOS = {"layer1": 0.5, "layer2.0": 0.25}
+
+
+@pytest.mark.parametrize("engine", ["torch-pruning", "nni"])
+@pytest.mark.parametrize(
+    "choices",
+    [{"ratios": RATIOS}, {"round_to": 4}, {"steps": 3}, {"ratios": RATIOS, "round_to": 8, "steps": 2}],
+    ids=str,
+)
+def test_ratios_multiples_and_steps_are_predicted_to_the_unit(choices, engine):
+    asked = {"ratio": 0.4, "engine": engine, "criterion": "random"} | choices
+    check(Recipe(model=Model(name="resnet18"), stages=(PruneChannels.model_validate(asked),)))
+
+
+SPARSITIES = [
+    {"layers": "convolutions"},
+    {"layers": "convolutions", "scope": "local"},
+    {"pattern": "4x1", "scope": "local", "sparsity": 0.37},
+    {"pattern": "4x1"},
+    {"pattern": "2:4"},
+    {"criterion": "movement", "pattern": "4x1", "scope": "local", "steps": 2},
+    {"criterion": "movement", "pattern": "2:4"},
+]
+
+
+@pytest.mark.parametrize("channels", [(), (PruneChannels(ratio=0.4, round_to=4),)], ids=["whole", "narrower"])
+@pytest.mark.parametrize("asked", SPARSITIES, ids=str)
+def test_zeros_of_every_pattern_are_predicted(asked, channels):
+    stage = PruneWeights.model_validate({"sparsity": 0.5} | asked)
+    args = {"growth_rate": 8, "groups_3x3": 2, "blocks": [2, 2]}
+    for model in (Model(name="resnet18"), Model(name="densenet", args=args)):
+        check(Recipe(model=model, stages=(*channels, stage)))
+
+
+def test_a_pattern_that_fits_no_layer_is_known_before_training():
+    recipe = of("two_channels", PruneWeights(sparsity=0.5, pattern="2:4"))
+    with pytest.raises(
+        TrialError, match="no convolution or linear layer with a multiple of 4 input channels"
+    ):
+        predict(recipe, IMAGE, 10)
+    with pytest.raises(SearcherError, match="with a multiple of 4 input channels"):
+        made(recipe)
+
+
+def test_first_blocks_alone_are_pruned():
+    stage = PruneChannels(ratio=0, ratios={"layer1": 0.5, "layer2": 0.5})
+    recipe = Recipe(model=Model(name="resnet20"), stages=(stage,))
+    check(recipe)
+    whole = predict(Recipe(model=Model(name="resnet20"), stages=()), IMAGE, 10).ops
+    pairs = zip(whole, predict(recipe, IMAGE, 10).ops, strict=True)
+    narrower = {a.name.partition(".")[0] for a, b in pairs if a.weights != b.weights}
+    assert narrower == {"layer1", "layer2"}
+
+
+def test_a_global_ratio_is_not_predicted_but_is_made():
+    recipe = Recipe(model=Model(name="resnet18"), stages=(PruneChannels(ratio=0.4, scope="global"),))
+    prediction = predict(recipe, IMAGE, 10)
+    assert prediction.ops is None
+    assert "when the criterion has chosen" in prediction.reason
+    full = sum(op.weights for op in predict(recipe.model_copy(update={"stages": ()}), IMAGE, 10).ops)
+    assert sum(op.weights for op in counted(made(recipe))) < 0.6 * full
+
+
+def test_ratios_have_to_be_of_modules():
+    stages = (PruneChannels(ratio=0.1, ratios={"layer9": 0.5}),)
+    with pytest.raises(SearcherError, match="no module named 'layer9'; did you mean layer"):
+        predict(Recipe(model=Model(name="resnet20"), stages=stages), IMAGE, 10)
+
+
 def test_pruning_twice():
     twice = (PruneChannels(ratio=0.3), PruneChannels(ratio=0.2))
     for name in ("resnet18", "densenet"):

@@ -1,6 +1,6 @@
 import tomllib
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import pytest
 from pydantic import ValidationError
@@ -82,3 +82,39 @@ def test_digests_of_recipes_are_those_under_which_work_is_stored():
     recipe = Recipe(model=MODEL, stages=stages)
     # As they were before any stage had a field that was added.
     assert [recipe.digest(count) for count in range(6)] == DIGESTS
+
+
+@pytest.mark.parametrize(
+    ("asked", "message"),
+    [
+        ({"ratio": 0}, "a ratio of 0 removes nothing"),
+        ({"ratio": 0, "ratios": {"stem": 0}}, "a ratio of 0 removes nothing"),
+        ({"ratio": 0.5, "ratios": {"stem": 1}}, "less than 1"),
+        ({"ratio": 0.5, "ratios": {"stem": 0.1}, "scope": "global"}, "ratios are of scope local"),
+        ({"ratio": 0.5, "engine": "nni", "scope": "global"}, "scope global is engine torch-pruning's"),
+        ({"ratio": 0.5, "engine": "nni", "criterion": "bn_scale"}, "bn_scale is engine torch-pruning's"),
+        ({"ratio": 0.5, "criterion": "tailor"}, "no criterion named 'tailor'; did you mean taylor"),
+    ],
+)
+def test_what_does_not_fit_is_refused(asked: dict[str, Any], message: str):
+    with pytest.raises(ValidationError, match=message):
+        PruneChannels.model_validate(asked)
+
+
+@pytest.mark.parametrize("asked", [{"sparsity": 0.6}, {"sparsity": 0.5, "steps": 2}], ids=str)
+def test_two_of_four_is_half(asked: dict[str, Any]):
+    with pytest.raises(ValidationError, match=r"pattern 2:4 is a sparsity of 0\.5, in one step"):
+        PruneWeights.model_validate({"pattern": "2:4"} | asked)
+
+
+def test_words_of_pruned_weights():
+    assert PruneWeights(sparsity=0.5, steps=2).words() == "50.0% sparse (global in 2 steps)"
+    stage = PruneWeights(sparsity=0.5, pattern="4x1", layers="convolutions", criterion="movement")
+    assert stage.words() == "50.0% sparse (global, convolutions, 4x1, movement)"
+    assert PruneWeights(sparsity=0.5, pattern="2:4").words() == "50.0% sparse (2:4)"
+
+
+def test_words_of_pruned_channels():
+    stage = PruneChannels(ratio=0.5, ratios={"stem": 0.1}, criterion="taylor", round_to=8, steps=3)
+    assert stage.words() == "channels -50%, stem -10% (taylor, multiples of 8, 3 steps, torch-pruning)"
+    assert PruneChannels(ratio=0.5, scope="global").words() == "channels -50% (global, l1, torch-pruning)"

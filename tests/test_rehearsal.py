@@ -102,8 +102,11 @@ def test_it_is_rehearsed_once_for_all_ratios_and_not_where_nothing_trains(digits
     assert len(count) == 2
     assert Store(tmp_path).entries() == []
     # What only trains has nothing that an engine could refuse.
-    rehearse_once(recipe(Train(), Distill(teacher=TINY)), run(digits))
+    rehearse_once(recipe(Train(mixup=0.2), Train()), run(digits))
     assert len(count) == 2
+    # A teacher may not fit.
+    rehearse_once(recipe(Train(), Distill(teacher=TINY)), run(digits))
+    assert len(count) == 3
 
 
 def test_check_says_which_recipes_cannot_be_executed(digits):

@@ -11,7 +11,7 @@ from searcher.compression import cached, stages
 from searcher.compression.pipeline import run_recipe
 from searcher.compression.store import CONTENT, Store, size, size_text
 from searcher.compression.training import Run
-from searcher.config.recipe import Distill, Model, PruneChannels, PruneWeights, Quantize, Recipe, Train
+from searcher.config.recipe import Distill, Model, PruneChannels, PruneWeights, Quantize, Recipe, Stage, Train
 from searcher.errors import SearcherError
 
 NET = Model(name="densenet", args={"growth_rate": 4, "groups_1x1": 2, "blocks": [1, 2, 1, 1]})
@@ -56,6 +56,33 @@ def test_what_comes_from_the_store_is_what_was_trained(tmp_path: Path, engine: s
     assert [p[:2] for p in found if p[0] != "again"] == [("quantize", 0)]
     again = [p[1:] for p in found if p[0] == "again"]
     assert again == [p for p in trained if p[0] != "quantize"]
+
+
+CHANNELS = [
+    {"criterion": "taylor", "steps": 2},
+    {"criterion": "bn_scale", "scope": "global"},
+    {"ratio": 0.0, "ratios": {"dense1": 0.5}, "round_to": 2, "criterion": "fpgm"},
+]
+
+
+WEIGHTS = [
+    {"pattern": "2:4", "layers": "convolutions"},
+    {"pattern": "4x1", "steps": 2, "scope": "local"},
+    {"criterion": "movement", "steps": 2},
+]
+WAYS: list[Stage] = [
+    *(PruneChannels.model_validate({"ratio": 0.3, "share": 1, "lr": 0.05} | asked) for asked in CHANNELS),
+    *(PruneWeights.model_validate({"sparsity": 0.5, "share": 1, "lr": 0.05} | asked) for asked in WEIGHTS),
+]
+
+
+@pytest.mark.parametrize("pruned", WAYS, ids=str)
+def test_every_way_of_pruning_comes_back_bitwise(tmp_path: Path, pruned: Stage):
+    recipe = Recipe(model=NET, stages=(Train(lr=0.05), pruned))
+    found: list[tuple[object, ...]] = []
+    first = logits(recipe, a_run(Store(tmp_path), []))
+    assert torch.equal(first, logits(recipe, a_run(Store(tmp_path), found)))
+    assert {p[0] for p in found} == {"again"}
 
 
 def test_a_shared_prefix_is_trained_once(tmp_path: Path):

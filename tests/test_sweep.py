@@ -2,9 +2,11 @@ from pathlib import Path
 
 import pytest
 
-from searcher.config.recipe import Model, PruneWeights, Quantize, Recipe, Train
+from searcher.compression.predict import predict
+from searcher.config.recipe import Model, PruneChannels, PruneWeights, Quantize, Recipe, Train
+from searcher.config.study import StudyFile
 from searcher.errors import SearcherError
-from searcher.searching.sweep import parse, recipes
+from searcher.searching.sweep import base, parse, recipes
 from tests.conftest import Run
 
 RECIPE = Recipe(model=Model(name="densenet"), stages=(Train(), Quantize()))
@@ -38,6 +40,32 @@ def test_a_stage_is_added_where_it_belongs_and_left_out_at_0():
     found = dict(recipes(RECIPE, [parse("prune.sparsity=0,0.3"), parse("prune_weights.share=0.5")]))
     assert found[0] == RECIPE
     assert found[0.3].stages == (Train(), PruneWeights(sparsity=0.3, share=0.5, lr=0.05), Quantize())
+
+
+PUBLISHED = "prune.sparsity=0,0.02,0.04,0.05,0.08,0.1,0.15,0.2,0.25,0.3,0.5"
+
+
+def test_convolutions_are_swept_as_published():
+    study = StudyFile("navya").study("digit-scenes")
+    found = dict(recipes(base(study), [parse(PUBLISHED), parse("prune_weights.layers=convolutions")]))
+    assert list(found) == [0, 0.02, 0.04, 0.05, 0.08, 0.1, 0.15, 0.2, 0.25, 0.3, 0.5]
+    assert found.pop(0) == base(study)
+    for sparsity, recipe in found.items():
+        (stage,) = (stage for stage in recipe.stages if isinstance(stage, PruneWeights))
+        assert (stage.sparsity, stage.layers) == (sparsity, "convolutions")
+        ops = predict(recipe, (1, 64, 64), 10).ops
+        assert ops is not None
+        convolutions = [op for op in ops if op.kind == "conv"]
+        weights, nonzero = (sum(getattr(o, key) for o in convolutions) for key in ("weights", "nonzero"))
+        assert 1 - nonzero / weights == pytest.approx(sparsity)
+
+
+def test_a_stage_whose_ratios_alone_remove_is_no_stage_that_is_off():
+    pruned = PruneChannels(ratio=0, ratios={"stem": 0.5})
+    recipe = Recipe(model=Model(name="densenet"), stages=(Train(), pruned))
+    found = dict(recipes(recipe, [parse("prune_channels.round_to=1,4")]))
+    assert found[4].stages == (Train(), pruned.model_copy(update={"round_to": 4}))
+    assert recipes(recipe, [parse("prune_channels.ratio=0,0.5")])[0][1].stages == (Train(),)
 
 
 def test_a_value_that_the_stage_does_not_take():

@@ -7,11 +7,12 @@ import torch
 from torch.nn import functional as F
 
 from searcher import tasks
-from searcher.compression import epoch, step
-from searcher.compression.optimizer import schedule
+from searcher.compression import step
+from searcher.compression.mixing import Mixing, beta, mixed
 from searcher.compression.precision import autocast
-from searcher.compression.stages.distill import distill, distillation_loss, outputs
-from searcher.compression.step import mixed
+from searcher.compression.schedules import schedule
+from searcher.compression.stages.distill import distill
+from searcher.compression.teaching import distillation_loss, outputs
 from searcher.compression.training import Run, fit
 from searcher.config.recipe import Distill, Model, Train
 from searcher.errors import TrialError
@@ -44,7 +45,7 @@ def test_training_learns():
 
 
 def test_the_same_seed_gives_the_same_weights():
-    nets = [fit(tiny(), run(seed=3), Train(mixup=0.3), "train", mixup=0.3) for _ in range(2)]
+    nets = [fit(tiny(), run(seed=3), Train(mixup=0.3), "train") for _ in range(2)]
     pairs = zip(nets[0].state_dict().values(), nets[1].state_dict().values(), strict=True)
     assert all(torch.equal(a, b) for a, b in pairs)
 
@@ -68,14 +69,14 @@ def test_a_share_is_at_least_one_epoch():
 
 
 def test_schedule_warms_up_and_ends_near_zero():
-    factor = schedule(100)
+    factor = schedule("cosine", 100)
     assert factor(0) == pytest.approx(0.1)
     assert max(factor(i) for i in range(100)) == 1
     assert factor(99) < 0.01
 
 
 def test_mixup_keeps_the_mass_of_the_labels():
-    table = epoch.rows(tasks.entry("digits").load(), 10, 10, 0.5, torch.Generator().manual_seed(0))
+    table = Mixing(0.5, 0.0).draw(10, 10, (2, 2), torch.Generator().manual_seed(0))
     images, targets = mixed(torch.ones(10, 1, 2, 2), torch.arange(10), 10, table)
     assert torch.allclose(targets.sum(1), torch.ones(10))
     assert torch.allclose(images, torch.ones_like(images))
@@ -83,7 +84,7 @@ def test_mixup_keeps_the_mass_of_the_labels():
 
 def test_beta_has_the_right_mean_and_variance():
     generator = torch.Generator().manual_seed(0)
-    draws = torch.tensor([epoch.beta(0.4, generator) for _ in range(4000)])
+    draws = torch.tensor([beta(0.4, generator) for _ in range(4000)])
     assert draws.mean().item() == pytest.approx(0.5, abs=0.02)
     assert draws.var().item() == pytest.approx(1 / (4 * (2 * 0.4 + 1)), rel=0.05)
 
@@ -120,7 +121,7 @@ def test_a_teacher_is_asked_once_where_nothing_is_augmented():
     teacher, task = tiny().eval(), replace(tasks.entry("digits").load(), shift=0)
     calls = []
     teacher.register_forward_hook(lambda *_: calls.append(1))
-    teach = outputs(teacher, task, CPU)
+    teach = outputs(teacher, task, CPU, anew=False)
     asked = len(calls)
     chosen = torch.tensor([5, 700, 3])
     images = task.normalise(task.train.images[chosen])
@@ -133,7 +134,7 @@ def test_a_teacher_is_asked_once_where_nothing_is_augmented():
 def test_a_teacher_sees_what_the_student_sees_where_images_are_augmented():
     teacher = tiny().eval()
     images = torch.randn(4, 1, 8, 8)
-    said = outputs(teacher, tasks.entry("digits").load(), CPU)(
+    said = outputs(teacher, tasks.entry("digits").load(), CPU, anew=True)(
         Batch(images, torch.arange(4), torch.arange(4))
     )
     assert torch.equal(said, teacher(images))
@@ -143,7 +144,7 @@ def test_a_teacher_sees_what_the_student_sees_where_images_are_augmented():
 @pytest.mark.slow
 def test_a_compiled_training_learns_what_the_plain_one_does(monkeypatch: pytest.MonkeyPatch):
     # Two steps in fp32: bfloat16 is rounded elsewhere in what is compiled, and every step makes much of that.
-    monkeypatch.setattr(step, "autocast", lambda device: contextlib.nullcontext())
+    monkeypatch.setattr(step, "autocast", lambda *_: contextlib.nullcontext())
     task = tasks.entry("digits").load().trained_on(256)
     weights = [parameters(tiny())]
     for how in ("off", "default"):

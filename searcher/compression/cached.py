@@ -20,7 +20,8 @@ from searcher.compression.engines import weights
 from searcher.compression.stages import runner, stored_stages
 from searcher.compression.store import Stored
 from searcher.compression.training import VERSION, Run
-from searcher.config.recipe import Model, Recipe
+from searcher.config.recipe import Model, Recipe, Stage
+from searcher.config.stages.teaching import teaching_of
 from searcher.tasks.base import Task
 
 Make = Callable[[Run], nn.Module]
@@ -33,7 +34,7 @@ def digest(prefix: Recipe, run: Run) -> str:
     data, the seed and the budget of epochs.
     """
     every = [prefix.model, *(model for stage in prefix.stages for model in stage.models())]
-    depends = {
+    depends: dict[str, Any] = {
         "recipe": prefix.model_dump(mode="json"),
         "models": [identity(model) for model in every],
         "versions": [runner(stage).version for stage in prefix.stages],
@@ -44,7 +45,18 @@ def digest(prefix: Recipe, run: Run) -> str:
         "compile": run.compile,
         "training": VERSION,
     }
+    if run.until is not None:
+        depends["until"] = run.until
+    if taught := [runner(stage).version for outer in prefix.stages for stage in _teachers(outer)]:
+        depends["teachers"] = taught
     return hashlib.sha256(json.dumps(depends, sort_keys=True).encode()).hexdigest()[:32]
+
+
+def _teachers(stage: Stage) -> list[Stage]:
+    """The stages that make a stage's teacher, and the teachers of these."""
+    teaching = teaching_of(stage)
+    own = list(teaching.made_by()) if teaching else []
+    return own + [inner for one in own for inner in _teachers(one)]
 
 
 def identity(model: Model) -> list[str]:

@@ -1,47 +1,63 @@
 """All that is random in an epoch, drawn at once on the CPU: a row for each image that is trained on."""
 
+from dataclasses import dataclass
+
 import torch
 from torch import Tensor
 
+from searcher.compression import mixing
+from searcher.compression.augmentation import Augmentation
+from searcher.compression.mixing import Mixing
 from searcher.tasks.base import Task
 
-PLACE, PARTNER, WEIGHT, DRAWS = 0, 1, 2, 3
-"""Columns: the image's place in the split, its partner's in the batch and its own weight for mixup, and from
-`DRAWS` on what the task's augmentation has drawn."""
+PLACE, VIEW, MIXTURE = 0, 1, slice(2, 2 + mixing.COLUMNS)
+"""Columns: the image's place in the split, which of its fixed views it is, and what `Mixing` has drawn."""
+
+DRAWS = MIXTURE.stop
+"""The first column of what the task's augmentation and the training's own have drawn."""
 
 
-def rows(task: Task, images: int, batch_size: int, mixup: float, generator: torch.Generator) -> Tensor:
-    """An epoch's rows (images, 3 or more), in the order in which the images are trained on.
+@dataclass(frozen=True)
+class Randomness:
+    """All that draws in an epoch.
 
-    They are float64, which holds every place exactly, so that all of it is one tensor to send to a GPU.
-
-    Args:
+    Attributes:
         task: Whose augmentation draws.
-        images: How many are trained on.
+        augmentation: The training's own.
+        mixing: Of the images of a batch.
         batch_size: Of a step; the last one may be smaller.
-        mixup: Alpha of the Beta distribution of the weights, one for each batch; 0 is off.
-        generator: Draws everything.
+        views: What was drawn for some views of every image, (views, images, any): each epoch takes one of
+            them an image. None where every epoch draws.
     """
-    order = torch.randperm(images, generator=generator)
-    partner, weight = torch.zeros(images, dtype=torch.float64), torch.ones(images, dtype=torch.float64)
-    if mixup:
-        for start in range(0, images, batch_size):
-            batch = slice(start, min(start + batch_size, images))
-            partner[batch] = torch.randperm(batch.stop - start, generator=generator).double()
-            weight[batch] = beta(mixup, generator)
-    drawn = task.draw(images, generator).double()
-    return torch.cat([torch.stack([order.double(), partner, weight], 1), drawn], 1)
+
+    task: Task
+    augmentation: Augmentation
+    mixing: Mixing
+    batch_size: int
+    views: Tensor | None = None
+
+    def rows(self, images: int, generator: torch.Generator) -> Tensor:
+        """An epoch's rows (images, `DRAWS` or more), in the order in which the images are trained on.
+
+        They are float64, which holds every place exactly, so that all of it is one tensor to send to a GPU.
+        """
+        order = torch.randperm(images, generator=generator)
+        mixture = self.mixing.draw(images, self.batch_size, self.task.image[1:], generator)
+        view = torch.zeros(images, dtype=torch.int64)
+        if self.views is None:
+            drawn = draw(self.task, self.augmentation, images, generator)
+        else:
+            view = torch.randint(len(self.views), (images,), generator=generator)
+            drawn = self.views[view, order]
+        return torch.cat([torch.stack([order, view], 1).double(), mixture, drawn], 1)
+
+
+def draw(task: Task, augmentation: Augmentation, count: int, generator: torch.Generator) -> Tensor:
+    """What changes so many images, (count, any) float64: first the task's, then the training's own."""
+    drawn = task.draw(count, generator).double()
+    return torch.cat([drawn, augmentation.draw(count, task.image[1:], generator)], 1)
 
 
 def sent(table: Tensor, device: torch.device) -> Tensor:
     """An epoch's rows on a device; nothing waits for the copy."""
     return table.pin_memory().to(device, non_blocking=True) if device.type == "cuda" else table
-
-
-def beta(alpha: float, generator: torch.Generator) -> float:
-    """A Beta(alpha, alpha) draw by Jöhnk's algorithm, which is exact and quick for alpha ≤ 1."""
-    # A draw from two Gamma draws would ignore the generator; two powered uniforms use it.
-    while True:
-        u, v = torch.rand(2, generator=generator, dtype=torch.float64).pow(1 / alpha).tolist()
-        if 0 < u + v <= 1:
-            return float(u / (u + v))

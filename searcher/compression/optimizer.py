@@ -1,8 +1,6 @@
-"""The optimizers of a training, whose learning rate is a tensor beside the weights, and its schedule."""
+"""The optimizers of a training, whose learning rate is a tensor beside the weights."""
 
-import math
 import warnings
-from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -10,12 +8,14 @@ from torch import Tensor, nn
 
 from searcher.config.recipe import Training
 
-WARM_UP_SHARE = 0.1
-"""Of a training's steps: those in which the learning rate rises."""
+_SCALING = ("_scale", "_growth_tracker")
+"""The tensors of torch's `GradScaler`."""
 
 
 class Optimizer:
-    """SGD with Nesterov momentum, or Adam, in one kernel for all the weights.
+    """SGD with Nesterov momentum, Adam or AdamW, in one kernel for all the weights.
+
+    In fp16 the loss is scaled, and a step whose gradients are not finite is left out; nothing waits for that.
 
     Attributes:
         rate: The learning rate of the next step, a scalar on the weights' device: a recorded step reads it
@@ -25,19 +25,11 @@ class Optimizer:
     def __init__(self, model: nn.Module, training: Training, device: torch.device) -> None:
         self._parameters = [p for p in model.parameters() if p.requires_grad]
         self.rate = torch.tensor(training.lr, device=device)
+        self._scaler = torch.amp.GradScaler(device.type, enabled=training.precision == "fp16")
+        self._scaler.scale(self.rate)  # makes its tensors, before a step is recorded
         fused = all(p.is_floating_point() for p in self._parameters)
         self._inner: torch.optim.Optimizer
-        if training.optimizer == "adam":
-            # The first steps run as they are.
-            warnings.filterwarnings("ignore", message="This instance was constructed with capturable=True")
-            self._inner = torch.optim.Adam(
-                self._parameters,
-                self.rate,
-                weight_decay=training.weight_decay,
-                fused=fused,
-                capturable=device.type == "cuda",
-            )
-        else:
+        if training.optimizer == "sgd":
             self._inner = torch.optim.SGD(
                 self._parameters,
                 self.rate,
@@ -49,14 +41,26 @@ class Optimizer:
             # A first step from no momentum is one from zero: no step is a special one.
             for parameter in self._parameters:
                 self._inner.state[parameter]["momentum_buffer"] = torch.zeros_like(parameter)
+        else:
+            # The first steps run as they are.
+            warnings.filterwarnings("ignore", message="This instance was constructed with capturable=True")
+            adaptive = torch.optim.AdamW if training.optimizer == "adamw" else torch.optim.Adam
+            self._inner = adaptive(
+                self._parameters,
+                self.rate,
+                weight_decay=training.weight_decay,
+                fused=fused,
+                capturable=device.type == "cuda",
+            )
 
     def step(self, loss: Tensor) -> None:
         """Go down the gradient of a loss."""
         self._inner.zero_grad()
-        loss.backward()  # type: ignore[no-untyped-call]
+        self._scaler.scale(loss).backward()  # type: ignore[no-untyped-call]
         for parameter in self._parameters:
             _align(parameter)
-        self._inner.step()
+        self._scaler.step(self._inner)
+        self._scaler.update()
 
     def release(self) -> None:
         """Let go of the gradients."""
@@ -65,11 +69,12 @@ class Optimizer:
     def tensors(self) -> list[Tensor]:
         """All the tensors that a step changes, the weights apart."""
         states = self._inner.state.values()
-        return [value for state in states for value in state.values() if isinstance(value, Tensor)]
+        tensors = [value for state in states for value in state.values() if isinstance(value, Tensor)]
+        return tensors + self._scaling()
 
     def state_dict(self) -> dict[str, Any]:
         """What a training goes on with; the learning rate is its schedule's."""
-        return {"state": self._inner.state_dict()["state"]}
+        return {"state": self._inner.state_dict()["state"], "scaling": self._scaling()}
 
     def load_state_dict(self, stored: dict[str, Any]) -> None:
         """Go on with it."""
@@ -77,6 +82,12 @@ class Optimizer:
         self._inner.load_state_dict({"state": stored["state"], "param_groups": groups})
         for group in self._inner.param_groups:
             group["lr"] = self.rate
+        for tensor, value in zip(self._scaling(), stored.get("scaling", []), strict=True):
+            tensor.copy_(value)
+
+    def _scaling(self) -> list[Tensor]:
+        """The scale of the loss, and the steps since it last changed; nothing where it is not scaled."""
+        return [vars(self._scaler)[name] for name in _SCALING] if self._scaler.is_enabled() else []
 
 
 def _align(parameter: Tensor) -> None:
@@ -85,15 +96,3 @@ def _align(parameter: Tensor) -> None:
     if grad is not None and grad.stride() != parameter.stride():
         same = torch.empty_strided(parameter.shape, parameter.stride(), dtype=grad.dtype, device=grad.device)
         parameter.grad = same.copy_(grad)
-
-
-def schedule(steps: int) -> Callable[[int], float]:
-    """Linear warm-up, then a cosine to zero, as a factor of the learning rate."""
-    warm = max(1, round(WARM_UP_SHARE * steps))
-
-    def factor(step: int) -> float:
-        if step < warm:
-            return (step + 1) / warm
-        return 0.5 * (1 + math.cos(math.pi * (step - warm) / max(1, steps - warm)))
-
-    return factor

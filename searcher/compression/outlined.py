@@ -1,7 +1,7 @@
 """A network from shapes alone, as the stages of a recipe change it one after another."""
 
 import copy
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 
 import torch
 from torch import nn
@@ -60,12 +60,17 @@ class Outlined:
         self.outline = outline(self.model, self._sizes, self._kept)
         self.ops = self.outline.ops
 
-    def width(self) -> int:
+    def widths(self) -> dict[str, int]:
         """The output channels of all convolutions but those returned, also of those that are not executed."""
         executed = {op.name: op.output[1] for op in self.ops if op.kind == "conv"}
         kept = self.outline.returned
         convolutions = ((n, m) for n, m in self.modules.items() if isinstance(m, nn.Conv2d) and n not in kept)
-        return sum(executed.get(name, module.out_channels) for name, module in convolutions)
+        return {name: executed.get(name, module.out_channels) for name, module in convolutions}
+
+    def made_by(self, weights: Iterable[int]) -> list[str]:
+        """The paths of the modules with these weights, by their ids."""
+        owners = {id(m._parameters.get("weight")): name for name, m in self.modules.items()}
+        return [owners[weight] for weight in weights]
 
     def _outline(self) -> Outline:
         if any(isinstance(module, nn.RNNBase) for module in self.modules.values()):

@@ -1,6 +1,8 @@
 """A recipe's stages, run one after another."""
 
+import copy
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
@@ -10,9 +12,11 @@ from torch import nn
 from searcher.compression.build import start
 from searcher.compression.cached import first, kept, longest, recording
 from searcher.compression.network import Network, floating
+from searcher.compression.origin import Origin, redrawn
 from searcher.compression.stages import runner, stored_stages
+from searcher.compression.techniques import check_techniques
 from searcher.compression.training import Run
-from searcher.config.recipe import Recipe, Stage
+from searcher.config.recipe import Recipe, Stage, Training
 
 
 def run_recipe(
@@ -30,9 +34,12 @@ def run_recipe(
         TrialError: A stage could not be executed as asked.
         SearcherError: The model cannot be built.
     """
+    for stage in recipe.stages:
+        if isinstance(stage, Training):
+            check_techniques(stage, stage.kind.replace("_", " "), run.task)
     count = stored_stages(recipe)
     before: list[list[Any]] = []
-    run = recording(run, before)
+    run = replace(recording(run, before), origin=_origin(recipe, run))
     model, done = longest(first(recipe, count), run)
     if model is None:
         torch.manual_seed(run.seed)
@@ -56,11 +63,37 @@ def run_stages(model: nn.Module, stages: Sequence[Stage], run: Run) -> Network:
     Raises:
         TrialError: A stage could not be executed as asked.
     """
-    network = floating(model)
+    network, run = floating(model), replace(run, origin=_given(model, stages))
     for stage in stages:
         network = _run_stage(network.architecture, stage, run)
     network.architecture.to("cpu")
     return network
+
+
+def _origin(recipe: Recipe, run: Run) -> Origin:
+    """Of a recipe's run; an early epoch of its first training is kept in the store as what it makes is."""
+    plain = recipe.model.without_weights()
+
+    def trained(model: nn.Module, early: Run) -> nn.Module:
+        return kept(first(recipe, 1), early, partial(_run_stored, model, recipe.stages[0]))
+
+    return Origin(
+        recipe.stages,
+        partial(start, recipe.model, run.task),
+        partial(start, plain, run.task),
+        trained,
+    )
+
+
+def _given(model: nn.Module, stages: Sequence[Stage]) -> Origin:
+    """Of a run that begins with a network as it is."""
+    begun = copy.deepcopy(model)
+    return Origin(
+        tuple(stages),
+        lambda: copy.deepcopy(begun),
+        lambda: redrawn(copy.deepcopy(begun)),
+        lambda network, early: _run_stage(network, stages[0], early).architecture,
+    )
 
 
 def _run_stage(model: nn.Module, stage: Stage, run: Run) -> Network:

@@ -7,17 +7,25 @@ from types import MethodType
 import torch
 from torch import Tensor, nn
 
+from searcher.config.stages.base import Precision
 
-def autocast(device: torch.device) -> AbstractContextManager[object]:
-    """bf16 autocast where the device computes in bf16."""
+
+def autocast(device: torch.device, precision: Precision = "auto") -> AbstractContextManager[object]:
+    """A precision of forward passes on a device; by default bf16 where the device computes in bf16."""
+    narrow = torch.float16 if precision == "fp16" else torch.bfloat16
+    # A graph that is recorded would read the cache's copies of the weights for ever.
+    return torch.autocast(device.type, narrow, enabled=_narrows(device, precision), cache_enabled=False)
+
+
+def _narrows(device: torch.device, precision: Precision) -> bool:
+    """Whether passes are in fewer bits than 32."""
+    if precision != "auto":
+        return precision in ("bf16", "fp16")
     # Where bf16 is emulated it is slower than fp32.
     if device.type == "cuda":
-        fast = torch.cuda.is_bf16_supported(including_emulation=False)
-    else:
-        available = torch.backends.mkldnn.is_available()  # type: ignore[no-untyped-call]
-        fast = available and torch.ops.mkldnn._is_mkldnn_bf16_supported()
-    # A graph that is recorded would read the cache's copies of the weights for ever.
-    return torch.autocast(device.type, torch.bfloat16, enabled=fast, cache_enabled=False)
+        return bool(torch.cuda.is_bf16_supported(including_emulation=False))
+    available = torch.backends.mkldnn.is_available()  # type: ignore[no-untyped-call]
+    return bool(available and torch.ops.mkldnn._is_mkldnn_bf16_supported())
 
 
 @contextmanager

@@ -1,16 +1,20 @@
 """One step of a training, on tensors alone, so that a GPU can run it without its host."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from searcher.compression.epoch import DRAWS, PARTNER, PLACE, WEIGHT
+from searcher.compression.augmentation import Augmentation
+from searcher.compression.average import Average
+from searcher.compression.epoch import DRAWS, MIXTURE, PLACE, VIEW
+from searcher.compression.mixing import Mixing, mixed, smoothed
 from searcher.compression.optimizer import Optimizer
 from searcher.compression.precision import autocast
-from searcher.tasks.base import Batch, Split, Task, one_hot
+from searcher.config.stages.base import Precision
+from searcher.tasks.base import Batch, Split, Task
 
 Loss = Callable[[Any, Batch], Tensor]
 """From a model's outputs and the batch to a scalar."""
@@ -23,61 +27,70 @@ class Step:
     Attributes:
         task: Augments and normalises.
         data: The training split; on the device, where no images are given to a step.
-        model: The model that is trained.
+        trained: All that is trained: the model, and what its loss has of its own.
         network: The model, as it is run: compiled, where it is.
-        optimizer: Of the model's weights.
-        loss: Of its outputs.
-        mixes: Whether images are mixed with others of their batch.
+        optimizer: Of the trained weights.
+        loss: Of the model's outputs.
+        augmentation: The training's own.
+        mixing: Of the images of a batch.
+        smoothing: The share of a label that is spread over all classes.
+        precision: Of the forward pass and the loss.
         layout: The memory format of the images.
-        after: Called at the end.
+        after: Called after the optimizer.
+        average: Of the model's weights, where one is kept.
         total: The sum of the losses since it was last set to zero, a scalar.
+        changed: The tensors that `after` changes beside the model's.
     """
 
     task: Task
     data: Split
-    model: nn.Module
+    trained: nn.Module
     network: nn.Module
     optimizer: Optimizer
     loss: Loss
-    mixes: bool
+    augmentation: Augmentation
+    mixing: Mixing
+    smoothing: float
+    precision: Precision
     layout: torch.memory_format
     after: Callable[[], None]
+    average: Average | None
     total: Tensor
+    changed: Sequence[Tensor] = ()
 
     def __call__(self, rows: Tensor, *given: Tensor) -> None:
         """Make a step with the images of some rows of an epoch.
 
         Args:
-            rows: (N, 3 or more), on the device.
+            rows: (N, `DRAWS` or more), on the device.
             given: The images (N, C, H, W) and the labels (N, ...) of these rows, on the device, where the
                 split is not there.
         """
-        chosen = rows[:, PLACE].long()
-        drawn, labels = given or (self.data.images[chosen], self.data.labels[chosen])
-        images, targets = self.task.augment(drawn, labels, rows[:, DRAWS:].float())
-        images = self.task.normalise(images).contiguous(memory_format=self.layout)
-        if self.mixes:
-            images, targets = mixed(images, targets, self.task.classes, rows)
-        with autocast(rows.device):
-            loss = self.loss(self.network(images), Batch(images, targets, chosen))
+        batch = self._batch(rows, given)
+        with autocast(rows.device, self.precision):
+            loss = self.loss(self.network(batch.images), batch)
         self.optimizer.step(loss)
         self.after()
+        if self.average:
+            self.average.step()
         self.total += loss.detach()
+
+    def _batch(self, rows: Tensor, given: tuple[Tensor, ...]) -> Batch:
+        chosen = rows[:, PLACE].long()
+        drawn, labels = given or (self.data.images[chosen], self.data.labels[chosen])
+        images, targets = self.augmentation.normalised(self.task, drawn, labels, rows[:, DRAWS:])
+        images = images.contiguous(memory_format=self.layout)
+        if self.mixing:
+            images, targets = mixed(images, targets, self.task.classes, rows[:, MIXTURE])
+        if self.smoothing:
+            targets = smoothed(targets, self.task.classes, self.smoothing)
+        return Batch(images, targets, chosen, rows[:, VIEW].long())
 
     def state(self) -> Iterator[Tensor]:
         """The tensors that a step changes."""
-        yield from self.model.parameters()
-        yield from self.model.buffers()
+        yield from self.trained.parameters()
+        yield from self.trained.buffers()
         yield from self.optimizer.tensors()
+        yield from self.average.tensors() if self.average else ()
         yield self.total
-
-
-def mixed(images: Tensor, labels: Tensor, classes: int, rows: Tensor) -> tuple[Tensor, Tensor]:
-    """mixup (Zhang et al. 2018): each image with its partner of the batch; labels become probabilities."""
-    partner, weight = rows[:, PARTNER].long(), rows[:, WEIGHT].to(images.dtype)
-    targets = one_hot(labels, classes).to(images.dtype)
-    share, column = weight.view(-1, 1, 1, 1), weight.view(-1, 1)
-    return (
-        share * images + (1 - share) * images[partner],
-        column * targets + (1 - column) * targets[partner],
-    )
+        yield from self.changed

@@ -2,23 +2,31 @@
 
 import math
 import zlib
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Mapping
+from contextlib import nullcontext
 from dataclasses import dataclass
-from typing import Any
+from types import MappingProxyType
+from typing import Any, Protocol
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
+from searcher.compression.augmentation import augmentation
+from searcher.compression.average import Average
 from searcher.compression.checkpoint import Checkpoint, Checkpoints
 from searcher.compression.cuda_graphs import Graphed, GraphedModule, recorder, side_stream
-from searcher.compression.epoch import PLACE, rows, sent
+from searcher.compression.epoch import PLACE, Randomness, sent
 from searcher.compression.feed import feed
 from searcher.compression.memory_format import laid_out
-from searcher.compression.optimizer import Optimizer, schedule
+from searcher.compression.mixing import Mixing
+from searcher.compression.optimizer import Optimizer
 from searcher.compression.precision import autocast, narrow_convolutions_in_fp32
+from searcher.compression.schedules import schedule
 from searcher.compression.step import Loss, Step
 from searcher.compression.store import Store
+from searcher.compression.techniques import check_techniques
 from searcher.config.recipe import Training
+from searcher.config.stages.pruning import Pruning
 from searcher.config.study import Compile
 from searcher.errors import TrialError
 from searcher.tasks.base import Task
@@ -32,6 +40,19 @@ MIN_WATCHED = 1_000
 """Validation images that an epoch's figure is read on at least; a training on more, on as many as it has."""
 
 
+class Stateful(Protocol):
+    """What a training changes beside the model."""
+
+    def tensors(self) -> Iterable[Tensor]:
+        """The tensors that a step changes."""
+
+    def state_dict(self) -> Mapping[str, Any]:
+        """What a training goes on with."""
+
+    def load_state_dict(self, stored: Mapping[str, Any]) -> None:
+        """Go on with it."""
+
+
 @dataclass(frozen=True)
 class Run:
     """The context of a stage: task, budget, seed, device, store.
@@ -43,6 +64,8 @@ class Run:
         store: With it, what was trained once is not trained again.
         replay: Takes what `report` does, of epochs that an earlier run has trained.
         compile: How the training's forward and backward passes are compiled.
+        until: The epochs after which a training stops, as if it was to go on.
+        origin: Makes the network whose weights a stage that prunes gives to what it leaves.
     """
 
     task: Task
@@ -54,6 +77,8 @@ class Run:
     store: Store | None = None
     replay: Report = lambda stage, epoch, epochs, accuracy: None
     compile: Compile = "off"
+    until: int | None = None
+    origin: Callable[[Pruning, "Run"], nn.Module] | None = None
 
     def epochs_of(self, share: float) -> int:
         """The epochs of a stage of that share."""
@@ -65,6 +90,11 @@ def epochs_of(share: float, budget: int) -> int:
     return max(1, round(share * budget)) if share else 0
 
 
+def part_of(epochs: int, step: int, steps: int) -> int:
+    """The epochs of one of several trainings that share them, at least one where there are any."""
+    return max(min(epochs, 1), epochs * step // steps - epochs * (step - 1) // steps)
+
+
 def fit(
     model: nn.Module,
     run: Run,
@@ -72,29 +102,33 @@ def fit(
     stage: str,
     *,
     loss: Loss | None = None,
-    mixup: float = 0.0,
+    beside: nn.Module | None = None,
+    views: Tensor | None = None,
     epochs: int | None = None,
     after_step: Callable[[], None] = lambda: None,
+    besides: Mapping[str, Stateful] = MappingProxyType({}),
 ) -> nn.Module:
     """Train a model in place on the training split.
 
     Args:
         model: The model, on any device; it ends on the run's device in eval mode.
         run: Task, budget, seed and device.
-        training: Optimizer, learning rate, weight decay, batch size, share of the budget.
+        training: Its techniques, and the share of the budget.
         stage: The name under which progress is reported.
         loss: From the model's outputs and the batch to a scalar; the task's own where it is not given.
-        mixup: Alpha of the Beta distribution from which mixing weights are drawn; 0 is off.
+        beside: What the loss has of its own to be trained.
+        views: What was drawn for fixed views of every image, instead of what every epoch would draw.
         epochs: Instead of the share's epochs.
         after_step: Called after every step of the optimizer.
+        besides: By name, what `after_step` changes beside the model; checkpoints keep it.
 
     Raises:
-        TrialError: The loss is no longer a finite number, or mixup is asked of a task without classes.
+        TrialError: The loss is no longer a finite number, or the task cannot take a technique.
     """
     task, device = run.task, run.device
-    if mixup and not task.mixes:
-        raise TrialError(f"{stage}: mixup mixes the classes of images, and task {task.name} has none to mix")
+    check_techniques(training, stage, task)
     epochs = run.epochs_of(training.share) if epochs is None else epochs
+    trained = nn.ModuleList([model] if beside is None else [model, beside.to(device)])
     with (
         laid_out(model, device) as layout,
         narrow_convolutions_in_fp32(model, device),
@@ -104,50 +138,64 @@ def fit(
         data = fed.split
         # A smoke run on a few images does not spend its time on a whole validation split.
         watched = feed(task.validation.first(max(len(data), MIN_WATCHED)), device).split
-        optimizer = Optimizer(model, training, device)
+        optimizer = Optimizer(trained, training, device)
+        average = Average(model, training.ema, device) if training.ema else None
         # Another order and other augmentations in every stage.
         generator = torch.Generator().manual_seed(run.seed * 2**32 + zlib.crc32(stage.encode()))
         checkpoint = run.checkpoints.next(stage) if run.checkpoints else Checkpoint(None)
-        parts: dict[str, Any] = {"model": model, "optimizer": optimizer}
+        every = {"model": model, "optimizer": optimizer, "beside": beside, "average": average, **besides}
+        parts: dict[str, Any] = {name: part for name, part in every.items() if part is not None}
         accuracies = _restore(checkpoint, parts, generator, device)
-        # torch.compile brings convolutions to channels_last itself.
-        network = compiled(model, run.compile if layout is torch.channels_last else "off")
+        mixing = Mixing(training.mixup, training.cutmix)
+        random = Randomness(task, augmentation(training), mixing, training.batch_size, views)
         step = Step(
             task,
             data,
-            model,
-            network,
+            trained,
+            # torch.compile brings convolutions to channels_last itself.
+            compiled(model, run.compile if layout is torch.channels_last else "off"),
             optimizer,
             loss or task.loss,
-            bool(mixup),
+            random.augmentation,
+            random.mixing,
+            training.label_smoothing,
+            training.precision,
             layout,
             after_step,
+            average,
             torch.zeros((), device=device),
+            [tensor for part in besides.values() for tensor in part.tensors()],
         )
         graphs = recorder(device)
-        train = Graphed(step, stage, graphs, [model], step.state)
+        train = Graphed(step, stage, graphs, list(trained), step.state)
         evaluated = GraphedModule(model, f"{stage}, validation", graphs)
         batches = _batches(len(data), training.batch_size)
-        factor = schedule(epochs * math.ceil(len(data) / training.batch_size))
+        factor = schedule(training.schedule, epochs * math.ceil(len(data) / training.batch_size))
         for epoch, accuracy in enumerate(accuracies):
             run.replay(stage, epoch + 1, epochs, accuracy)
-        for epoch in range(len(accuracies), epochs):
+        for epoch in range(len(accuracies), epochs if run.until is None else min(epochs, run.until)):
             model.train()
             step.total.zero_()
-            drawn = rows(task, len(data), training.batch_size, mixup, generator)
+            drawn = random.rows(len(data), generator)
             table = sent(drawn, device)
             sent_ahead = fed.batches(drawn[:, PLACE].long(), batches)
             for place, (batch, images) in enumerate(zip(batches, sent_ahead, strict=True)):
-                optimizer.rate.fill_(training.lr * factor(epoch * len(batches) + place))
+                number = epoch * len(batches) + place
+                optimizer.rate.fill_(training.lr * factor(number))
+                if average:
+                    average.at(number)
                 train(table[batch], *images)
             total = float(step.total)
             if not math.isfinite(total):
                 raise TrialError(f"{stage}: the loss is {total} in epoch {epoch + 1}; try a lower lr")
-            with autocast(device):
+            with average.shown() if average else nullcontext(), autocast(device, training.precision):
                 accuracies.append(task.quality(evaluated, watched))
             states = {name: part.state_dict() for name, part in parts.items()}
             checkpoint.save(states | _random(generator, device) | {"accuracies": accuracies})
             run.report(stage, epoch + 1, epochs, accuracies[-1])
+        # One that stops early goes on from its own weights, and so does who goes back to them.
+        if average and run.until is None:
+            average.hand_over()
         optimizer.release()
     return model.eval()
 

@@ -22,6 +22,7 @@ from searcher.compression.training import Run
 from searcher.config.deployment import Deployment
 from searcher.config.recipe import (
     CRITERIA,
+    NOT_NNIS,
     Distill,
     Model,
     PruneChannels,
@@ -112,16 +113,17 @@ def _attempts(model: Model, task: Task, budget: Budget | None) -> Iterator[tuple
 
     def channels(engine: str) -> str:
         failed = []
-        for criterion in CRITERIA:
+        criteria = [c for c in CRITERIA if engine != "nni" or c not in NOT_NNIS]
+        for criterion in criteria:
             asked = {"ratio": RATIO, "engine": engine, "criterion": criterion, "share": 0.0}
             try:
                 made(PruneChannels.model_validate(asked))
             except TrialError as error:
                 failed.append((criterion, error))
-        if len(failed) == len(CRITERIA):
+        if len(failed) == len(criteria):
             raise failed[0][1]
         lacking = "".join(f"; not {name}: {first_line(error)}" for name, error in failed)
-        return f"{RATIO:.0%} removed, by {', '.join(c for c in CRITERIA if c not in dict(failed))}{lacking}"
+        return f"{RATIO:.0%} removed, by {', '.join(c for c in criteria if c not in dict(failed))}{lacking}"
 
     def weights() -> str:
         try:

@@ -13,6 +13,7 @@ from searcher.compression.pipeline import run_recipe
 from searcher.compression.stages import runner
 from searcher.compression.training import Run
 from searcher.config.recipe import Recipe
+from searcher.config.stages.teaching import teaching_of
 from searcher.errors import TrialError
 from searcher.tasks.base import Task
 
@@ -63,7 +64,9 @@ def rehearse_once(recipe: Recipe, run: Run) -> None:
         TrialError: As `rehearse` does.
         SearcherError: As `rehearse` does.
     """
-    if not any(runner(stage).compresses for stage in recipe.stages) or is_trained(recipe, run):
+    # A teacher may not fit.
+    fails = any(runner(stage).compresses or teaching_of(stage) for stage in recipe.stages)
+    if not fails or is_trained(recipe, run):
         return
     known = run.store.folder / f"{_outline_digest(recipe)}{WENT_WELL}" if run.store else None
     if known and known.exists():

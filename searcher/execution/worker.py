@@ -19,8 +19,8 @@ from searcher.compression.build import check_weights
 from searcher.compression.pipeline import run_recipe
 from searcher.compression.predict import predict
 from searcher.compression.reconcile import reconcile
-from searcher.compression.stages.distill import TEACHER
 from searcher.compression.store import Store
+from searcher.compression.teaching import TEACHER
 from searcher.compression.training import Run
 from searcher.config import catalog
 from searcher.costs.op import Op, Prediction, not_counted, save_ops

@@ -164,7 +164,8 @@ def _with(recipe: Recipe, chosen: dict[Setting, Any]) -> Recipe:
     for stage in stages:
         stage |= {s.parameter: value for s, value in chosen.items() if s.kind == stage["kind"]}
     # What prunes nothing is no stage.
-    kept = [s for s in stages if not (off := STAGES[s["kind"]].off_at_zero) or s.get(off) != 0]
+    off = [s.kind for s, value in chosen.items() if s.parameter == STAGES[s.kind].off_at_zero and value == 0]
+    kept = [stage for stage in stages if stage["kind"] not in off]
     kept.sort(key=lambda stage: STAGES[stage["kind"]].rank or 0)
     try:
         return Recipe.model_validate({"model": recipe.model.model_dump(), "stages": kept})

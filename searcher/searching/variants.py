@@ -13,7 +13,7 @@ import numpy as np
 from optuna.distributions import BaseDistribution
 from optuna.trial import FrozenTrial, TrialState
 
-from searcher.compression.stages.distill import TEACHER
+from searcher.compression.teaching import TEACHER
 from searcher.config.recipe import Recipe
 from searcher.config.study import Study
 from searcher.errors import SearcherError, TrialError

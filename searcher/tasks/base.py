@@ -42,13 +42,16 @@ class Batch:
 
     Attributes:
         images: Augmented and normalised, (N, C, H, W).
-        targets: Labels (N, ...) as the split has them; for classes after mixup, probabilities (N, classes).
+        targets: Labels (N, ...) as the split has them; for classes that are mixed or smoothed,
+            probabilities (N, classes).
         chosen: Which of the training split's images these are, (N,).
+        views: Which of its fixed views each is, (N,), where a training has such.
     """
 
     images: Tensor
     targets: Tensor
     chosen: Tensor
+    views: Tensor | None = None
 
 
 @dataclass(frozen=True)

@@ -148,7 +148,9 @@ def test_a_figure_that_the_task_has_not(place: Path, run_command: RunCommand):
 
 def test_mixup_needs_classes():
     recipe = Recipe(model=Model(name=YOLO[0], args=YOLO[1]), stages=(Train(mixup=0.5),))
-    with pytest.raises(Exception, match="mixup mixes the classes of images, and task digit-scenes has none"):
+    with pytest.raises(
+        Exception, match="mixup mixes the classes of images, and the labels of task digit-scenes"
+    ):
         run_recipe(recipe, run())
 
 

@@ -10,15 +10,14 @@ from hypothesis import HealthCheck, given, settings
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from searcher.compression.engines import nni, torch_pruning
 from searcher.compression.engines.labels import Labels
 from searcher.costs.shapes.outline import returned
 from searcher.errors import TrialError
 from searcher.models import build
+from tests.helpers.engines import ENGINES
 from tests.helpers.pruned_nets import Net, between, conv, head, pool, two
 from tests.helpers.random_nets import SIZES, networks, settled
 
-ENGINES = {"torch-pruning": torch_pruning.prune_channels, "nni": nni.prune_channels}
 SAID = {"torch-pruning": "torch-pruning cannot prune this network", "nni": "NNI cannot prune this network"}
 every_engine = pytest.mark.parametrize("engine", ENGINES)
 
@@ -260,7 +259,7 @@ def test_no_shipped_family_is_refused_for_rounding(family: str) -> None:
     net = settled(build(family, args, in_channels=3, classes=10))
     example = torch.randn(1, 3, FAMILIES[family], FAMILIES[family])
     keep = returned(net, tuple(example.shape))
-    small = torch_pruning.prune_channels(net, example, 0.5, "l1", keep)
+    small = ENGINES["torch-pruning"](net, example, 0.5, "l1", keep)
     assert sum(p.numel() for p in small.parameters()) < sum(p.numel() for p in net.parameters())
 
 

@@ -21,7 +21,6 @@ from searcher import tasks
 from searcher.compression.engines import fidelity, fx
 from searcher.compression.engines.fx_observers import ActivationObserver
 from searcher.compression.engines.fx_reference import Prepared
-from searcher.compression.engines.torch_pruning import prune_channels
 from searcher.compression.network import Network, floating
 from searcher.compression.training import Run, fit
 from searcher.config.recipe import Train
@@ -36,6 +35,7 @@ from searcher.deploy.onnx import (
 )
 from searcher.errors import TrialError
 from searcher.models import build, densenet, resnet20
+from tests.helpers.engines import ENGINES
 from tests.known_answers.test_checkpoints import checkpoint
 
 IMAGES = torch.randn(128, 3, 16, 16, generator=torch.Generator().manual_seed(0))
@@ -45,7 +45,7 @@ NOTES = {"mean": "[0.5, 0.4, 0.3]", "std": "[0.2, 0.3, 0.4]", "scale": "255.0"}
 
 
 def pruned() -> nn.Module:
-    return prune_channels(resnet20(), IMAGES[:1], 0.3, "l1")
+    return ENGINES["torch-pruning"](resnet20(), IMAGES[:1], 0.3, "l1")
 
 
 NETS = {

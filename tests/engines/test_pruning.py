@@ -9,11 +9,12 @@ from hypothesis import strategies as st
 from torch import Tensor, nn
 
 from searcher.compression.engines import nni, torch_pruning
+from searcher.compression.engines.weight_masks import weight_masks
 from searcher.errors import SearcherError, TrialError
 from searcher.models.densenet import densenet
 from searcher.models.resnet import ResNet, resnet20
+from tests.helpers.engines import ENGINES
 
-ENGINES = {"torch-pruning": torch_pruning.prune_channels, "nni": nni.prune_channels}
 NETS: dict[str, Callable[[], nn.Module]] = {
     "densenet": lambda: densenet(growth_rate=4, blocks=[2, 3, 2]),
     "grouped 3×3": lambda: densenet(growth_rate=8, blocks=[2, 3], groups_3x3=4),
@@ -70,7 +71,7 @@ def images() -> Tensor:
 
 
 def test_the_engines_know_the_same_criteria() -> None:
-    assert list(nni.CRITERIA) == list(torch_pruning.CRITERIA) == ["l1", "l2", "fpgm"]
+    assert [*nni.CRITERIA, "bn_scale"] == list(torch_pruning.CRITERIA) == ["l1", "l2", "fpgm", "bn_scale"]
 
 
 @every_engine
@@ -204,7 +205,7 @@ def shares(masks: dict[str, Tensor]) -> tuple[float, list[float]]:
 @every_net
 def test_local_masks_have_the_sparsity_in_every_layer(net: str, sparsity: float) -> None:
     model = trained(net)
-    masks = nni.weight_masks(model, sparsity, "local")
+    masks = weight_masks(model, sparsity, "local")
     weights = prunable(model)
     assert masks.keys() == weights.keys()
     for name, mask in masks.items():
@@ -219,7 +220,7 @@ def test_local_masks_have_the_sparsity_in_every_layer(net: str, sparsity: float)
 def test_global_masks_share_one_threshold(net: str, sparsity: float) -> None:
     model = trained(net)
     nn.init.normal_(prunable(model)[next(iter(prunable(model)))], std=1e-4)
-    masks = nni.weight_masks(model, sparsity, "global")
+    masks = weight_masks(model, sparsity, "global")
     overall, layers = shares(masks)
     assert overall == pytest.approx(sparsity, abs=5e-4)
     assert max(layers) < 1
@@ -235,7 +236,7 @@ def test_masks_leave_the_model_as_it_was(scope: str) -> None:
     model = trained("densenet").train()
     frozen = prunable(model)["stem.weight"].requires_grad_(False)
     before, modules = copy.deepcopy(model.state_dict()), list(map(type, model.modules()))
-    nni.weight_masks(model, 0.5, scope)
+    weight_masks(model, 0.5, scope)
     assert model.training
     assert list(map(type, model.modules())) == modules
     assert {name for name, p in model.named_parameters() if not p.requires_grad} == {"stem.weight"}
@@ -259,7 +260,7 @@ def test_pruned_weights_stay_pruned_as_the_sparsity_grows(
     model = nn.Sequential(nn.Conv2d(3, 8, 3), nn.Conv2d(8, 16, 3), nn.Flatten(), nn.Linear(256, 10))
     earlier = {name: torch.ones_like(w) for name, w in prunable(model).items()}
     for sparsity in sparsities:
-        masks = nni.weight_masks(model, sparsity, scope)
+        masks = weight_masks(model, sparsity, scope)
         assert all((masks[name] <= mask).all() for name, mask in earlier.items())
         assert shares(masks)[0] == pytest.approx(sparsity, abs=0.005)
         with torch.no_grad():
@@ -273,25 +274,25 @@ def test_weights_of_one_magnitude_have_no_global_threshold() -> None:
     for weight in prunable(model).values():
         nn.init.ones_(weight)
     with pytest.raises(TrialError, match=r"asked for a global sparsity of 50.0%"):
-        nni.weight_masks(model, 0.5, "global")
+        weight_masks(model, 0.5, "global")
 
 
 def test_an_unknown_scope_is_named() -> None:
     with pytest.raises(SearcherError, match="no scope named 'globl'; did you mean global"):
-        nni.weight_masks(trained("densenet"), 0.5, "globl")
+        weight_masks(trained("densenet"), 0.5, "globl")
 
 
 def test_nni_neither_prints_nor_warns(capfd: pytest.CaptureFixture[str]) -> None:
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        nni.prune_channels(trained("densenet"), images(), 0.3, "l1")
-        nni.weight_masks(trained("densenet"), 0.3, "global")
+        ENGINES["nni"](trained("densenet"), images(), 0.3, "l1")
+        weight_masks(trained("densenet"), 0.3, "global")
     assert capfd.readouterr() == ("", "")
 
 
 @pytest.mark.parametrize("scope", ["local", "global"])
 def test_masks_do_not_depend_on_the_memory_format(scope: str) -> None:
     model = copy.deepcopy(trained("grouped 3×3"))
-    contiguous = nni.weight_masks(model, 0.5, scope)
+    contiguous = weight_masks(model, 0.5, scope)
     model.to(memory_format=torch.channels_last)
-    assert all(torch.equal(m, contiguous[name]) for name, m in nni.weight_masks(model, 0.5, scope).items())
+    assert all(torch.equal(m, contiguous[name]) for name, m in weight_masks(model, 0.5, scope).items())

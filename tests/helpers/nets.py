@@ -30,6 +30,11 @@ def transposed():
     return between(nn.ConvTranspose2d(8, 8, 2, stride=2))
 
 
+def two_channels():
+    head = (nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(2, 10))
+    return nn.Sequential(nn.Conv2d(3, 2, 3), nn.ReLU(), *head)
+
+
 def of_one_size():
     return nn.Sequential(nn.Conv2d(3, 8, 5), nn.Conv2d(8, 8, 5), Flattened(), nn.Linear(8 * 24 * 24, 10))
 

@@ -1,19 +1,40 @@
-"""Common parts of the engines for structured pruning: scores, modules kept whole, the least removal."""
+"""Common parts of the engines for structured pruning: scores, modules kept whole, what comes out."""
 
+import copy
 from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
+from searcher.compression.engines.labels import Kept
+from searcher.compression.step import Loss
 from searcher.costs.operators_table import listed, torchs
-from searcher.errors import TrialError, unknown
+from searcher.errors import unknown
+from searcher.tasks.base import Batch
 
 FOLLOWING: tuple[type[nn.Module], ...] = tuple(map(torchs, sorted(listed(lambda row: row.follows))))
 """Modules that belong to the convolution before them."""
 
-MIN_SHARE = 0.25
-"""The least share of the asked ratio that must be removed for the result to count as pruned."""
+
+@dataclass(frozen=True)
+class Pruned:
+    """What an engine makes of a network.
+
+    Attributes:
+        net: The smaller network.
+        kept: What is left of each of its tensors.
+    """
+
+    net: nn.Module
+    kept: Kept
+
+    def of_what_was_left(self, before: Kept | None) -> Kept:
+        """What is left of the network before an earlier step, of which so much was left."""
+        if before is None:
+            return self.kept
+        return {name: before[name].flatten()[positions] for name, positions in self.kept.items()}
 
 
 def kept_modules(net: nn.Module, keep: Sequence[str]) -> dict[str, nn.Module]:
@@ -73,6 +94,28 @@ def activation_scores(model: nn.Module, batches: Iterable[Tensor], seed: int) ->
     return sums
 
 
+def taylor_scores(model: nn.Module, batches: Iterable[Batch], loss: Loss) -> Scores:
+    """By how much the loss changes without a channel's filter, to the first order (Molchanov et al. 2019).
+
+    That is the magnitude of the sum of gradient times weight over the filter, summed over the batches. Norms
+    take their running statistics: by a batch's own, the loss would not depend on how large a filter is.
+    """
+    judged = copy.deepcopy(model).eval().requires_grad_(True)
+    # Of channels_last torch's backward pass of a narrow strided 1×1 convolution writes outside of its memory.
+    judged.to(memory_format=torch.contiguous_format)  # type: ignore[call-overload]
+    convolutions = _convolutions(judged)
+    sums = {name: torch.zeros(m.out_channels) for name, m in convolutions.items()}
+    weights = [m.weight for m in convolutions.values()]
+    for batch in batches:
+        with torch.enable_grad():
+            value = loss(judged(batch.images), batch)
+            gradients = torch.autograd.grad(value, weights, allow_unused=True)
+        for name, weight, gradient in zip(sums, weights, gradients, strict=True):
+            if gradient is not None:
+                sums[name] += (gradient * weight.detach()).flatten(1).sum(1).abs()
+    return sums
+
+
 def _convolutions(model: nn.Module) -> dict[str, nn.Conv2d]:
     return {n: m for n, m in model.named_modules() if isinstance(m, nn.Conv2d)}
 
@@ -84,24 +127,5 @@ SCORED: dict[str, Callable[[nn.Module, Iterable[Tensor], int], Scores]] = {
 """Criteria that give an engine a score for every channel: of the network on the CPU, of batches of normalised
 images (N, C, H, W), and of a seed."""
 
-
-def check_removed(engine: str, before: float, after: float, ratio: float) -> None:
-    """Refuse a result from which too few channels were removed.
-
-    Args:
-        engine: What has removed them.
-        before: The channels that there were to remove from.
-        after: Those that are left.
-        ratio: The share that was to be removed.
-
-    Raises:
-        TrialError: Less than `MIN_SHARE` of the ratio was removed, or there were none to begin with.
-    """
-    if not before:
-        raise TrialError(f"{engine}: the network has no layer whose channels could be removed")
-    removed = 1 - after / before
-    if removed < ratio * MIN_SHARE:
-        raise TrialError(
-            f"{engine} was asked to remove {ratio:.1%} of the channels and could remove {removed:.1%}: "
-            "the layers are too narrow, kept, or fixed by group convolutions or padded shortcuts"
-        )
+GRADED: dict[str, Callable[[nn.Module, Iterable[Batch], Loss], Scores]] = {"taylor": taylor_scores}
+"""The same of the network on the CPU, of batches with their labels, and of the loss of its outputs."""

@@ -1,6 +1,5 @@
 """Structured and unstructured pruning by NNI 3.0."""
 
-import bisect
 import contextlib
 import copy
 import io
@@ -8,6 +7,7 @@ import logging
 import math
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -15,11 +15,12 @@ from torch import Tensor, fx, nn
 from torch.fx.passes.shape_prop import ShapeProp
 from torch.nn import functional as F
 
-from searcher.compression.engines.channel_pruning import check_removed, kept_modules
+from searcher.compression.engines.amount import Amount, check_removed
+from searcher.compression.engines.channel_pruning import Pruned, kept_modules
 from searcher.compression.engines.labels import Kept, Labels
 from searcher.compression.engines.masked import check
 from searcher.compression.engines.refusals import refused
-from searcher.errors import TrialError, unknown
+from searcher.errors import unknown
 
 with warnings.catch_warnings():
     warnings.filterwarnings("ignore", r"`torch\.utils\._pytree\._register_pytree_node` is deprecated")
@@ -34,106 +35,49 @@ nni.silence_stdout()
 logging.getLogger("nni").setLevel(logging.ERROR)
 
 CRITERIA = {"l1": L1NormPruner, "l2": L2NormPruner, "fpgm": FPGMPruner}
-MAX_SPARSITY = 0.98
-"""The most that a global threshold takes out of one layer, so that none is emptied."""
 
 
 def prune_channels(
     model: nn.Module,
     example: Tensor,
-    ratio: float,
+    amount: Amount,
     criterion: str,
     keep: Sequence[str] = (),
     scores: Mapping[str, Tensor] | None = None,
-) -> nn.Module:
+) -> Pruned:
     """Structured pruning by the contract of `searcher.compression.engines.torch_pruning.prune_channels`.
 
     Raises:
         SearcherError: No such criterion, or no module of a name in ``keep``.
-        TrialError: Less than a quarter of the ratio could be removed, NNI cannot prune this network, or what
-            it makes does not compute what the network did with those channels at zero.
+        TrialError: Less than a quarter of what is asked could be removed, NNI cannot prune this network, or
+            what it makes does not compute what the network did with those channels at zero.
     """
     if criterion not in CRITERIA and scores is None:
         raise unknown("criterion", criterion, CRITERIA)
     net = copy.deepcopy(model).eval().requires_grad_(True)
     kept = set(kept_modules(net, keep))
     before = _channels(net, kept)
+    amount = replace(amount, had={name: amount.had.get(name, size) for name, size in before.items()})
     left: Kept = {}
     with refused("NNI", "prune"), _quiet():
-        config = _config(net, example, ratio, kept)
+        config = _config(net, example, amount, kept)
         if config:
             judged = net if scores is None else _with_scores(net, scores)
             pruner = CRITERIA[criterion if scores is None else "l1"](judged, config)
             masks = pruner.compress()[1]
             pruner.unwrap_model()
             net, left = _shrink(net, example, masks)
-    check_removed("NNI", before, _channels(net, kept), ratio)
+    if amount.part == 1:
+        check_removed("NNI", amount.had, _channels(net, kept), amount)
     check("NNI", model, net, left, example)
-    return net
+    return Pruned(net, left)
 
 
-def weight_masks(model: nn.Module, sparsity: float, scope: str) -> dict[str, Tensor]:
-    """Masks that zero the weights of smallest magnitude in every Conv2d and Linear.
-
-    Weights that are zero already are the smallest: with a growing sparsity, what was pruned stays pruned.
-
-    Args:
-        model: The network; it is copied and stays as it is.
-        sparsity: Share of the weights to zero, between 0 and 1.
-        scope: ``"local"``, the same sparsity in every layer, rounded down to a weight; or ``"global"``, one
-            threshold over all layers, of which each keeps at least 2 % (less above 96 % sparsity).
-
-    Returns:
-        By parameter name, a tensor of the weight's shape: 1 keeps, 0 prunes.
-
-    Raises:
-        SearcherError: No such scope.
-        TrialError: Equal magnitudes leave no threshold within 0.5 points of the global sparsity.
-    """
-    if scope not in ("local", "global"):
-        raise unknown("scope", scope, ("local", "global"))
-    # NNI views the weights flat, which channels_last does not allow.
-    net = copy.deepcopy(model).to(memory_format=torch.contiguous_format)  # type: ignore[call-overload]
-    weights = [m.weight.detach() for m in net.modules() if isinstance(m, nn.Conv2d | nn.Linear)]
-    config: dict[str, Any] = {"op_types": ["Conv2d", "Linear"], "sparse_ratio": float(sparsity)}
-    if scope == "global":
-        cap = max(MAX_SPARSITY, (1 + sparsity) / 2)
-        config = {
-            "op_types": ["Conv2d", "Linear"],
-            "sparse_threshold": _threshold(weights, sparsity, cap),
-            "max_sparse_ratio": cap,
-        }
+def level_masks(net: nn.Module, config: Mapping[str, Any]) -> dict[str, Tensor]:
+    """The masks of an entry of NNI's configuration, by parameter name; the network's weights are not kept."""
     with refused("NNI", "prune the weights of"):
-        masks = LevelPruner(net, [config]).compress()[1]
-    found = {f"{name}.weight": mask["weight"].detach().clone() for name, mask in masks.items()}
-    if scope == "global":
-        _check_sparsity(found, sparsity)
-    return found
-
-
-def _threshold(weights: list[Tensor], sparsity: float, cap: float) -> float:
-    """The least magnitude to keep, such that the layers, none above ``cap``, meet the sparsity together."""
-    ordered = torch.cat([w.abs().flatten() for w in weights]).sort().values
-    target = round(len(ordered) * sparsity)
-    layers = [w.abs().flatten() for w in weights]
-
-    def pruned(index: int) -> int:
-        counts = [(int((w < ordered[index]).sum()), w.numel()) for w in layers]
-        return sum(int(cap * n) if count > cap * n else count for count, n in counts)
-
-    index = bisect.bisect_left(range(len(ordered) - 1), target, key=pruned)
-    positive = ordered[ordered > 0]
-    return float(max(ordered[index], positive[0])) if len(positive) else 0.0
-
-
-def _check_sparsity(masks: dict[str, Tensor], sparsity: float) -> None:
-    total = sum(m.numel() for m in masks.values())
-    reached = 1 - sum(float(m.sum()) for m in masks.values()) / total
-    if abs(reached - sparsity) > max(0.005, 1 / total):
-        raise TrialError(
-            f"NNI was asked for a global sparsity of {sparsity:.1%} and one threshold gives {reached:.1%}: "
-            "too many weights have the same magnitude"
-        )
+        masks = LevelPruner(net, [dict(config)]).compress()[1]
+    return {f"{name}.weight": masks[name]["weight"].detach().clone() for name in config["op_names"]}
 
 
 @torch.no_grad()
@@ -150,11 +94,11 @@ def _convs(net: nn.Module) -> dict[str, nn.Conv2d]:
     return {name: m for name, m in net.named_modules() if isinstance(m, nn.Conv2d)}
 
 
-def _channels(net: nn.Module, kept: set[str]) -> int:
-    return sum(m.out_channels for name, m in _convs(net).items() if name not in kept)
+def _channels(net: nn.Module, kept: set[str]) -> dict[str, int]:
+    return {name: m.out_channels for name, m in _convs(net).items() if name not in kept}
 
 
-def _config(net: nn.Module, example: Tensor, ratio: float, kept: set[str]) -> list[dict[str, Any]]:
+def _config(net: nn.Module, example: Tensor, amount: Amount, kept: set[str]) -> list[dict[str, Any]]:
     """NNI's configuration, one entry a convolution, with a ratio that removes whole channels."""
     graph = fx.symbolic_trace(net)
     ShapeProp(graph).propagate(example)
@@ -164,17 +108,28 @@ def _config(net: nn.Module, example: Tensor, ratio: float, kept: set[str]) -> li
     convs = {name: conv for name, conv in _convs(net).items() if name in called - fixed}
     if not convs:
         return []
-    asked = [{"op_names": list(convs), "sparse_ratio": float(ratio)}]
+    # The ratio itself is not asked for here: NNI wants one to form its groups.
+    asked = [{"op_names": list(convs), "sparse_ratio": 0.5}]
     entries: list[dict[str, Any]] = auto_set_denpendency_group_ids(graph, asked)
     for entry in entries:
         # Without a group of its own NNI ignores the blocks of an entry.
         entry.setdefault("dependency_group_id", entry["op_names"][0])
-    blocks = _blocks(entries)
+    blocks, makers = _blocks(entries), _makers(entries, convs)
     for entry in entries:
-        size = convs[entry["op_names"][0]].out_channels // blocks[entry["dependency_group_id"]]
+        size, group = convs[entry["op_names"][0]].out_channels, entry["dependency_group_id"]
+        removed = (size - amount.left(makers[group], size, blocks[group])) // blocks[group]
         # NNI rounds down: half a channel more than the whole number asked for.
-        entry["sparse_ratio"] = (min(round(size * ratio), size - 1) + 0.5) / size
+        entry["sparse_ratio"] = (removed + 0.5) / (size // blocks[group])
     return entries
+
+
+def _makers(entries: list[dict[str, Any]], convs: Mapping[str, nn.Conv2d]) -> dict[str, list[str]]:
+    """By dependency group, its convolutions; a depthwise one loses what that before it does."""
+    makers: dict[str, list[str]] = {}
+    for entry in entries:
+        found = makers.setdefault(entry["dependency_group_id"], [])
+        found += [n for n in entry["op_names"] if not 1 < convs[n].groups == convs[n].out_channels]
+    return makers
 
 
 def _blocks(entries: list[dict[str, Any]]) -> dict[str, int]:

@@ -4,6 +4,7 @@ import contextlib
 import copy
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 from unittest import mock
 
@@ -14,11 +15,16 @@ from torch_pruning.dependency import graph as dependency
 from torch_pruning.dependency.group import Group
 from torch_pruning.pruner.function import prune_conv_in_channels, prune_conv_out_channels
 
-from searcher.compression.engines.channel_pruning import check_removed, kept_modules
+from searcher.compression.engines import ranked
+from searcher.compression.engines.amount import Amount, check_removed
+from searcher.compression.engines.channel_pruning import Pruned, kept_modules
 from searcher.compression.engines.labels import Kept, Labels
 from searcher.compression.engines.masked import check
 from searcher.compression.engines.refusals import refused
 from searcher.errors import TrialError, unknown
+
+Importance = Callable[[Any], Tensor]
+"""Of a torch-pruning's group of coupled layers one score for each channel of its root."""
 
 
 def _distance(weight: Tensor, groups: int) -> Tensor:
@@ -46,7 +52,7 @@ def geometric_median(group: Any) -> Tensor:
     return scores
 
 
-def _given(net: nn.Module, scores: Mapping[str, Tensor]) -> Callable[[Any], Tensor]:
+def _given(net: nn.Module, scores: Mapping[str, Tensor]) -> Importance:
     """An importance from given scores: of coupled channels the sum."""
     by_layer = {module: scores[name] for name, module in net.named_modules() if name in scores}
 
@@ -60,10 +66,20 @@ def _given(net: nn.Module, scores: Mapping[str, Tensor]) -> Callable[[Any], Tens
     return importance
 
 
-CRITERIA: dict[str, Callable[[Any], Tensor]] = {
+_BATCH_NORM = nn.modules.batchnorm._BatchNorm
+
+
+def _batch_norm_scale(group: Any) -> Tensor:
+    """The magnitude of the batch norms' scales (Liu et al. 2017); 1 for all where no batch norm follows."""
+    scales: Tensor | None = tp.importance.BNScaleImportance()(group)
+    return torch.ones(len(group[0].idxs)) if scales is None else scales.detach()
+
+
+CRITERIA: dict[str, Importance] = {
     "l1": tp.importance.GroupMagnitudeImportance(p=1),
     "l2": tp.importance.GroupMagnitudeImportance(p=2),
     "fpgm": geometric_median,
+    "bn_scale": _batch_norm_scale,
 }
 
 
@@ -77,55 +93,59 @@ With an end to it there was at most one of the former and, with attention, 40 of
 def prune_channels(
     model: nn.Module,
     example: Tensor,
-    ratio: float,
+    amount: Amount,
     criterion: str,
     keep: Sequence[str] = (),
     scores: Mapping[str, Tensor] | None = None,
-) -> nn.Module:
+) -> Pruned:
     """Remove the least important output channels of every convolution; the tensors get smaller.
 
-    Coupled layers lose the same channels; a grouped convolution or norm loses as many in each group. The
-    number is ``ratio`` rounded to the nearest channel, and at least one stays. Left whole are convolutions
-    whose consumers fix their channels: zero-padded shortcuts, and group convolutions or norms over a
-    concatenation. What comes out is held against the network before (`searcher.compression.engines.masked`).
+    Coupled layers lose the same channels; a grouped convolution or norm loses as many in each group, and at
+    least one stays. Left whole are convolutions whose consumers fix their channels: zero-padded shortcuts,
+    and group convolutions or norms over a concatenation. What comes out is held against the network before
+    (`searcher.compression.engines.masked`).
 
     Args:
         model: The network; it is copied and stays as it is.
         example: An input, (N, C, H, W); only its shape matters.
-        ratio: Share of the channels to remove, between 0 and 1.
+        amount: Share of the channels to remove.
         criterion: A key of `CRITERIA`.
         keep: Dotted names of modules whose output channels stay, with all that is inside them.
         scores: Instead of a criterion of the weights, the importance of every convolution's channels.
 
     Returns:
-        A smaller copy in eval mode, of the same module types, all its parameters trainable.
+        A smaller copy in eval mode, of the same module types, all its parameters trainable; and what is left.
 
     Raises:
         SearcherError: No such criterion, or no module of a name in ``keep``.
-        TrialError: Less than a quarter of the ratio could be removed, torch-pruning cannot prune this
+        TrialError: Less than a quarter of what is asked could be removed, torch-pruning cannot prune this
             network, or what it makes does not compute what the network did with those channels at zero.
     """
     if criterion not in CRITERIA and scores is None:
         raise unknown("criterion", criterion, CRITERIA)
+    if criterion == "bn_scale" and not any(isinstance(m, _BATCH_NORM) for m in model.modules()):
+        raise TrialError("torch-pruning: the network has no batch norm by whose scale its channels could go")
     net = copy.deepcopy(model).eval().requires_grad_(True)
-    kept = set(kept_modules(net, keep).values())
+    kept = kept_modules(net, keep)
     before = _channels(net, kept)
+    amount = replace(amount, had={name: amount.had.get(name, size) for name, size in before.items()})
     with refused("torch-pruning", "prune"):
         importance = CRITERIA[criterion] if scores is None else _given(net, scores)
-        left = _prune(net, example, ratio, importance, kept)
-    check_removed("torch-pruning", before, _channels(net, kept), ratio)
+        left = _prune(net, example, amount, importance, set(kept.values()))
+    if amount.part == 1:
+        check_removed("torch-pruning", amount.had, _channels(net, kept), amount)
     check("torch-pruning", model, net, left, example)
-    return net
+    return Pruned(net, left)
 
 
 def _prune(
-    net: nn.Module, example: Tensor, ratio: float, importance: Callable[[Any], Tensor], kept: set[nn.Module]
+    net: nn.Module, example: Tensor, amount: Amount, importance: Importance, kept: set[nn.Module]
 ) -> Kept:
     with torch.enable_grad():
         # A tuple of arguments: a bare tensor is unpacked first, an image an argument.
         graph = tp.DependencyGraph().build_dependency(net, example_inputs=(example,))
     with _bounded(net, len(graph.module2node)):
-        return _cut(net, example, ratio, importance, kept, graph)
+        return _cut(net, example, amount, importance, kept, graph)
 
 
 @contextlib.contextmanager
@@ -146,11 +166,14 @@ def _bounded(net: nn.Module, nodes: int) -> Iterator[None]:
 
 
 def _cut(
-    net: nn.Module, example: Tensor, ratio: float, importance: Callable[[Any], Tensor], kept: set[nn.Module],
-    graph: Any,
-) -> Kept:  # fmt: skip
+    net: nn.Module, example: Tensor, amount: Amount, importance: Importance, kept: set[nn.Module], graph: Any
+) -> Kept:
+    names = {module: name for name, module in net.named_modules()}
     groups = graph.get_all_groups(ignored_layers=list(kept), root_module_types=[nn.Conv2d])
-    chosen = [(group[0], _least(group, ratio, importance)) for group in groups if _prunable(group)]
+    groups = [group for group in groups if _prunable(group)]
+    layers = [_ranked(group, importance, names) for group in groups]
+    stays = zip(groups, layers, ranked.left(layers, amount), strict=True)
+    chosen = [(group[0], layer.least(count)) for group, layer, count in stays]
     labels = Labels(net, "torch-pruning")
     for root, channels in chosen:
         if channels:
@@ -161,8 +184,9 @@ def _cut(
     return left
 
 
-def _channels(net: nn.Module, kept: set[nn.Module]) -> int:
-    return sum(m.out_channels for m in net.modules() if isinstance(m, nn.Conv2d) and m not in kept)
+def _channels(net: nn.Module, kept: Mapping[str, nn.Module]) -> dict[str, int]:
+    convolutions = ((n, m) for n, m in net.named_modules() if isinstance(m, nn.Conv2d) and n not in kept)
+    return {name: module.out_channels for name, module in convolutions}
 
 
 def _depthwise(layer: nn.Conv2d) -> bool:
@@ -192,13 +216,13 @@ def _flexible(item: Any) -> bool:
     return layer.groups == 1 or len(item.idxs) == layer.in_channels
 
 
-def _least(group: Any, ratio: float, importance: Callable[[Any], Tensor]) -> list[int]:
-    """The channels to remove: the same positions in each block that grouped convolutions or norms make."""
+def _ranked(group: Any, importance: Importance, names: Mapping[nn.Module, str]) -> ranked.Ranked:
+    """The group's convolutions; a depthwise one loses what that before it does."""
     blocks = math.lcm(*(_blocks(item.dep) for item in group))
+    layers = [i.dep.layer for i in group if isinstance(i.dep.layer, nn.Conv2d) and _writes(i)]
+    makers = [layer for layer in layers if not _depthwise(layer)]
     scores = importance(group).view(blocks, -1).mean(0)
-    count = min(round(len(scores) * ratio), len(scores) - 1)
-    positions = scores.argsort(stable=True)[:count]
-    return sorted(int(p) + block * len(scores) for block in range(blocks) for p in positions)
+    return ranked.Ranked(tuple(dict.fromkeys(names[m] for m in makers)), blocks, scores)
 
 
 def _blocks(dep: Any) -> int:

@@ -9,6 +9,7 @@ from searcher.compression.network import Network
 from searcher.compression.outlined import Outlined
 from searcher.compression.training import Run
 from searcher.config.recipe import Stage, Training
+from searcher.config.stages.pruning import Pruning
 
 S = TypeVar("S", bound=Stage)
 
@@ -58,7 +59,10 @@ class Runner(ABC, Generic[S]):
         """The stage for a network that is not trained; None where it does nothing but train."""
         if not self.compresses:
             return None
-        return stage.model_copy(update={"share": 0.0}) if isinstance(stage, Training) else stage
+        if not isinstance(stage, Training):
+            return stage
+        as_it_is = {"after": "finetune", "rewind_to": 0.0} if isinstance(stage, Pruning) else {}
+        return stage.model_copy(update={"share": 0.0, **as_it_is})
 
     def zeros_tolerance(self, stage: S, tensors: int, weights: int) -> float | None:
         """The difference of zeros from the prediction that is allowed; None where it makes no zeros."""

@@ -9,10 +9,10 @@ from searcher.config.recipe import Train
 
 
 class TrainRunner(Runner[Train]):
-    """Trains on the labels, with mixup where it is asked for."""
+    """Trains on the labels."""
 
     compresses = False
 
     def run(self, model: nn.Module, stage: Train, run: Run) -> Network:
         """Train the network."""
-        return floating(fit(model, run, stage, "train", mixup=stage.mixup))
+        return floating(fit(model, run, stage, "train"))

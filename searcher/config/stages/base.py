@@ -23,6 +23,11 @@ def added(default: Any, **limits: Any) -> Any:
     return Field(default=default, exclude_if=lambda value: value == default, **limits)
 
 
+Optimizers = Literal["sgd", "adam", "adamw"]
+Schedules = Literal["cosine", "linear", "step", "constant", "one-cycle"]
+Precision = Literal["auto", "fp32", "bf16", "fp16"]
+
+
 class Stage(Frozen):
     """One step of a recipe; its `kind` is the name under which it is registered.
 
@@ -54,9 +59,68 @@ class Training(Stage):
     share: float = Field(
         default=1.0, ge=0, le=10, description="part of the study's epochs that the stage spends"
     )
-    optimizer: Literal["sgd", "adam"] = Field(
-        default="sgd", description="SGD with Nesterov momentum, or Adam"
+    optimizer: Optimizers = Field(
+        default="sgd", description="SGD with Nesterov momentum, Adam, or AdamW (Loshchilov & Hutter 2019)"
     )
     lr: float = Field(default=0.1, gt=0, description="largest learning rate")
     weight_decay: float = Field(default=5e-4, ge=0, description="decay of the weights a step")
     batch_size: int = Field(default=128, ge=1, description="images a step")
+    schedule: Schedules = added(
+        "cosine",
+        description="of the learning rate: a warm-up, then a cosine or a line to 0; a tenth after half and "
+        "a hundredth after three quarters of the steps (He et al. 2016); constant; one cycle (Smith 2018)",
+    )
+    label_smoothing: float = added(
+        0.0, ge=0, lt=1, description="share of a label that is spread over all classes (Szegedy et al. 2016)"
+    )
+    mixup: float = added(
+        0.0,
+        ge=0,
+        le=1,
+        description="alpha of the Beta distribution by which images are mixed (Zhang et al. 2018); 0 is off",
+    )
+    cutmix: float = added(
+        0.0,
+        ge=0,
+        le=1,
+        description="alpha of the Beta distribution of the area that is another image's (Yun et al. 2019); "
+        "with mixup a coin is tossed for each batch",
+    )
+    cutout: float = added(
+        0.0,
+        ge=0,
+        le=1,
+        description="side of a box without content, as a share of the image's (DeVries & Taylor 2017)",
+    )
+    colour: float = added(
+        0.0, ge=0, lt=1, description="how far brightness, contrast and saturation are drawn from 1"
+    )
+    rotation: float = added(0.0, ge=0, le=180, description="largest rotation, in degrees")
+    ema: float = added(
+        0.0,
+        ge=0,
+        lt=1,
+        description="decay of a moving average of the weights, which is the network that comes out",
+    )
+    precision: Precision = added(
+        "auto",
+        description="of the passes, by `torch.amp`: bf16 where the device has it; fp32; bf16 anywhere; "
+        "fp16 with scaled gradients",
+    )
+
+    def techniques(self) -> list[str]:
+        """What is on, beside the usual, as a reader says it."""
+        strengths = {
+            "label smoothing": self.label_smoothing,
+            "mixup": self.mixup,
+            "cutmix": self.cutmix,
+            "cutout": self.cutout,
+            "colour": self.colour,
+        }
+        return [
+            *(f"{name} {value:.2f}" for name, value in strengths.items() if value),
+            *([f"rotation {self.rotation:g}°"] if self.rotation else []),
+            *([f"averaged {self.ema:g}"] if self.ema else []),
+            *([f"{self.schedule} schedule"] if self.schedule != "cosine" else []),
+            *([self.precision] if self.precision != "auto" else []),
+        ]

@@ -6,24 +6,21 @@ from pydantic import Field
 
 from searcher.config.model import Model
 from searcher.config.stages.base import Training
-from searcher.config.stages.train import Train
+from searcher.config.stages.teaching import Teaching
 
 
-class Distill(Training):
+class Distill(Training, Teaching):
     """Train on the labels and on a teacher's softened outputs (Hinton et al. 2015)."""
 
     kind: Literal["distill"] = "distill"
-    teacher: Model = Field(description="the model of the teacher: `name`, `args`, `weights`")
-    teacher_training: Train = Field(
-        default=Train(), description="the parameters of `train` by which the teacher is trained first"
+    teacher: Model = Field(
+        description="the model of the teacher: `name`, `args`, `weights`; or a recipe's file, which is read"
     )
-    temperature: float = Field(default=4.0, gt=0, description="by which both outputs are softened")
-    weight: float = Field(default=0.5, ge=0, le=1, description="share of the teacher's loss in the whole")
 
     def words(self) -> str:
         """The stage as a reader says it; empty where it goes without saying."""
-        return f"distilled from {self.teacher.words()}"
+        return ", ".join([self.learned(), *self.techniques()])
 
     def models(self) -> list[Model]:
-        """The teacher."""
-        return [self.teacher]
+        """The teacher, and the models of its stages."""
+        return Teaching.models(self)

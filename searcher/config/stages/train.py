@@ -20,4 +20,4 @@ class Train(Training):
 
     def words(self) -> str:
         """The stage as a reader says it; empty where it goes without saying."""
-        return f"mixup {self.mixup:.2f}" if self.mixup else ""
+        return ", ".join(self.techniques())

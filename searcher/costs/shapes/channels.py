@@ -118,19 +118,22 @@ class Channels:
         else:
             self.lose("a sum or product with channels that no convolution made", both)
 
-    def after(self, ratio: float) -> dict[int, int]:
-        """The channels of every convolution after a ratio of them is removed; those that stay whole not."""
+    def after(self, left: Callable[[Sequence[int], int, int], int]) -> dict[int, int]:
+        """The channels of every convolution after pruning; those that stay whole not.
+
+        Args:
+            left: The channels that stay of tied convolutions, by the ids of their weights, of the channels
+                that each has, and of as many blocks that must lose the same number.
+        """
         groups: dict[int, list[int]] = {}
         for source in self.sizes:
             groups.setdefault(self._root(source), []).append(source)
-        left: dict[int, int] = {}
+        stay: dict[int, int] = {}
         for group in groups.values():
             if self.fixed.isdisjoint(group):
                 blocks = math.lcm(*(self.blocks[source] for source in group))
-                size = self.sizes[group[0]]
-                each = size // blocks
-                left |= dict.fromkeys(group, size - blocks * min(round(each * ratio), each - 1))
-        return left
+                stay |= dict.fromkeys(group, left(group, self.sizes[group[0]], blocks))
+        return stay
 
     def _root(self, source: int) -> int:
         while source in self._tied and self._tied[source] != source:

@@ -10,7 +10,7 @@ from itertools import combinations
 import plotly.graph_objects as go
 from optuna.trial import FrozenTrial
 
-from searcher.compression.stages.distill import TEACHER
+from searcher.compression.teaching import TEACHER
 from searcher.config.metric import Constraint, Metric, Objective
 from searcher.config.study import Study
 from searcher.execution.curve import Point
