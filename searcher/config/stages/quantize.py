@@ -1,25 +1,15 @@
 """int8 after training."""
 
-from typing import ClassVar, Literal
+from typing import Literal
 
-from pydantic import Field
-
-from searcher.config.stages.base import LAST, Stage
+from searcher.config.stages.int8 import Int8
 
 
-class Quantize(Stage):
+class Quantize(Int8):
     """int8 post-training static quantization; `exclude` maps a module to the width kept there, in bits."""
 
     kind: Literal["quantize"] = "quantize"
-    rank: ClassVar[int | None] = LAST
-    exclude: dict[str, Literal[16, 32]] = Field(default_factory=dict)
-    calibration_images: int = Field(default=512, ge=1)
 
     def words(self) -> str:
         """The stage as a reader says it; empty where it goes without saying."""
-        kept = [
-            f"{' '.join(names)} in {bits} bits"
-            for bits in (16, 32)
-            if (names := [name for name, width in self.exclude.items() if width == bits])
-        ]
-        return f"int8 but {', '.join(kept)}" if kept else "int8"
+        return f"{self.codes()}{self.calibrated()}{self.kept()}"

@@ -6,11 +6,15 @@ from dataclasses import replace
 
 from torch import Tensor, nn
 
+from searcher.config.stages.int8 import Int8
 from searcher.costs.arithmetic import SWALLOWED
 from searcher.costs.counting.operators import NOTHING
 from searcher.costs.counting.recorder import record
 from searcher.costs.op import UNUSED, Op
 from searcher.errors import TrialError
+
+CODES = "codes"
+"""The key, in what is known of an int8 graph, of the stage that has chosen its codes."""
 
 
 def walk(architecture: nn.Module, executed: nn.Module, example: Tensor) -> list[Op]:
@@ -31,12 +35,32 @@ def walk(architecture: nn.Module, executed: nn.Module, example: Tensor) -> list[
     ops = record(architecture, example[:1])
     if executed is architecture:
         return ops
-    places = _Places(record(executed, example[:1]), ops)
+    places = _Places(_narrowed(record(executed, example[:1]), executed), ops)
     merged: list[Op] = []
     for key, op in keyed(ops):
         twin = places.find(key, op)
         merged.append(_as_executed(op, twin) if twin else _swallowed(op, merged))
     return merged
+
+
+def _narrowed(ops: Sequence[Op], executed: nn.Module) -> list[Op]:
+    """The rows of an int8 graph with the widths of weights whose codes have less than 8 bits."""
+    asked: Int8 | None = getattr(executed, "meta", {}).get(CODES)
+    return [_narrow(op, asked.widths(op.name).weights) for op in ops] if asked else [*ops]
+
+
+def _narrow(op: Op, bits: int) -> Op:
+    """A row with so many bits of weights, where those are codes of less than 8.
+
+    Raises:
+        TrialError: They need more.
+    """
+    if op.weight_bits != 8 or bits == 8:
+        return op
+    needed = op.effective_bits or 8
+    if needed > bits:
+        raise TrialError(f"{op.name}: its weights were to be codes of {bits} bits, and take {needed}")
+    return replace(op, weight_bits=bits, effective_bits=bits, bits=bits)
 
 
 class _Places:
