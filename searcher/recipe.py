@@ -7,8 +7,10 @@ from searcher.config.recipe import (
     PruneChannels,
     PruneWeights,
     Quantize,
+    QuantizeAware,
     Recipe,
     Stage,
+    Ternary,
     Train,
     Training,
 )
@@ -20,8 +22,10 @@ __all__ = [
     "PruneChannels",
     "PruneWeights",
     "Quantize",
+    "QuantizeAware",
     "Recipe",
     "Stage",
+    "Ternary",
     "Train",
     "Training",
 ]

@@ -1,6 +1,7 @@
 """A recipe's stages, run one after another."""
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
@@ -46,7 +47,8 @@ def run_recipe(
             make = partial(_run_stored, network.architecture, stage)
             network = floating(kept(first(recipe, place), run, make, before))
         else:
-            network = _run_stage(network.architecture, stage, run)
+            own = replace(run, prefix=first(recipe, place))
+            network = _run_stage(network.architecture, stage, own)
     return network
 
 

@@ -18,7 +18,7 @@ from searcher.compression.optimizer import Optimizer, schedule
 from searcher.compression.precision import autocast, narrow_convolutions_in_fp32
 from searcher.compression.step import Loss, Step
 from searcher.compression.store import Store
-from searcher.config.recipe import Training
+from searcher.config.recipe import Recipe, Training
 from searcher.config.study import Compile
 from searcher.errors import TrialError
 from searcher.tasks.base import Task
@@ -43,6 +43,7 @@ class Run:
         store: With it, what was trained once is not trained again.
         replay: Takes what `report` does, of epochs that an earlier run has trained.
         compile: How the training's forward and backward passes are compiled.
+        prefix: The recipe up to the stage that runs, where the stage itself stores what it trains.
     """
 
     task: Task
@@ -54,6 +55,7 @@ class Run:
     store: Store | None = None
     replay: Report = lambda stage, epoch, epochs, accuracy: None
     compile: Compile = "off"
+    prefix: Recipe | None = None
 
     def epochs_of(self, share: float) -> int:
         """The epochs of a stage of that share."""

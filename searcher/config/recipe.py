@@ -16,6 +16,8 @@ from searcher.config.stages.distill import Distill
 from searcher.config.stages.prune_channels import CRITERIA, PruneChannels
 from searcher.config.stages.prune_weights import PruneWeights
 from searcher.config.stages.quantize import Quantize
+from searcher.config.stages.quantize_aware import QuantizeAware
+from searcher.config.stages.ternary import Ternary
 from searcher.config.stages.train import Train
 
 __all__ = [
@@ -27,8 +29,10 @@ __all__ = [
     "PruneChannels",
     "PruneWeights",
     "Quantize",
+    "QuantizeAware",
     "Recipe",
     "Stage",
+    "Ternary",
     "Train",
     "Training",
     "holds_recipes",
@@ -52,6 +56,9 @@ class Recipe(Frozen):
         if order != sorted(order):
             kinds = ", ".join(stage.kind for stage in self.stages)
             raise ValueError(f"stages in the order {kinds}: a later stage would undo an earlier one")
+        if order.count(LAST) > 1:
+            kinds = ", ".join(stage.kind for stage in self.stages if stage.rank == LAST)
+            raise ValueError(f"stages {kinds}: a network is quantized once")
         return self
 
     def words(self) -> str:
@@ -91,4 +98,4 @@ def holds_recipes(model: type[BaseModel]) -> None:
     _HOLDERS.append(model)
 
 
-register(Train, Distill, PruneChannels, PruneWeights, Quantize)
+register(Train, Distill, PruneChannels, PruneWeights, Quantize, QuantizeAware, Ternary)

@@ -33,20 +33,21 @@ def narrow_codes(graph: fx.GraphModule, asked: Int8, largest: int) -> None:
     named = dict(graph.named_modules(remove_duplicate=False))
     for path, module in named.items():
         if getattr(module, "qconfig", None) is not None:
-            code = _largest(asked, without_wrappers(path), largest)
+            code = largest_code(asked, without_wrappers(path), largest)
             weight = fx_observers.weights(asked.weights_per, code)
             module.qconfig = module.qconfig._replace(weight=weight)
     for node in graph.graph.nodes:
         observer = _observer(node, named)
         if observer is not None and not isinstance(observer, ActivationObserver):
             (reader,) = node.users
-            code = _largest(asked, _path(reader, named), largest)
+            code = largest_code(asked, _path(reader, named), largest)
             graph.set_submodule(str(node.target), fx_observers.weights(asked.weights_per, code)())
     for activation, bits in _activations(graph, asked, named).items():
         activation.narrow(bits)
 
 
-def _largest(asked: Int8, path: str, largest: int) -> int:
+def largest_code(asked: Int8, path: str, largest: int) -> int:
+    """The largest code of a layer's weights, where that of 8 bits is given."""
     return min(largest, int(2 ** (asked.widths(path).weights - 1)) - 1)
 
 

@@ -77,7 +77,7 @@ class Int8(Stage):
     def calibrated(self) -> str:
         """What is calibrated otherwise than by default, as a reader says it; empty where nothing is."""
         return listed(
-            self.observer if self.observer != "minmax" else "",
+            self.observer if self.observer != type(self).model_fields["observer"].default else "",
             "weights a tensor" if self.weights_per == "tensor" else "",
             f"{self.calibration_share:.1%} of the images" if self.calibration_share else "",
         )
