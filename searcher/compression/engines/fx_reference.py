@@ -61,7 +61,7 @@ def decomposed(prepared: Prepared) -> fx.GraphModule:
     """The reference as a graph with quantize and dequantize nodes; modules kept out run as they do there."""
     with quiet():
         model: fx.GraphModule = _convert_to_reference_decomposed_fx(copy.deepcopy(prepared.graph))
-    for layer, input_scale in _int8_layers(model):
+    for layer, input_scale in int8_layers(model):
         if layer.bias is not None:
             layer.bias.data = rounded_bias(layer.bias, input_scale, layer.weight_scale)
     return model
@@ -76,7 +76,7 @@ def reference(prepared: Prepared) -> Reference:
     model = decomposed(prepared)
     clamp_decomposed(model)
     with quiet():
-        for layer, input_scale in _int8_layers(model):
+        for layer, input_scale in int8_layers(model):
             _make_room_for_bias(layer, input_scale)
             _round_weight(layer)
     model.to(memory_format=torch.contiguous_format)  # type: ignore[call-overload]
@@ -91,7 +91,7 @@ def reference(prepared: Prepared) -> Reference:
     return Reference(model, paths, frozenset(halves))
 
 
-def _int8_layers(model: fx.GraphModule) -> Iterator[tuple[Any, float]]:
+def int8_layers(model: fx.GraphModule) -> Iterator[tuple[Any, float]]:
     """The layers of a reference network that are to run in int8, and the scales of their inputs."""
     for node in model.graph.nodes:
         called: Any = model.get_submodule(node.target) if node.op == "call_module" else None

@@ -4,7 +4,11 @@ import torch
 from torch import Tensor, nn
 
 from searcher.compression.engines import fx
+from searcher.compression.engines.equalizing import equalize
 from searcher.compression.engines.exclusions import check_exclusions, check_widths
+from searcher.compression.engines.folding import fold_norms
+from searcher.compression.engines.fx import CHECKED_IMAGES
+from searcher.compression.engines.fx_bias import corrected
 from searcher.compression.engines.fx_reference import Prepared
 from searcher.compression.engines.fx_widths import quantized
 from searcher.compression.network import Network
@@ -14,6 +18,7 @@ from searcher.compression.training import Run
 from searcher.config.recipe import Quantize
 from searcher.config.stages.int8 import Int8
 from searcher.tasks.base import Task
+from searcher.wording import several
 
 
 class QuantizeRunner(Runner[Quantize]):
@@ -24,7 +29,11 @@ class QuantizeRunner(Runner[Quantize]):
     def run(self, model: nn.Module, stage: Quantize, run: Run) -> Network:
         """Calibrate and convert; the exclusions are verified."""
         run.report("quantize", 0, 1, float("nan"))
+        if stage.equalize:
+            _equalize(model.cpu().eval(), stage, run)
         prepared = prepare(model, stage, run)
+        if stage.bias_correction:
+            prepared = corrected(prepared, torch.cat(calibration(stage, run.task)))
         return Network(model, fx.convert(model, prepared), prepared)
 
     def predict(self, outlined: Outlined, stage: Quantize) -> None:
@@ -42,6 +51,17 @@ def predict(outlined: Outlined, stage: Int8) -> None:
     outlined.ops = quantized(
         outlined.modules, outlined.ops, outline.called, stage.exclude, stage, outline.returned
     )
+
+
+def _equalize(model: nn.Module, stage: Quantize, run: Run) -> None:
+    """Make ranges equal where the graph allows it, and say where it does not."""
+    images = calibration(stage, run.task)[0][:CHECKED_IMAGES].cpu()
+    folded = fold_norms(model, images, stage.exclude)
+    pairs = equalize(model, folded, images)
+    layers = [name for name, m in model.named_modules() if isinstance(m, nn.Conv2d | nn.Linear)]
+    alone = [name for name in layers if not any(name in pair for pair in pairs)]
+    left = f"; no range of {', '.join(alone)}" if alone else ""
+    print(f"quantize: {several(len(pairs), 'pair')} of layers equalized{left}", flush=True)
 
 
 def prepare(model: nn.Module, stage: Int8, run: Run) -> Prepared:

@@ -2,14 +2,26 @@
 
 from typing import Literal
 
-from searcher.config.stages.int8 import Int8
+from searcher.config.stages.base import added
+from searcher.config.stages.int8 import Int8, listed
 
 
 class Quantize(Int8):
-    """int8 post-training static quantization; `exclude` maps a module to the width kept there, in bits."""
+    """int8 post-training static quantization; `exclude` maps a module to the width kept there, in bits.
+
+    Attributes:
+        equalize: Whether the ranges of channels of layers that follow one another are made equal first.
+        bias_correction: Whether the mean error of each layer on the calibration images is taken out of its
+            bias.
+    """
 
     kind: Literal["quantize"] = "quantize"
+    equalize: bool = added(False)
+    bias_correction: bool = added(False)
 
     def words(self) -> str:
         """The stage as a reader says it; empty where it goes without saying."""
-        return f"{self.codes()}{self.calibrated()}{self.kept()}"
+        corrected = listed(
+            "equalized" if self.equalize else "", "biases corrected" if self.bias_correction else ""
+        )
+        return f"{self.codes()}{self.calibrated()}{corrected}{self.kept()}"
