@@ -7,9 +7,11 @@ from searcher.config.recipe import (
     PruneChannels,
     PruneWeights,
     Quantize,
+    QuantizeAware,
     Recipe,
     Stage,
     Teaching,
+    Ternary,
     Train,
     Training,
 )
@@ -21,9 +23,11 @@ __all__ = [
     "PruneChannels",
     "PruneWeights",
     "Quantize",
+    "QuantizeAware",
     "Recipe",
     "Stage",
     "Teaching",
+    "Ternary",
     "Train",
     "Training",
 ]

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from searcher import models
 from searcher.compression import structure
@@ -20,7 +20,7 @@ from searcher.compression.engines import weights
 from searcher.compression.stages import runner, stored_stages
 from searcher.compression.store import Stored
 from searcher.compression.training import VERSION, Run
-from searcher.config.recipe import Model, Recipe, Stage
+from searcher.config.recipe import Model, Recipe, Stage, Training
 from searcher.config.stages.teaching import teaching_of
 from searcher.tasks.base import Task
 
@@ -83,10 +83,11 @@ def longest(recipe: Recipe, run: Run) -> tuple[nn.Module | None, int]:
 
 
 def is_trained(recipe: Recipe, run: Run) -> bool:
-    """Whether the store has a recipe's network as it is before int8."""
+    """Whether the store has all that a recipe trains."""
     if run.store is None:
         return False
-    trained = first(recipe, stored_stages(recipe))
+    trainings = [place for place, stage in enumerate(recipe.stages, 1) if isinstance(stage, Training)]
+    trained = first(recipe, max([stored_stages(recipe), *trainings]))
     return run.store.has(digest(trained, run))
 
 
@@ -118,15 +119,7 @@ def kept(prefix: Recipe, run: Run, make: Make, before: Sequence[list[Any]] = ())
         begun = time.monotonic()
         inner = recording(run, reported)
         model = make(replace(inner, checkpoints=Checkpoints(slot.scratch)))
-        about |= {
-            "recipe": prefix.model_dump(mode="json"),
-            "words": prefix.words(),
-            "task": run.task.name,
-            "seed": run.seed,
-            "epochs": run.epochs,
-            "seconds": time.monotonic() - begun,
-            "host": platform.node(),
-        }
+        about |= _known(prefix, run, begun)
         try:
             about |= _told(model, prefix.model, run.task)
         except structure.NotPlain as error:
@@ -134,6 +127,40 @@ def kept(prefix: Recipe, run: Run, make: Make, before: Sequence[list[Any]] = ())
         else:
             slot.save(weights.pack(model.state_dict()), about)
         return model
+
+
+def kept_state(run: Run, make: Callable[[Run], dict[str, Tensor]]) -> dict[str, Tensor]:
+    """The tensors that a stage trains which is not stored by itself; without a store they are simply made.
+
+    Args:
+        run: Task, budget, seed, device, store, and the recipe up to the stage.
+        make: Makes them where the store has none; its reports are kept with them.
+    """
+    if run.store is None or run.prefix is None:
+        return make(run)
+    with run.store.slot(digest(run.prefix, run)) as slot:
+        found = slot.find()
+        if found:
+            _replay(found.about["reported"], run)
+            return weights.unpack(found.content)
+        reported: list[list[Any]] = []
+        begun = time.monotonic()
+        state = make(replace(recording(run, reported), checkpoints=Checkpoints(slot.scratch)))
+        slot.save(weights.pack(state), _known(run.prefix, run, begun) | {"before": [], "reported": reported})
+        return state
+
+
+def _known(prefix: Recipe, run: Run, begun: float) -> dict[str, Any]:
+    """What is told of an entry whose making has begun at a time."""
+    return {
+        "recipe": prefix.model_dump(mode="json"),
+        "words": prefix.words(),
+        "task": run.task.name,
+        "seed": run.seed,
+        "epochs": run.epochs,
+        "seconds": time.monotonic() - begun,
+        "host": platform.node(),
+    }
 
 
 def recording(run: Run, points: list[list[Any]]) -> Run:

@@ -53,7 +53,8 @@ def run_recipe(
             make = partial(_run_stored, network.architecture, stage)
             network = floating(kept(first(recipe, place), run, make, before))
         else:
-            network = _run_stage(network.architecture, stage, run)
+            own = replace(run, prefix=first(recipe, place))
+            network = _run_stage(network.architecture, stage, own)
     return network
 
 

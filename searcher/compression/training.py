@@ -25,7 +25,7 @@ from searcher.compression.schedules import schedule
 from searcher.compression.step import Loss, Step
 from searcher.compression.store import Store
 from searcher.compression.techniques import check_techniques
-from searcher.config.recipe import Training
+from searcher.config.recipe import Recipe, Training
 from searcher.config.stages.pruning import Pruning
 from searcher.config.study import Compile
 from searcher.errors import TrialError
@@ -66,6 +66,7 @@ class Run:
         compile: How the training's forward and backward passes are compiled.
         until: The epochs after which a training stops, as if it was to go on.
         origin: Makes the network whose weights a stage that prunes gives to what it leaves.
+        prefix: The recipe up to the stage that runs, where the stage itself stores what it trains.
     """
 
     task: Task
@@ -79,6 +80,7 @@ class Run:
     compile: Compile = "off"
     until: int | None = None
     origin: Callable[[Pruning, "Run"], nn.Module] | None = None
+    prefix: Recipe | None = None
 
     def epochs_of(self, share: float) -> int:
         """The epochs of a stage of that share."""

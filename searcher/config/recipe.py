@@ -18,7 +18,9 @@ from searcher.config.stages.prune_channels import CRITERIA, NOT_NNIS, PruneChann
 from searcher.config.stages.prune_weights import PruneWeights
 from searcher.config.stages.pruning import Pruning
 from searcher.config.stages.quantize import Quantize
+from searcher.config.stages.quantize_aware import QuantizeAware
 from searcher.config.stages.teaching import Teaching, teaching_of
+from searcher.config.stages.ternary import Ternary
 from searcher.config.stages.train import Train
 
 __all__ = [
@@ -31,9 +33,11 @@ __all__ = [
     "PruneChannels",
     "PruneWeights",
     "Quantize",
+    "QuantizeAware",
     "Recipe",
     "Stage",
     "Teaching",
+    "Ternary",
     "Train",
     "Training",
     "holds_recipes",
@@ -89,6 +93,9 @@ def _check_order(stages: Sequence[Stage]) -> None:
     if order != sorted(order):
         kinds = ", ".join(stage.kind for stage in stages)
         raise ValueError(f"stages in the order {kinds}: a later stage would undo an earlier one")
+    if order.count(LAST) > 1:
+        kinds = ", ".join(stage.kind for stage in stages if stage.rank == LAST)
+        raise ValueError(f"stages {kinds}: a network is quantized once")
 
 
 def _check_way_back(stage: Pruning, before: Sequence[Stage]) -> None:
@@ -130,4 +137,4 @@ def holds_recipes(model: type[BaseModel]) -> None:
     _HOLDERS.append(model)
 
 
-register(Train, Distill, PruneChannels, PruneWeights, Quantize)
+register(Train, Distill, PruneChannels, PruneWeights, Quantize, QuantizeAware, Ternary)

@@ -168,7 +168,7 @@ def _attempts(model: Model, task: Task, budget: Budget | None) -> Iterator[tuple
         with TemporaryDirectory() as folder:
             path = Path(folder) / "model.onnx"
             if network.prepared is None:
-                onnx.export_float(network.architecture, task.example(), path)
+                onnx.export_float(network.executed, task.example(), path)
             else:
                 onnx.export_int8(network.prepared, task.example(), path)
                 onnx.verify(path, network.prepared.exclude, network.architecture)

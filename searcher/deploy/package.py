@@ -180,9 +180,11 @@ def write_models(
     weights.save(network.executed, folder / "model.safetensors")
     example, notes = task.example(), onnx.preprocessing(task)
     architecture, prepared = network.architecture, network.prepared
-    made = {"model.onnx": floating(architecture)}
+    # What is executed in floating point may have other weights than the architecture: ternary ones.
+    plain = network if prepared is None else floating(architecture)
+    made = {"model.onnx": plain}
     step("write model.onnx")
-    onnx.export_float(architecture, example, folder / "model.onnx", notes)
+    onnx.export_float(plain.executed, example, folder / "model.onnx", notes)
     if prepared is not None:
         made["model.int8.onnx"] = network
         step("write model.int8.onnx")

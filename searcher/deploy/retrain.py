@@ -231,7 +231,7 @@ class _Seed:
         with TemporaryDirectory() as folder:
             path, example = Path(folder) / "rehearsed.onnx", self.task.example()
             if network.prepared is None:
-                onnx.export_float(network.architecture, example, path)
+                onnx.export_float(network.executed, example, path)
             else:
                 onnx.export_int8(network.prepared, example, path)
 

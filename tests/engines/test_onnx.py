@@ -19,7 +19,7 @@ from torch import Tensor, nn
 
 from searcher import tasks
 from searcher.compression.engines import fidelity, fx
-from searcher.compression.engines.fx_observers import ActivationObserver
+from searcher.compression.engines.fx_observers import LeastAndLargest
 from searcher.compression.engines.fx_reference import Prepared
 from searcher.compression.network import Network, floating
 from searcher.compression.training import Run, fit
@@ -502,7 +502,7 @@ def test_means_of_four_codes_are_rounded_alike_in_a_file(channels: int, seed: in
 
 @hypothesis.given(low=st.floats(-100, 0), high=st.floats(0, 100))
 def test_a_zero_point_is_even_and_the_range_keeps_its_ends(low: float, high: float):
-    observer = ActivationObserver(dtype=torch.quint8)
+    observer = LeastAndLargest(dtype=torch.quint8)
     observer(torch.tensor([low, high]))
     scale, zero_point = (float(one) for one in observer.calculate_qparams())
     assert zero_point % 2 == 0

@@ -1,6 +1,6 @@
 """Modules that are kept out of int8, at 16 or 32 bits."""
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Any
 
 import torch
@@ -68,6 +68,26 @@ def check_exclusions(model: nn.Module, exclude: Mapping[str, int]) -> None:
         outer = next((other for other in exclude if name.startswith(f"{other}.")), None)
         if outer is not None:
             raise SearcherError(f"exclude: {name} is inside {outer}, which is excluded already")
+
+
+def check_widths(model: nn.Module, bits: Collection[str], exclude: Mapping[str, int]) -> None:
+    """Refuse widths of codes that cannot be meant.
+
+    Args:
+        model: The network.
+        bits: The paths of the modules that have widths of their own.
+        exclude: The width kept by a module, by its path.
+
+    Raises:
+        SearcherError: A path that is not a module, or one that is kept out.
+    """
+    names = {name for name, _ in model.named_modules(remove_duplicate=False) if name}
+    for name in bits:
+        if name not in names:
+            raise unknown("module", name, names)
+        outer = excluded(name, exclude)
+        if outer is not None:
+            raise SearcherError(f"bits: {name} is kept out by exclude, at {exclude[outer]} bits")
 
 
 def keep_out(model: nn.Module, exclude: Mapping[str, int]) -> nn.Module:

@@ -1,14 +1,13 @@
 """The law that an int8 network computes what its own fake-quantized reference does, checked on images."""
 
 import math
-from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
 import torch
 from torch import Tensor, fx
 
-from searcher.costs.counting.scope import without_wrappers
+from searcher.costs.counting.scope import SATURATED, without_wrappers
 from searcher.costs.counting.tensors import tensors_in
 from searcher.errors import TrialError
 
@@ -45,13 +44,17 @@ class Fidelity:
     compared: int
 
 
-def check(executed: fx.GraphModule, reference: fx.GraphModule, images: Tensor) -> Fidelity:
+def check(
+    executed: fx.GraphModule, reference: fx.GraphModule, images: Tensor, *, narrow: bool = False
+) -> Fidelity:
     """Hold an int8 network against its reference.
 
     Args:
         executed: The converted graph.
         reference: `searcher.compression.engines.fx_reference.decomposed` of the same observed graph.
         images: Calibration images (N, C, H, W).
+        narrow: Whether codes have less than 8 bits: a step is so much of their range then that what lies
+            between two of them, and is rounded either way, says nothing of the whole network.
 
     Raises:
         TrialError: They do not agree; names the first module that parts.
@@ -62,7 +65,7 @@ def check(executed: fx.GraphModule, reference: fx.GraphModule, images: Tensor) -
             f"int8: {found.worst} differs from exact arithmetic by {_whole(found.steps)} steps of its scale, "
             f"at most {MAX_STEPS} are rounding"
         )
-    if found.decibels < MIN_DB:
+    if found.decibels < MIN_DB and not narrow:
         raise TrialError(
             f"int8: the network differs from exact arithmetic by {found.decibels:.1f} dB, expected at least "
             f"{MIN_DB:.0f}; the most in {found.worst}"
@@ -80,7 +83,7 @@ def compare(executed: fx.GraphModule, reference: fx.GraphModule, images: Tensor)
     """The same as `check`, whatever comes of it; the worst is the first that parts, where one does."""
     recorded = _Recorded(executed)
     returned = recorded.run(images)
-    forced = _Forced(reference, recorded.values)
+    forced = _Forced(reference, recorded)
     forced.run(images)
     wanted = reference(images)
     parted = [name for name, steps in forced.steps.items() if steps > MAX_STEPS]
@@ -103,19 +106,46 @@ def decibels(wanted: Tensor, found: Tensor) -> float:
 
 
 class _Recorded(fx.Interpreter):
-    """Runs an int8 graph and keeps what every node has written, in floating point."""
+    """Runs an int8 graph and keeps what every node has written, in floating point.
+
+    Attributes:
+        values: By the node's name.
+        scales: Scale and zero point, by the node's name, of what is quantized.
+    """
 
     def __init__(self, module: fx.GraphModule) -> None:
         super().__init__(module)
         self.values: dict[str, Tensor] = {}
+        self.scales: dict[str, tuple[float, int]] = {}
 
     def run_node(self, n: fx.Node) -> Any:
         value = super().run_node(n)
         if isinstance(value, Tensor):
-            # What is quantized is kept as it is read from then on.
-            source = n.args[0] if n.target is torch.quantize_per_tensor else n
-            self.values[str(source)] = value.dequantize() if value.is_quantized else value
+            # What is quantized, and held in fewer bits, is kept as it is read from then on.
+            source = n
+            while source.target is torch.quantize_per_tensor or saturates(source):
+                source = source.all_input_nodes[0]
+            self.values[source.name] = value.dequantize() if value.is_quantized else value
+            if value.is_quantized:
+                self.scales[source.name] = value.q_scale(), value.q_zero_point()
         return value
+
+    def joined(self, reference: fx.GraphModule) -> dict[tuple[float, int], list[Tensor]]:
+        """What nodes of other names than the reference's have written, by scale and zero point, in order.
+
+        Such a node is several of the reference in one.
+        """
+        named = {node.name for node in reference.graph.nodes}
+        found: dict[tuple[float, int], list[Tensor]] = {}
+        for name, scale in self.scales.items():
+            if name not in named:
+                found.setdefault(scale, []).append(self.values[name])
+        return found
+
+
+def saturates(node: fx.Node) -> bool:
+    """Whether a node holds int8 codes in a narrower range, for the one before it."""
+    return next(reversed(node.meta.get("nn_module_stack") or {}), "").endswith(SATURATED)
 
 
 class _Forced(fx.Interpreter):
@@ -127,9 +157,10 @@ class _Forced(fx.Interpreter):
         paths: The module that a node runs, or that it came from.
     """
 
-    def __init__(self, module: fx.GraphModule, executed: Mapping[str, Tensor]) -> None:
+    def __init__(self, module: fx.GraphModule, recorded: _Recorded) -> None:
         super().__init__(module)
-        self.executed = executed
+        self.executed = recorded.values
+        self.joined = recorded.joined(module)
         self.read: dict[str, Tensor] = {}
         self.steps: dict[str, float] = {}
         self.paths: dict[str, str] = {}
@@ -142,12 +173,21 @@ class _Forced(fx.Interpreter):
             # What follows reads what the int8 network has read.
             return self.read[source.name]
         value = super().run_node(n)
-        if str(n.target) == _QUANTIZE and source.name in self.executed:
-            twin = self.read[n.name] = self.executed[source.name]
+        if str(n.target) == _QUANTIZE:
             scale, zero_point = float(n.args[1]), int(n.args[2])  # type: ignore[arg-type]
-            self.steps[source.name] = _steps(value, scale, zero_point, twin)
-            self.paths[source.name] = _path(source)
+            twin = self._twin(source, (scale, zero_point))
+            if twin is not None:
+                self.read[n.name] = twin
+                self.steps[source.name] = _steps(value, scale, zero_point, twin)
+                self.paths[source.name] = _path(source)
         return value
+
+    def _twin(self, node: fx.Node, scale: tuple[float, int]) -> Tensor | None:
+        """What the int8 network has in the place of a quantized node; None where that is not known."""
+        if node.name in self.executed:
+            return self.executed[node.name]
+        joined = self.joined.get(scale)
+        return joined.pop(0) if joined else None
 
 
 def _steps(codes: Tensor, scale: float, zero_point: int, twin: Tensor) -> float:

@@ -8,19 +8,28 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.ao.quantization import PerChannelMinMaxObserver, QConfig, QConfigMapping
+from torch.ao.quantization import QConfig, QConfigMapping
 from torch.ao.quantization.fx.custom_config import PrepareCustomConfig
 from torch.ao.quantization.quantize_fx import convert_fx, prepare_fx
 
-from searcher.compression.engines import fidelity, kernels
-from searcher.compression.engines.exclusions import KeptOut, check_exclusions, excluded, keep_out
+from searcher.compression.engines import fidelity, fx_observers, kernels
+from searcher.compression.engines.exclusions import (
+    KeptOut,
+    check_exclusions,
+    check_widths,
+    excluded,
+    keep_out,
+)
 from searcher.compression.engines.fidelity import Fidelity
+from searcher.compression.engines.fx_codes import narrow_codes, saturate
 from searcher.compression.engines.fx_graph import repair_converted, repair_prepared, spell_out_padding
-from searcher.compression.engines.fx_observers import ActivationObserver
 from searcher.compression.engines.fx_reference import Prepared, decomposed
 from searcher.compression.engines.fx_repeats import copy_repeated
 from searcher.compression.engines.kernels import Kernels, quiet
 from searcher.compression.engines.refusals import refused
+from searcher.config.stages.int8 import Int8
+from searcher.config.stages.quantize import Quantize
+from searcher.costs.counting.executed import CODES
 from searcher.costs.counting.recorder import record
 from searcher.costs.op import Op
 from searcher.errors import SearcherError, TrialError
@@ -52,19 +61,24 @@ def quantize(model: nn.Module, batches: Iterable[Tensor], exclude: Mapping[str, 
     return convert(model, prepare(model, batches, exclude))
 
 
-def prepare(model: nn.Module, batches: Iterable[Tensor], exclude: Mapping[str, int]) -> Prepared:
+def prepare(
+    model: nn.Module, batches: Iterable[Tensor], exclude: Mapping[str, int], asked: Int8 | None = None
+) -> Prepared:
     """Observe a copy of a network on calibration images.
 
     Args:
         model: A float32 network that `torch.fx` can trace; it is not changed.
         batches: Calibration images, each (N, C, H, W); at least one batch.
         exclude: The width kept by a module, by its path: 16 (bfloat16) or 32 (float32).
+        asked: Observers and widths of codes; the defaults of `Quantize` where it is not given.
 
     Raises:
         SearcherError: A path that is not a module, one inside another, another width, or no images.
         TrialError: The network cannot be traced, or has a layer that FX cannot observe.
     """
+    asked = asked or Quantize()
     check_exclusions(model, exclude)
+    check_widths(model, asked.bits, exclude)
     kernels.use()
     reference = copy.deepcopy(model).cpu().eval()
     reference.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
@@ -77,9 +91,9 @@ def prepare(model: nn.Module, batches: Iterable[Tensor], exclude: Mapping[str, i
         reference = keep_out(reference, exclude)
         _check_modules(reference)
         copy_repeated(reference, first[:1])
-        graph = _prepare(reference, first[:1])
+        graph = _prepare(reference, first[:1], asked)
         _calibrate(graph, first, images)
-    return Prepared(graph, first[:CHECKED_IMAGES].clone(), dict(exclude))
+    return Prepared(graph, first[:CHECKED_IMAGES].clone(), dict(exclude), asked)
 
 
 def convert(model: nn.Module, prepared: Prepared) -> nn.Module:
@@ -104,9 +118,12 @@ def convert(model: nn.Module, prepared: Prepared) -> nn.Module:
     with quiet(), refused("PyTorch FX", "quantize"):
         converted: torch.fx.GraphModule = convert_fx(copy.deepcopy(prepared.graph))
         repair_converted(converted, prepared.graph, prepared.example)
+        saturate(converted, prepared.graph, prepared.example)
         verify(model, converted, prepared.example, prepared.exclude)
-        found = fidelity.check(converted, decomposed(prepared), prepared.images)
+        narrow = prepared.asked.narrow
+        found = fidelity.check(converted, decomposed(prepared), prepared.images, narrow=narrow)
     converted.meta[_EXECUTION] = Execution(used, found)
+    converted.meta[CODES] = prepared.asked
     return converted
 
 
@@ -150,17 +167,18 @@ def _check_modules(model: nn.Module) -> None:
         raise TrialError(f"quantize: PyTorch FX has no int8 for {listed}; exclude them, at 16 or 32 bits")
 
 
-def _prepare(model: nn.Module, image: Tensor) -> torch.fx.GraphModule:
+def _prepare(model: nn.Module, image: Tensor, asked: Int8) -> torch.fx.GraphModule:
     largest = kernels.use().largest_weight
-    weight = PerChannelMinMaxObserver.with_args(
-        dtype=torch.qint8, qscheme=torch.per_channel_symmetric, quant_min=-largest, quant_max=largest
-    )
-    qconfig = QConfig(activation=ActivationObserver.with_args(dtype=torch.quint8), weight=weight)  # type: ignore[no-untyped-call]
+    weight = fx_observers.weights(asked.weights_per, largest)
+    activation = fx_observers.activations(asked.observer, asked.percentile)
+    qconfig = QConfig(activation=activation, weight=weight)  # type: ignore[no-untyped-call]
     mapping = QConfigMapping().set_global(qconfig).set_object_type(KeptOut, None)
     custom = PrepareCustomConfig().set_non_traceable_module_classes([KeptOut])
     try:
         graph: torch.fx.GraphModule = prepare_fx(model, mapping, (image,), prepare_custom_config=custom)
         repair_prepared(graph)
+        if asked.narrow:
+            narrow_codes(graph, asked, largest)
         return graph
     except torch.fx.proxy.TraceError as error:
         raise TrialError(f"quantize: {type(model).__name__} cannot be traced: {error}") from error
@@ -190,7 +208,7 @@ def _not_int8(name: str, calls: Sequence[Op], exclude: Mapping[str, int]) -> str
         outer = excluded(name, exclude)
         return None if outer and outer != name else f"{name} is not executed"
     layers = [op for op in calls if op.weight_bits is not None] or calls
-    wider = [op for op in layers if not op.weight_bits == op.activation_bits == 8]
+    wider = [op for op in layers if max(op.weight_bits or 32, op.activation_bits) > 8]
     if excluded(name, exclude) or not wider:
         return None
     return f"{name} ({wider[0].operation}) runs in {wider[0].weight_bits} bits, not 8"

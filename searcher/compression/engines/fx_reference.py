@@ -11,7 +11,9 @@ from torch.ao.nn.intrinsic.modules.fused import _FusedModule
 from torch.ao.quantization.quantize_fx import _convert_to_reference_decomposed_fx
 
 from searcher.compression.engines.exclusions import KeptOut
+from searcher.compression.engines.fx_codes import clamp_decomposed
 from searcher.compression.engines.kernels import quiet
+from searcher.config.stages.int8 import Int8
 from searcher.costs.counting.scope import without_wrappers
 
 LARGEST_BIAS = 2**30
@@ -26,11 +28,13 @@ class Prepared:
         graph: The observed `torch.fx.GraphModule`, on the CPU; converting it leaves it as it is.
         images: Some of the calibration images (N, C, H, W).
         exclude: The width kept by a module, by its path.
+        asked: Observers and widths of codes.
     """
 
     graph: fx.GraphModule
     images: Tensor
     exclude: Mapping[str, int]
+    asked: Int8
 
     @property
     def example(self) -> Tensor:
@@ -57,7 +61,7 @@ def decomposed(prepared: Prepared) -> fx.GraphModule:
     """The reference as a graph with quantize and dequantize nodes; modules kept out run as they do there."""
     with quiet():
         model: fx.GraphModule = _convert_to_reference_decomposed_fx(copy.deepcopy(prepared.graph))
-    for layer, input_scale in _int8_layers(model):
+    for layer, input_scale in int8_layers(model):
         if layer.bias is not None:
             layer.bias.data = rounded_bias(layer.bias, input_scale, layer.weight_scale)
     return model
@@ -70,8 +74,9 @@ def reference(prepared: Prepared) -> Reference:
     larger scale for its weights: as small as they are beside the bias, that makes no difference.
     """
     model = decomposed(prepared)
+    clamp_decomposed(model)
     with quiet():
-        for layer, input_scale in _int8_layers(model):
+        for layer, input_scale in int8_layers(model):
             _make_room_for_bias(layer, input_scale)
             _round_weight(layer)
     model.to(memory_format=torch.contiguous_format)  # type: ignore[call-overload]
@@ -86,7 +91,7 @@ def reference(prepared: Prepared) -> Reference:
     return Reference(model, paths, frozenset(halves))
 
 
-def _int8_layers(model: fx.GraphModule) -> Iterator[tuple[Any, float]]:
+def int8_layers(model: fx.GraphModule) -> Iterator[tuple[Any, float]]:
     """The layers of a reference network that are to run in int8, and the scales of their inputs."""
     for node in model.graph.nodes:
         called: Any = model.get_submodule(node.target) if node.op == "call_module" else None

@@ -7,6 +7,8 @@ from searcher.compression.stages.distill import DistillRunner
 from searcher.compression.stages.prune_channels import PruneChannelsRunner
 from searcher.compression.stages.prune_weights import PruneWeightsRunner
 from searcher.compression.stages.quantize import QuantizeRunner
+from searcher.compression.stages.quantize_aware import QuantizeAwareRunner
+from searcher.compression.stages.ternary import TernaryRunner
 from searcher.compression.stages.train import TrainRunner
 from searcher.config.recipe import Recipe, Stage
 
@@ -16,6 +18,8 @@ RUNNERS: dict[str, Runner[Any]] = {
     "prune_channels": PruneChannelsRunner(),
     "prune_weights": PruneWeightsRunner(),
     "quantize": QuantizeRunner(),
+    "quantize_aware": QuantizeAwareRunner(),
+    "ternary": TernaryRunner(),
 }
 
 

@@ -1,29 +1,25 @@
 """int8 after training."""
 
-from typing import ClassVar, Literal
+from typing import Literal
 
-from pydantic import Field
+from searcher.config.stages.base import added
+from searcher.config.stages.int8 import Int8, listed
 
-from searcher.config.stages.base import LAST, Stage
 
-
-class Quantize(Stage):
+class Quantize(Int8):
     """int8 post-training static quantization."""
 
     kind: Literal["quantize"] = "quantize"
-    rank: ClassVar[int | None] = LAST
-    exclude: dict[str, Literal[16, 32]] = Field(
-        default_factory=dict, description="modules that are kept out, and the bits in which each runs"
+    equalize: bool = added(
+        False, description="make the ranges of channels of layers that follow one another equal first"
     )
-    calibration_images: int = Field(
-        default=512, ge=1, description="training images by which the scales are set"
+    bias_correction: bool = added(
+        False, description="take the mean error of each layer on the calibration images out of its bias"
     )
 
     def words(self) -> str:
         """The stage as a reader says it; empty where it goes without saying."""
-        kept = [
-            f"{' '.join(names)} in {bits} bits"
-            for bits in (16, 32)
-            if (names := [name for name, width in self.exclude.items() if width == bits])
-        ]
-        return f"int8 but {', '.join(kept)}" if kept else "int8"
+        corrected = listed(
+            "equalized" if self.equalize else "", "biases corrected" if self.bias_correction else ""
+        )
+        return f"{self.codes()}{self.calibrated()}{corrected}{self.kept()}"

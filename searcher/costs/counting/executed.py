@@ -4,13 +4,21 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
+import torch
 from torch import Tensor, nn
 
+from searcher.config.stages.int8 import Int8
 from searcher.costs.arithmetic import SWALLOWED
 from searcher.costs.counting.operators import NOTHING
 from searcher.costs.counting.recorder import record
 from searcher.costs.op import UNUSED, Op
 from searcher.errors import TrialError
+
+CODE_BITS = "code_bits"
+"""The attribute of a layer in floating point whose weights take no more values than codes of so many bits."""
+
+CODES = "codes"
+"""The key, in what is known of an int8 graph, of the stage that has chosen its codes."""
 
 
 def walk(architecture: nn.Module, executed: nn.Module, example: Tensor) -> list[Op]:
@@ -31,12 +39,47 @@ def walk(architecture: nn.Module, executed: nn.Module, example: Tensor) -> list[
     ops = record(architecture, example[:1])
     if executed is architecture:
         return ops
-    places = _Places(record(executed, example[:1]), ops)
+    places = _Places(_coded(_narrowed(record(executed, example[:1]), executed), executed), ops)
     merged: list[Op] = []
     for key, op in keyed(ops):
         twin = places.find(key, op)
         merged.append(_as_executed(op, twin) if twin else _swallowed(op, merged))
     return merged
+
+
+def _narrowed(ops: Sequence[Op], executed: nn.Module) -> list[Op]:
+    """The rows of an int8 graph with the widths of weights whose codes have less than 8 bits."""
+    asked: Int8 | None = getattr(executed, "meta", {}).get(CODES)
+    return [_narrow(op, asked.widths(op.name).weights) for op in ops] if asked else [*ops]
+
+
+def _narrow(op: Op, bits: int) -> Op:
+    """A row with so many bits of weights, where those are codes of less than 8.
+
+    Raises:
+        TrialError: They need more.
+    """
+    if op.weight_bits != 8 or bits == 8:
+        return op
+    needed = op.effective_bits or 8
+    if needed > bits:
+        raise TrialError(f"{op.name}: its weights were to be codes of {bits} bits, and take {needed}")
+    return replace(op, weight_bits=bits, effective_bits=bits, bits=bits)
+
+
+def _coded(ops: Sequence[Op], executed: nn.Module) -> list[Op]:
+    """The rows with the widths of floating-point weights that take no more values than codes would."""
+    widths = {name: bits for name, m in executed.named_modules() if (bits := getattr(m, CODE_BITS, None))}
+    for name, bits in widths.items():
+        values = len(torch.unique(executed.get_parameter(f"{name}.weight")))
+        if values >= 2**bits:
+            raise TrialError(f"{name}: its weights were to be codes of {bits} bits, and have {values} values")
+    return [
+        replace(op, weight_bits=bits, effective_bits=bits, bits=bits)
+        if op.weight_bits and (bits := widths.get(op.name))
+        else op
+        for op in ops
+    ]
 
 
 class _Places:

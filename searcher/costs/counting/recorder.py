@@ -83,6 +83,7 @@ class Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
         self._lent: dict[Any, tuple[int, Count]] = {}
         self._provenance = Provenance(model)
         self._producers: Any = WeakIdKeyDictionary()
+        self._narrow: Any = WeakIdKeyDictionary()
         self._own = Own(self._provenance)
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
@@ -132,6 +133,9 @@ class Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
             # A constant that the forward writes out, a list of indices say.
             self._provenance.derive(call.outputs, [])
             return
+        if self.scope.saturates:
+            self._saturate(call.tensors[0], call.outputs[0], float(call.arguments["max"]))
+            return
         self._own.adopt(call.tensors, self.scope.stack[-1][0])
         made = [(tensor, self._provenance.of(tensor)) for tensor in call.tensors]
         held = {id(t): m for t, m in made if m is not None}
@@ -141,6 +145,16 @@ class Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
             self._pass_on(call, held, reads)
         elif reads or held:
             self._write(call, held, reads)
+
+    def _saturate(self, codes: Tensor, held: Tensor, largest: float) -> None:
+        """Take what holds codes in a narrower range for a part of the row that has written them."""
+        bits = (round(largest / codes.q_scale()) + codes.q_zero_point()).bit_length()
+        self._narrow[held] = bits
+        place = self.producer(codes)
+        self.follow(held, place)
+        if place is not None:
+            row = self.ops[place]
+            self.ops[place] = replace(row, output_bits=bits, bits=row.weight_bits or bits)
 
     def _brings_together(self, call: Call, held: dict[int, Made], reads: Sequence[Tensor]) -> bool:
         into_another = call.base == "copy" and bool(reads) and len(call.tensors) > 1
@@ -198,7 +212,7 @@ class Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
             producers=tuple(self._sources(inputs)),
             ahead=not reads,
             unweighed=self._own.unweighed(call.tensors, kind, held) if reads else (),
-            **widths(weights, inputs, call.outputs),
+            **widths(weights, inputs, call.outputs, self._narrow),
         )
 
     def _sources(self, tensors: Sequence[Tensor]) -> list[int]:

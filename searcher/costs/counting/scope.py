@@ -16,6 +16,9 @@ INNER = "_inner"
 CALL = "_call"
 """With a number, the attribute under which a wrapper holds the copy of its module for a further call."""
 
+SATURATED = "_saturated"
+"""The innermost part of the scope of what holds int8 codes in a narrower range."""
+
 _CALLED = re.compile(rf"{CALL}(\d+)")
 
 
@@ -45,6 +48,11 @@ class Scope:
                 module.training = False
                 stack.callback(setattr, module, "training", True)
             yield
+
+    @property
+    def saturates(self) -> bool:
+        """Whether what runs now holds int8 codes in a narrower range."""
+        return self.stack[-1][0].rpartition(".")[2] == SATURATED
 
     @contextmanager
     def at(self, path: str) -> Iterator[None]:

@@ -1,6 +1,6 @@
 """Elements, zeros and widths of tensors."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -62,11 +62,23 @@ def density(held: Sequence[Tensor]) -> float:
     return sum(_nonzero(t) for t in matrices) / elements if elements else 1.0
 
 
-def widths(held: Sequence[Tensor], inputs: Sequence[Tensor], outputs: Sequence[Tensor]) -> dict[str, Any]:
-    """The fields of a row that are widths, in bits. Integers and truth values have none of their own."""
+def widths(
+    held: Sequence[Tensor],
+    inputs: Sequence[Tensor],
+    outputs: Sequence[Tensor],
+    narrow: Mapping[Tensor, int] | None = None,
+) -> dict[str, Any]:
+    """The fields of a row that are widths, in bits. Integers and truth values have none of their own.
+
+    Args:
+        held: The parameters that it reads.
+        inputs: The activations that it reads.
+        outputs: What it writes.
+        narrow: The widths of activations whose codes have fewer bits than their type.
+    """
     matrices = [t for t in held if t.dim() > 1]
     stored = max(map(bits, matrices), default=None)
-    either = _widest(inputs) or _widest(outputs) or stored or 32
+    either = _widest(inputs, narrow) or _widest(outputs) or stored or 32
     written = _widest(outputs) or either
     int8 = any(t.is_quantized for t in (*inputs, *outputs))
     return {
@@ -116,9 +128,10 @@ def leaves(value: Any) -> Iterator[Any]:
         yield value
 
 
-def _widest(tensors: Sequence[Tensor]) -> int | None:
+def _widest(tensors: Sequence[Tensor], narrow: Mapping[Tensor, int] | None = None) -> int | None:
+    known = {} if narrow is None else narrow
     valued = [t for t in tensors if t.is_quantized or t.is_floating_point() or t.is_complex()]
-    return max(map(bits, valued), default=None)
+    return max((known[t] if t in known else bits(t) for t in valued), default=None)
 
 
 def _nonzero(weight: Tensor) -> int:
