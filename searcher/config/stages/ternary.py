@@ -20,7 +20,8 @@ class Ternary(Training):
 
     kind: Literal["ternary"] = "ternary"
     rank: ClassVar[int | None] = LAST
-    lr: float = Field(default=0.01, gt=0)
+    optimizer: Literal["sgd", "adam"] = "adam"
+    lr: float = Field(default=0.001, gt=0)
     threshold: float = Field(default=0.05, gt=0, lt=1)
     exclude: tuple[str, ...] | None = None
 
