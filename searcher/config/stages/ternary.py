@@ -4,7 +4,7 @@ from typing import ClassVar, Literal
 
 from pydantic import Field
 
-from searcher.config.stages.base import LAST, Training
+from searcher.config.stages.base import LAST, Optimizers, Training
 
 
 class Ternary(Training):
@@ -15,7 +15,10 @@ class Ternary(Training):
 
     kind: Literal["ternary"] = "ternary"
     rank: ClassVar[int | None] = LAST
-    lr: float = Field(default=0.01, gt=0, description="largest learning rate")
+    optimizer: Optimizers = Field(
+        default="adam", description="SGD with Nesterov momentum, Adam, or AdamW (Loshchilov & Hutter 2019)"
+    )
+    lr: float = Field(default=0.001, gt=0, description="largest learning rate")
     threshold: float = Field(
         default=0.05, gt=0, lt=1, description="share of the layer's largest weight at which one is zero"
     )
