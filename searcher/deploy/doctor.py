@@ -134,7 +134,7 @@ def _attempts(model: Model, task: Task, budget: Budget | None) -> Iterator[tuple
         return f"{SPARSITY:.0%} of them zero"
 
     def distillation() -> str:
-        made(Distill(teacher=model, share=1.0))
+        made(Distill(teacher=model.without_weights(), teacher_training=Train(), share=1.0))
         return "from itself"
 
     @cache
