@@ -1,5 +1,6 @@
 """The stage that factorizes: predicted, stored, pruned further, quantized and exported like any network."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -176,6 +177,28 @@ def test_the_store_gives_back_every_bit(tmp_path: Path, rule: dict[str, object])
         first, *others = [network.executed(images) for network in made]
     assert len(Store(tmp_path).entries()) == 4  # the teacher is what the first stage makes
     assert all(torch.equal(first, other) for other in others)
+
+
+@pytest.mark.parametrize("rule", [{"ratio": 0.5}, {"energy": 0.7}], ids=str)
+def test_one_that_was_stopped_goes_on_to_the_same_bits(tmp_path: Path, rule: dict[str, float]):
+    torch.set_num_threads(1)
+    stages = (Train(lr=0.05), LowRank.model_validate(rule | {"lr": 0.01, "share": 3}))
+    recipe = Recipe(model=NET, stages=stages)
+
+    def stop(stage: str, epoch: int, *rest: object) -> None:
+        if stage == "low rank" and epoch == 2:
+            raise KeyboardInterrupt
+
+    seen: list[tuple[str, int]] = []
+    run = a_run(Store(tmp_path / "stopped"))
+    with pytest.raises(KeyboardInterrupt):
+        run_recipe(recipe, replace(run, report=stop))
+    again = run_recipe(recipe, replace(run, report=lambda stage, epoch, *_: seen.append((stage, epoch))))
+    undisturbed = run_recipe(recipe, a_run(Store(tmp_path / "undisturbed")))
+    assert seen == [("low rank", 3)]
+    state = undisturbed.executed.state_dict()
+    assert state.keys() == again.executed.state_dict().keys()
+    assert all(torch.equal(state[name], tensor) for name, tensor in again.executed.state_dict().items())
 
 
 @pytest.mark.parametrize("exclude", [{}, {"dense2": 32, "classifier": 32}], ids=str)
