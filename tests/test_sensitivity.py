@@ -193,6 +193,9 @@ def test_the_command_on_a_study(run_command: Run, weights: Path, place: Path):
     said = run_command("sensitivity", "own", "--only", "int8", "--images", "50")
     assert said.returncode == 0, said.stderr
     assert "idle" in said.stdout
+    assert "cannot be done" not in said.stdout
+    refused = run_command("sensitivity", "own", "--only", "channels -30%", "--images", "50")
+    assert "cannot be done: classifier, channels -30%: torch-pruning: the network has no" in refused.stdout
 
 
 def test_the_command_on_an_exported_recipe(run_command: Run, place: Path):

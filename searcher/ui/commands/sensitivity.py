@@ -95,6 +95,8 @@ def sensitivity(
     else:
         console.print(terminal.table(found))
         console.print(terminal.lead(found), highlight=False)
+        for line in terminal.refused(found):
+            console.print(line, soft_wrap=True, highlight=False, markup=False)
     if csv:
         write_csv(terminal.frame(found), csv, force=force)
     if output:

@@ -34,10 +34,17 @@ def table(found: Sensitivity) -> Table:
         shown.add_column(name, justify=justify, overflow="fold")  # type: ignore[arg-type]
     shown.add_column("parameters", justify="right")
     for effect in found.ordered():
-        quality = effect.reason if effect.quality is None else f"{effect.quality:.4f}"
+        if effect.quality is None:
+            continue
         count = f"{found.params[effect.block]:,}"
-        shown.add_row(effect.block, effect.technique, points(found, effect), quality, count)
+        shown.add_row(effect.block, effect.technique, points(found, effect), f"{effect.quality:.4f}", count)
     return shown
+
+
+def refused(found: Sensitivity) -> list[str]:
+    """A line for each thing that cannot be done, and why."""
+    left_out = (effect for effect in found.effects if effect.quality is None)
+    return [f"cannot be done: {effect.block}, {effect.technique}: {effect.reason}" for effect in left_out]
 
 
 def rows(found: Sensitivity) -> list[dict[str, object]]:
