@@ -3,6 +3,7 @@
 from searcher.config.examined import Examined
 from searcher.config.recipe import (
     Distill,
+    LowRank,
     Model,
     PruneChannels,
     PruneWeights,
@@ -19,6 +20,7 @@ from searcher.config.recipe import (
 __all__ = [
     "Distill",
     "Examined",
+    "LowRank",
     "Model",
     "PruneChannels",
     "PruneWeights",

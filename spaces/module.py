@@ -3,6 +3,7 @@
 What cannot be done with the model is not in it; `searcher check` says what that is, and why.
 """
 
+from collections.abc import Sequence
 from typing import Any
 
 from optuna import Trial
@@ -71,12 +72,21 @@ def _quantize(trial: Trial, model: Examined) -> Quantize:
 
 def enqueue(model: Examined) -> list[dict[str, Any]]:
     """The network as it came, from which a search begins, and in int8."""
+    off = _off(model)
+    if not model.can("quantize"):
+        return [off]
+    return [off | {"int8": False}, exclusions(model, ())]
+
+
+def exclusions(model: Examined, kept_out: Sequence[str]) -> dict[str, Any]:
+    """The network as it came in int8, but for these blocks."""
+    asked = [name for name in model.blocks if name not in model.kept_out]
+    return _off(model) | {"int8": True} | {f"exclude_{name}": name in kept_out for name in asked}
+
+
+def _off(model: Examined) -> dict[str, Any]:
     off: dict[str, Any] = (
         {"finetune": False} if model.whole else {"lr": 5e-4 if model.model.pretrained else 2e-3}
     )
     off |= {"channels_ratio": 0.0} if model.ways("prune_channels", ENGINES) else {}
-    off |= {"sparsity": 0.0} if model.ways("prune_weights", SCOPES) else {}
-    if not model.can("quantize"):
-        return [off]
-    kept_in = {f"exclude_{name}": False for name in model.blocks if name not in model.kept_out}
-    return [off | {"int8": False}, off | {"int8": True} | kept_in]
+    return off | ({"sparsity": 0.0} if model.ways("prune_weights", SCOPES) else {})

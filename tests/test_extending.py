@@ -31,10 +31,10 @@ from tests.conftest import Run
 
 
 # A stage that replaces modules.
-class LowRank(Stage):
+class FactoredLinear(Stage):
     """Linear layers as the product of two of a lower rank, by singular values."""
 
-    kind: Literal["low_rank"] = "low_rank"
+    kind: Literal["factored_linear"] = "factored_linear"
     rank: ClassVar[None] = None
     rank_share: float = Field(gt=0, le=1)
 
@@ -42,16 +42,16 @@ class LowRank(Stage):
         return f"rank {self.rank_share:.0%}"
 
 
-class LowRankRunner(Runner[LowRank]):
-    def run(self, model: nn.Module, stage: LowRank, run: Training) -> Network:
+class FactoredLinearRunner(Runner[FactoredLinear]):
+    def run(self, model: nn.Module, stage: FactoredLinear, run: Training) -> Network:
         return floating(factored(model, stage))
 
-    def predict(self, outlined: Outlined, stage: LowRank) -> None:
+    def predict(self, outlined: Outlined, stage: FactoredLinear) -> None:
         factored(outlined.model, stage)
         outlined.trace()
 
 
-def factored(model: nn.Module, stage: LowRank) -> nn.Module:
+def factored(model: nn.Module, stage: FactoredLinear) -> nn.Module:
     for name, layer in [(n, m) for n, m in model.named_modules() if isinstance(m, nn.Linear)]:
         rank = max(1, round(stage.rank_share * min(layer.weight.shape)))
         device = layer.weight.device
@@ -186,8 +186,8 @@ class Here(Jobs):
 
 
 def extend() -> None:
-    recipe.register(LowRank)
-    RUNNERS["low_rank"] = LowRankRunner()
+    recipe.register(FactoredLinear)
+    RUNNERS["factored_linear"] = FactoredLinearRunner()
     tasks.TASKS["ink"] = tasks.Entry(ink, (1, 8, 8), 1, Regression)
     models.MODELS["pyramid"] = pyramid
     recipe.CRITERIA.append("largest")
@@ -198,7 +198,7 @@ def extend() -> None:
 
 SPACE = """
 from searcher.recipe import Model, PruneChannels, Quantize, Recipe, Train
-from tests.test_extending import LowRank
+from tests.test_extending import FactoredLinear
 
 ENQUEUE = [{"width": 8, "share": 0.5}]
 
@@ -206,7 +206,7 @@ def suggest(trial):
     share = trial.suggest_float("share", 0.25, 1)
     stages = (
         Train(lr=0.02),
-        LowRank(rank_share=share),
+        FactoredLinear(rank_share=share),
         PruneChannels(ratio=0.3, criterion="largest", share=0.5, lr=0.01),
         Quantize(calibration_images=64),
     )
@@ -255,7 +255,7 @@ def own(place: Path) -> Iterator[Path]:
     for one, content in zip(registries, before, strict=True):
         one.clear()
         one.update(content)
-    for kind in ("low_rank", "pause"):
+    for kind in ("factored_linear", "pause"):
         recipe.STAGES.pop(kind, None)
     recipe.CRITERIA[:] = [name for name in recipe.CRITERIA if name != "largest"]
     recipe.register()
@@ -275,7 +275,7 @@ def test_all_of_a_users_own_goes_from_a_search_to_a_deployed_file(own: Path, run
     assert "rank " in shown
     kept = run("store", "ls")
     assert "rank " in kept
-    table = run("sweep", "--study", "own", "--stage", "low_rank.rank_share=0.5,1")
+    table = run("sweep", "--study", "own", "--stage", "factored_linear.rank_share=0.5,1")
     assert "r2" in table
     assert "rank " in run("export", "--study", "own", "-o", "own.toml")
     cost = run("cost", "own.toml", "--input", "1,1,8,8", "--classes", "1")
@@ -323,7 +323,7 @@ def test_a_class_of_a_plugin_reaches_a_trials_process(own: Path, run_command: Ru
 
 def test_a_stage_of_any_rank_does_not_follow_int8(own: Path):
     extend()
-    low = LowRank(rank_share=1)
+    low = FactoredLinear(rank_share=1)
     assert recipe.Recipe(model=recipe.Model(name="resnet20"), stages=(recipe.PruneWeights(sparsity=0.5), low))
     with pytest.raises(ValueError, match="a later stage would undo an earlier one"):
         recipe.Recipe(model=recipe.Model(name="resnet20"), stages=(recipe.Quantize(), low))

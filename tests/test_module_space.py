@@ -70,7 +70,7 @@ FOUND = {
     "Transformer": (
         TRAINS | IN_INT8,
         ["patches", "norm", "attention", "mlp", "head"],
-        NO_CHANNELS | {"prune_weights global": "one threshold gives 50.9%"},
+        NO_CHANNELS,
         {"attention": "attention.out_proj is not executed"},
     ),
     "Branching": (

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Mapping
 import torch
 from torch import nn
 
+from searcher.compression.resized import resize
 from searcher.costs.arithmetic import Sizes
 from searcher.costs.counting.recorder import record
 from searcher.costs.op import Op
@@ -59,6 +60,23 @@ class Outlined:
         self._kept = {**self._kept, **kept}
         self.outline = outline(self.model, self._sizes, self._kept)
         self.ops = self.outline.ops
+
+    def settle(self) -> None:
+        """Give the modules the sizes that fewer channels leave them, so that one may be replaced.
+
+        Raises:
+            NotCertain: They are not known for every module.
+        """
+        if not self._kept:
+            return
+        before = self.ops
+        for op in before:
+            if module := self.modules.get(op.name):
+                resize(module, op)
+        self._kept = {}
+        self.trace()
+        if self.ops != before:
+            raise NotCertain("the sizes of its modules after pruning are not told by its rows")
 
     def widths(self) -> dict[str, int]:
         """The output channels of all convolutions but those returned, also of those that are not executed."""

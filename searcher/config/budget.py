@@ -4,7 +4,7 @@ import re
 
 from pydantic import ValidationError
 
-from searcher.config.metric import Constraint
+from searcher.config.metric import Constraint, named
 from searcher.errors import SearcherError
 
 _LINE = re.compile(r"\s*([A-Za-z_][\w:.\- ]*?)\s*(<=|>=)\s*(\S+)\s*")
@@ -30,9 +30,8 @@ def constraint(text: str) -> Constraint:
     if not match:
         raise SearcherError(f"budget {text!r}: {EXPECTED}")
     key, sign, value = match.groups()
-    name, _, variant = key.partition(":")
     try:
-        return Constraint.model_validate({"metric": name, "variant": variant or None} | _limit(sign, value))
+        return Constraint.model_validate(named(key).model_dump() | _limit(sign, value))
     except (ValueError, ValidationError) as error:
         raise SearcherError(f"budget {text!r}: {value!r} is no bound: {EXPECTED}") from error
 

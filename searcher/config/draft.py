@@ -5,14 +5,14 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from searcher.config.metric import Constraint
+from searcher.config.metric import Constraint, Metric, named
 from searcher.config.model import Model
 
 SIZE = "size_mb"
 """The cost where none is asked for: what a file that ships takes."""
 
 _BESIDE = ("params", "macs", "size_mb")
-"""Costs that are shown beside the objectives: known before a trial trains."""
+"""Costs that are shown beside the objectives."""
 
 _FILE = """\
 # {title}
@@ -101,7 +101,7 @@ class Draft:
             seed=self.seed,
             beside=", ".join(f"{{ metric = {_toml(name)} }}" for name in beside),
             quality=_toml(self.quality),
-            cost="\n".join(_metric(self.cost)),
+            cost="\n".join(_lines(named(self.cost))),
             bounds="".join(map(_bound, self.budgets)) or _NO_BOUND,
             trials=self.trials,
             epochs=self.epochs,
@@ -113,15 +113,13 @@ def _model(model: Model) -> str | dict[str, Any]:
     return model.name if given.keys() == {"name"} else given
 
 
-def _metric(key: str) -> list[str]:
-    name, _, variant = key.partition(":")
-    return [f"metric = {_toml(name)}", *([f"variant = {_toml(variant)}"] if variant else [])]
+def _lines(metric: Metric) -> list[str]:
+    """A metric's keys, or a bound's, a line each."""
+    return [f"{key} = {_toml(value)}" for key, value in metric.model_dump(exclude_none=True).items()]
 
 
 def _bound(bound: Constraint) -> str:
-    limits = bound.model_dump(exclude_none=True, exclude={"metric", "variant"})
-    lines = ["[[constraints]]", *_metric(bound.key), *(f"{k} = {_toml(v)}" for k, v in limits.items())]
-    return "\n".join(lines) + "\n\n"
+    return "\n".join(["[[constraints]]", *_lines(bound)]) + "\n\n"
 
 
 def _toml(value: Any) -> str:

@@ -24,6 +24,12 @@ class Metric(_Frozen):
         return f"{self.metric}:{self.variant}" if self.variant else self.metric
 
 
+def named(key: str) -> Metric:
+    """The metric of a key: its name, and its variant where it has one."""
+    name, _, variant = key.partition(":")
+    return Metric(metric=name, variant=variant or None)
+
+
 class Objective(Metric):
     """A metric with a goal."""
 

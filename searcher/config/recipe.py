@@ -14,6 +14,7 @@ from pydantic import BaseModel, Field, model_validator
 from searcher.config.model import Frozen, Model
 from searcher.config.stages.base import LAST, Stage, Training
 from searcher.config.stages.distill import Distill
+from searcher.config.stages.low_rank import LowRank
 from searcher.config.stages.prune_channels import CRITERIA, NOT_NNIS, PruneChannels
 from searcher.config.stages.prune_weights import PruneWeights
 from searcher.config.stages.pruning import Pruning
@@ -29,6 +30,7 @@ __all__ = [
     "NOT_NNIS",
     "STAGES",
     "Distill",
+    "LowRank",
     "Model",
     "PruneChannels",
     "PruneWeights",
@@ -137,4 +139,4 @@ def holds_recipes(model: type[BaseModel]) -> None:
     _HOLDERS.append(model)
 
 
-register(Train, Distill, PruneChannels, PruneWeights, Quantize, QuantizeAware, Ternary)
+register(Train, Distill, LowRank, PruneChannels, PruneWeights, Quantize, QuantizeAware, Ternary)

@@ -9,7 +9,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from searcher.config.data import Data
 from searcher.config.deployment import Deployment
-from searcher.config.metric import Metric
+from searcher.config.metric import Metric, named
 from searcher.config.recipe import Recipe, holds_recipes
 from searcher.config.study import LAST_SEED
 from searcher.config.toml import read_toml, validated
@@ -82,7 +82,7 @@ class RecipeFile(_Frozen):
 
     def metrics(self) -> list[Metric]:
         """The metrics that are expected."""
-        return [metric(key) for key in self.expected]
+        return [named(key) for key in self.expected]
 
     def save(self, path: Path) -> None:
         """Write the file in one step.
@@ -105,12 +105,6 @@ _HEAD = f"""# A recipe found by searcher {__version__}. Retrain it with: searche
 # It may be edited; the figures under [expected] are then no longer promised.
 
 """
-
-
-def metric(key: str) -> Metric:
-    """The metric of a key: its name, and its variant where it has one."""
-    name, _, variant = key.partition(":")
-    return Metric(metric=name, variant=variant or None)
 
 
 def load(path: Path) -> RecipeFile:

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
 from searcher.config import catalog
 from searcher.config.cluster import Cluster
@@ -98,11 +98,24 @@ def _by_name(model: object) -> object:
 
 
 class WarmStart(_Frozen):
-    """Begin with the front of another stored study."""
+    """Begin with the front of another stored study, or with what bears int8 worst kept out of it."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True, serialize_by_alias=True)
 
-    study: str = Field(alias="from", description="name of a stored study whose front is tried first")
+    study: str | None = Field(
+        default=None, alias="from", description="name of a stored study whose front is tried first"
+    )
+    sensitivity: bool = Field(
+        default=False,
+        description="whether the model as it came is tried in int8 with its worst blocks kept out, as many "
+        "as matter",
+    )
+
+    @model_validator(mode="after")
+    def _something(self) -> "WarmStart":
+        if self.study is None and not self.sensitivity:
+            raise ValueError("expected from = STUDY, or sensitivity = true")
+        return self
 
 
 class _Common(_Frozen):

@@ -36,7 +36,7 @@ from searcher.config.study import Budget
 from searcher.costs.latency import run_inference
 from searcher.deploy import onnx
 from searcher.errors import SearcherError, TrialError, first_line
-from searcher.execution.examination import kept_out
+from searcher.execution.examination import obstacle_to_int8
 from searcher.execution.rehearsal import few_images
 from searcher.execution.steps import Step, unsaid
 from searcher.tasks.base import Task
@@ -134,21 +134,28 @@ def _attempts(model: Model, task: Task, budget: Budget | None) -> Iterator[tuple
         return f"{SPARSITY:.0%} of them zero"
 
     def distillation() -> str:
-        made(Distill(teacher=model, share=1.0))
+        made(Distill(teacher=model.without_weights(), teacher_training=Train(), share=1.0))
         return "from itself"
 
     @cache
-    def quantize() -> tuple[Quantize, str]:
-        """int8 of the model, and the block that has to be kept out of it, in words."""
+    def tried_int8() -> tuple[Quantize, str] | TrialError:
+        """int8 of the model, and the block that has to be kept out of it, in words; or why there is none."""
         try:
             made(Quantize())
         except TrialError as error:
             parts = blocks(start(model, task))
-            for name in kept_out(model, parts, first_line(error), task):
-                kept = Quantize.model_validate({"exclude": dict.fromkeys(parts[name], 32)})
-                return kept, f"; {name} in 32 bits: {first_line(error)}"
-            raise
+            name = obstacle_to_int8(model, parts, task)
+            if name is None:
+                return error
+            kept = Quantize.model_validate({"exclude": dict.fromkeys(parts[name], 32)})
+            return kept, f"; {name} in 32 bits: {first_line(error)}"
         return Quantize(), ""
+
+    def quantize() -> tuple[Quantize, str]:
+        found = tried_int8()
+        if isinstance(found, TrialError):
+            raise found
+        return found
 
     def int8(*before: Stage) -> str:
         stage, but = quantize()

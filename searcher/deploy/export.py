@@ -75,4 +75,4 @@ def _tolerance(metric: Metric, value: float, recipe: Recipe, images: int) -> flo
         return round(max(0.01, 3 * math.sqrt(share * (1 - share) / images)), 4)
     if timed([metric]):
         return abs(value) * TIMED_SHARE
-    return abs(value) * max([EXACT, *(runner(stage).tolerance for stage in recipe.stages)])
+    return abs(value) * max([EXACT, *(runner(stage).tolerance_of(stage) for stage in recipe.stages)])

@@ -117,11 +117,7 @@ def retrain_into(
     with made(folder):
         file.save(folder / RECIPE)
         result, network, task = retrain(file, folder / CHECKPOINTS, seeds, epochs, view.report, view.step)
-    try:
-        agreements = write_models(folder, network, task, device_at_hand(), view.step)
-        delivery = Delivery(result, agreements, _sizes(folder))
-    except TrialError as error:
-        raise SearcherError(f"the model cannot be exported: {error}") from error
+    delivery = Delivery(result, _written(folder, network, task, view.step), _sizes(folder))
     view.step("write the report")
     describe(Described(file, delivery, folder, task, _curves(result, folder / CHECKPOINTS)))
     with in_one_step(folder / METRICS) as part:
@@ -147,10 +143,7 @@ def ship(file: RecipeFile, folder: Path, network: Network, task: Task) -> dict[s
     """
     with made(folder):
         file.save(folder / RECIPE)
-    try:
-        agreements = write_models(folder, network, task, device_at_hand())
-    except TrialError as error:
-        raise SearcherError(f"the model cannot be exported: {error}") from error
+    agreements = _written(folder, network, task)
     figures = {key: expected.value for key, expected in file.expected.items()}
     agreed = {name: asdict(found) for name, found in agreements.items()}
     with in_one_step(folder / METRICS) as part:
@@ -159,24 +152,22 @@ def ship(file: RecipeFile, folder: Path, network: Network, task: Task) -> dict[s
     return agreements
 
 
-def write_models(
-    folder: Path, network: Network, task: Task, device: torch.device, step: Step = unsaid
-) -> dict[str, Agreement]:
-    """Write a network's files, and hold each ONNX file against the network that it was made of.
-
-    Args:
-        folder: The folder, which is there.
-        network: What is written.
-        task: What it is for; the two are compared on its test split.
-        device: Where a network in floating point is run.
-        step: Told of what takes a while, as it begins.
-
-    Returns:
-        By name, the agreement of each ONNX file.
+def _written(folder: Path, network: Network, task: Task, step: Step = unsaid) -> dict[str, Agreement]:
+    """A network's files, each ONNX file held against the network that it was made of.
 
     Raises:
-        TrialError: The network cannot be exported.
+        SearcherError: The network cannot be exported.
     """
+    try:
+        return _write_models(folder, network, task, device_at_hand(), step)
+    except TrialError as error:
+        raise SearcherError(f"the model cannot be exported: {error}") from error
+
+
+def _write_models(
+    folder: Path, network: Network, task: Task, device: torch.device, step: Step
+) -> dict[str, Agreement]:
+    """The files, and each ONNX file held against the network that it was made of, on the test split."""
     weights.save(network.executed, folder / "model.safetensors")
     example, notes = task.example(), onnx.preprocessing(task)
     architecture, prepared = network.architecture, network.prepared

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from optuna.trial import FrozenTrial
 
-from searcher.config.metric import Constraint
+from searcher.config.metric import Constraint, named
 from searcher.config.study import Study
 from searcher.errors import SearcherError, unknown
 from searcher.searching.pareto import distance, front
@@ -141,14 +141,13 @@ def _conditions(study: Study, text: str) -> list[Constraint]:
 
 
 def _bound(key: str, side: str, value: str, text: str) -> Constraint:
-    name, _, variant = key.partition(":")
     try:
         bounds = {side: float(value)}
     except ValueError as error:
         raise SearcherError(f"--pick {text}: {value!r} is not a number") from error
     if not math.isfinite(bounds[side]):
         raise SearcherError(f"--pick {text}: {value!r} is no bound, expected a finite number")
-    return Constraint.model_validate({"metric": name, "variant": variant or None} | bounds)
+    return Constraint.model_validate(named(key).model_dump() | bounds)
 
 
 def _key(name: str, measured: Sequence[str]) -> str:

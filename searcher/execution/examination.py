@@ -87,16 +87,16 @@ def _examined(text: str, name: str, conditions: str, digest: str, whole: bool) -
         raise SearcherError(f"model {model.called} cannot be trained on {name}: {reason}")
     tried = {what: _refusal(plain, [stage], task) for what, stage in _stages(plain).items()}
     refused = {what: reason for what, reason in tried.items() if reason}
-    found = kept_out(plain, parts, refused["quantize"], task) if "quantize" in refused else {}
-    if found:
-        del refused["quantize"]
+    kept_out: dict[str, str] = {}
+    if "quantize" in refused and (block := obstacle_to_int8(plain, parts, task)):
+        kept_out[block] = refused.pop("quantize")
     return Examined(
         model=model,
         whole=whole,
         batch_size=16 if issubclass(entry.kind, Detection) else batch_size(len(task.train)),
         blocks=parts,
         refused=refused,
-        kept_out=found,
+        kept_out=kept_out,
     )
 
 
@@ -121,19 +121,18 @@ def _int8(exclude: dict[str, int]) -> Quantize:
     return Quantize.model_validate({"calibration_images": REHEARSAL_IMAGES, "exclude": exclude})
 
 
-def kept_out(model: Model, parts: Blocks, reason: str, task: Task) -> dict[str, str]:
-    """The block without which the others can be in int8, with the reason; empty where there is none.
+def obstacle_to_int8(model: Model, parts: Blocks, task: Task) -> str | None:
+    """The block without which the others can be in int8; None where there is none.
 
     Args:
         model: The model, of which int8 as a whole is refused.
         parts: Its blocks.
-        reason: Why it is refused.
         task: Its data.
     """
     for name, paths in parts.items():
         if len(parts) > 1 and not _refusal(model, [_int8(dict.fromkeys(paths, 32))], task):
-            return {name: reason}
-    return {}
+            return name
+    return None
 
 
 def _refusal(model: Model, stages: Sequence[Stage], task: Task) -> str:

@@ -19,6 +19,7 @@ from searcher.execution.rehearsal import rehearse
 from searcher.models import build
 from searcher.searching import data, samplers
 from searcher.searching.came_with import check_budgets, learn_costs
+from searcher.searching.exclusions import check_exclusions
 from searcher.searching.goals import check_goals
 from searcher.searching.loading import Space, draw, load_space
 from searcher.searching.seen import warning
@@ -52,6 +53,7 @@ def check_parts(study: Study, store: Path | None = None) -> Space:
         check_model(study.model, study.task, tasks.of(study))
     space = load_space(study, store)
     _check_models(space.models, study, runs=False)
+    check_exclusions(study, space)
     learn_costs(study, space)
     if study.model and study.screening:
         check_budgets(study, space)

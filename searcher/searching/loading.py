@@ -31,6 +31,7 @@ class Space:
         models: The models seen in it.
         examined: The study's model, where it has one.
         as_it_came: The recipe among the known ones that leaves that model as it came.
+        exclusions: Of the names of blocks, the parameters of its int8 without them, where the space tells.
     """
 
     suggest: Suggest
@@ -38,6 +39,7 @@ class Space:
     models: Sequence[Model] = ()
     examined: Examined | None = None
     as_it_came: Recipe | None = None
+    exclusions: Callable[[Sequence[str]], dict[str, Any]] | None = None
 
 
 def load_space(study: Study, store: Path | None = None) -> Space:
@@ -59,6 +61,8 @@ def load_space(study: Study, store: Path | None = None) -> Space:
     if examined:
         suggest = partial(suggest, model=examined)
         known = module.enqueue(examined) if hasattr(module, "enqueue") else known
+    told = getattr(module, "exclusions", None)
+    exclusions = partial(told, examined) if examined and told else None
     if not isinstance(known, list) or not all(isinstance(params, dict) for params in known):
         raise SearcherError(f"{path}: ENQUEUE: expected a list of dicts of parameters")
     suggest = guarded(suggest, path)
@@ -76,7 +80,7 @@ def load_space(study: Study, store: Path | None = None) -> Space:
     entry = tasks.of(study)
     check_weights(models, entry.image, entry.classes)
     as_it_came = (r for r in recipes[: len(known)] if r.model == study.model and _leaves_whole(r))
-    return Space(suggest, known, models, examined, next(as_it_came, None))
+    return Space(suggest, known, models, examined, next(as_it_came, None), exclusions)
 
 
 def _examined(study: Study, suggest: Callable[..., object], store: Path | None) -> Examined | None:

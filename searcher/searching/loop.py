@@ -18,6 +18,7 @@ from searcher.searching import data, records
 from searcher.searching.ask import known_front
 from searcher.searching.check import check_parts
 from searcher.searching.driver import Driver
+from searcher.searching.exclusions import greedy
 from searcher.searching.identity import identify
 from searcher.searching.loading import Space
 from searcher.searching.state import State, View
@@ -80,13 +81,16 @@ def search_all(
 def _driver(
     study: Study, space: Space, identity: dict[str, Any], runs: Path, launcher: Launcher, view: View
 ) -> Iterator[Driver]:
-    warm = known_front(runs, study.warm_start.study) if study.warm_start else []
+    asked = study.warm_start
+    warm = known_front(runs, asked.study) if asked and asked.study else []
     folder = runs.absolute() / study.stored_name
     with driver_lock.one_driver(folder):
         stored = create_or_load(runs, study, identity)
         _refuse_damage(study, runs, stored)
         _tell_data(study, stored, runs)
         if "warm_start" not in stored.user_attrs:
+            if asked and asked.sensitivity:
+                warm += greedy(study, space, runs)
             stored.set_user_attr("warm_start", warm)
         driver = Driver(study, stored, space, folder, launcher, view)
         try:

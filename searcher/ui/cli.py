@@ -9,7 +9,18 @@ import typer
 
 from searcher.config import catalog
 from searcher.errors import SearcherError
-from searcher.ui.commands import batch, content, data, deploy, init, networks, store, studies, views
+from searcher.ui.commands import (
+    batch,
+    content,
+    data,
+    deploy,
+    init,
+    networks,
+    sensitivity,
+    store,
+    studies,
+    views,
+)
 from searcher.version import __version__
 
 COMMANDS: dict[str, Callable[..., None]] = {
@@ -28,6 +39,7 @@ COMMANDS: dict[str, Callable[..., None]] = {
     "measure": networks.measure,
     "evaluate": networks.evaluate,
     "doctor": networks.doctor,
+    "sensitivity": sensitivity.sensitivity,
     "init": init.init,
     "check": studies.check,
     "ls": content.ls,

@@ -70,7 +70,7 @@ def test_both_ways_train_the_same_network(monkeypatch: pytest.MonkeyPatch, mixup
         torch.manual_seed(0)
         run = Run(tasks.entry("digits").load().trained_on(200), 2, 0, CPU, lambda *_: None)
         net = build("densenet", TINY, in_channels=1, classes=10)
-        return fit(net, run, Train(batch_size=64), "train", mixup=mixup).state_dict()
+        return fit(net, run, Train(batch_size=64, mixup=mixup), "train").state_dict()
 
     there = trained()
     asked: list[int] = []

@@ -4,6 +4,7 @@ from typing import Any
 
 from searcher.compression.stages.base import Runner
 from searcher.compression.stages.distill import DistillRunner
+from searcher.compression.stages.low_rank import LowRankRunner
 from searcher.compression.stages.prune_channels import PruneChannelsRunner
 from searcher.compression.stages.prune_weights import PruneWeightsRunner
 from searcher.compression.stages.quantize import QuantizeRunner
@@ -15,6 +16,7 @@ from searcher.config.recipe import Recipe, Stage
 RUNNERS: dict[str, Runner[Any]] = {
     "train": TrainRunner(),
     "distill": DistillRunner(),
+    "low_rank": LowRankRunner(),
     "prune_channels": PruneChannelsRunner(),
     "prune_weights": PruneWeightsRunner(),
     "quantize": QuantizeRunner(),

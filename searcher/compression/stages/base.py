@@ -64,6 +64,10 @@ class Runner(ABC, Generic[S]):
         as_it_is = {"after": "finetune", "rewind_to": 0.0} if isinstance(stage, Pruning) else {}
         return stage.model_copy(update={"share": 0.0, **as_it_is})
 
+    def tolerance_of(self, stage: S) -> float:
+        """The share by which counted figures may be off when this stage is trained again."""
+        return self.tolerance
+
     def zeros_tolerance(self, stage: S, tensors: int, weights: int) -> float | None:
         """The difference of zeros from the prediction that is allowed; None where it makes no zeros."""
         return None

@@ -20,7 +20,10 @@ from searcher.ui.commands.own import (
 )
 
 if TYPE_CHECKING:
+    from rich.status import Status
+
     from searcher.config.deployment import Deployment
+    from searcher.execution.steps import Step
 
 Target = Annotated[
     str,
@@ -140,12 +143,8 @@ def evaluate(
     entry = given_data(data, keys)
     console = Console(stderr=as_json)
     with console.status("loading …") as status:
-
-        def step(name: str, done: int = 0, count: int = 0) -> None:
-            status.update(f"{name} {done:,}/{count:,} …" if count else f"{name} …")
-
         task = entry.load()
-        found = evaluated(named, task, split, Deployment(threads=threads), kept, step)
+        found = evaluated(named, task, split, Deployment(threads=threads), kept, _shown_in(status))
     if as_json:
         print_json(asdict(found))
         return
@@ -195,13 +194,22 @@ def doctor(
         else:
             model, entry = given_model(target, arguments), given_data(data, override)
         task = entry.load()
-        findings = examine(model, task, lambda name, done=0, count=0: status.update(f"{name} …"), budget)
+        findings = examine(model, task, _shown_in(status), budget)
     if as_json:
         print_json([asdict(one) for one in findings])
     else:
         console.print(examined.table(f"{model.words()} on {task.name}", findings))
     if not all(one.works for one in findings):
         raise typer.Exit(1)
+
+
+def _shown_in(status: "Status") -> "Step":
+    """Shows steps, and the images that are done, as a terminal's status."""
+
+    def step(name: str, done: int = 0, count: int = 0) -> None:
+        status.update(f"{name} {done:,}/{count:,} …" if count else f"{name} …")
+
+    return step
 
 
 def _widths(excluded: Sequence[str]) -> dict[str, Literal[16, 32]]:

@@ -80,7 +80,7 @@ def front_figure(study: Study, trials: Sequence[FrozenTrial], pair: tuple[int, i
     dashed lines.
     """
     across, up = (study.objectives[i] for i in pair)
-    chart = _figure(_axis(study, trials, pair[0]), _axis(study, trials, pair[1]))
+    chart = figure_of(_axis(study, trials, pair[0]), _axis(study, trials, pair[1]))
     for group in groups(study, trials):
         stepped = group.name.startswith("front") and len(study.objectives) == 2
         values = [[t.values[i] for t in group.trials] for i in pair]
@@ -105,7 +105,7 @@ def _steps(across: Objective, x: Sequence[float]) -> str:
 def history_figure(study: Study, trials: Sequence[FrozenTrial], position: int) -> go.Figure:
     """One objective by trial, with the best feasible value so far; `heading` is its caption."""
     objective = study.objectives[position]
-    chart = _figure(_title("trial"), _scale(objective, trials, position))
+    chart = figure_of(titled("trial"), _scale(objective, trials, position))
     feasible = [t for t in trials if violation(study, t) <= 0]
     best = min if objective.goal == "minimize" else max
     values = [t.values[position] for t in feasible]
@@ -123,7 +123,7 @@ def history_figure(study: Study, trials: Sequence[FrozenTrial], position: int) -
 
 def line_figure(x: Sequence[float], y: Sequence[float], across: str, up: str) -> go.Figure:
     """A share between 0 and 1 that changes in steps."""
-    chart = _figure(_title(across), _title(up) | {"tickformat": ".0%", "rangemode": "tozero"})
+    chart = figure_of(titled(across), titled(up) | {"tickformat": ".0%", "rangemode": "tozero"})
     line = {"shape": "hv", "color": BLUE, "width": 2}
     chart.add_trace(go.Scatter(x=list(x), y=list(y), mode="lines+markers", line=line, showlegend=False))
     return chart
@@ -136,7 +136,7 @@ def importance_figure(found: Importances, rows: int = 12) -> go.Figure:
     if rest:
         shown.append((f"{len(rest)} others", sum(share for _, share in rest)))
     longest = max((share for _, share in shown), default=1) or 1
-    chart = _figure(
+    chart = figure_of(
         {"tickformat": ".0%", "range": [0, longest]}, {"type": "category", "autorange": "reversed"}
     )
     chart.add_trace(
@@ -161,9 +161,9 @@ def curve_figure(curves: Mapping[str, Sequence[Point]], quality: str) -> go.Figu
     By epochs and not by seconds, in which a stage that was taken from the store has no extent. The epochs of
     a teacher, which is another network, are left out. A larger mark ends a stage.
     """
-    chart = _figure(
-        _title("epochs of all stages") | {"rangemode": "tozero"},
-        _title(f"validation {quality}") | {"tickformat": "~%"},
+    chart = figure_of(
+        titled("epochs of all stages") | {"rangemode": "tozero"},
+        titled(f"validation {quality}") | {"tickformat": "~%"},
     )
     chart.update_layout(colorway=COLOURS)
     for name, points in curves.items():
@@ -255,10 +255,11 @@ def _scale(objective: Objective, trials: Sequence[FrozenTrial], position: int) -
 
 def _axis(study: Study, trials: Sequence[FrozenTrial], position: int) -> dict[str, object]:
     scale = _scale(study.objectives[position], trials, position)
-    return _title(heading(study, trials, position)) | scale
+    return titled(heading(study, trials, position)) | scale
 
 
-def _title(text: str) -> dict[str, object]:
+def titled(text: str) -> dict[str, object]:
+    """An axis with a title."""
     return {"title": {"text": _plain(text), "font": {"size": 13}, "standoff": 12}}
 
 
@@ -284,7 +285,8 @@ def _bound(chart: go.Figure, constraint: Constraint, axis: str) -> None:
         chart.add_annotation(x=at, xanchor="right", y=1, yref="paper", **text)
 
 
-def _figure(across: dict[str, object], up: dict[str, object]) -> go.Figure:
+def figure_of(across: dict[str, object], up: dict[str, object]) -> go.Figure:
+    """An empty figure of these axes, as every page has it."""
     grid = {"gridcolor": LINES, "linecolor": GREY, "zeroline": False, "automargin": True}
     return go.Figure(
         layout={
