@@ -76,9 +76,9 @@ def parse(text: str) -> Setting:
     kind, dot, parameter = name.strip().partition(".")
     if not sign or not dot:
         raise SearcherError(f"--stage {text}: expected STAGE.PARAMETER=VALUES, e.g. prune.sparsity=0,0.1,0.2")
-    fitting = [k for k, model in STAGES.items() if k.startswith(kind) and parameter in model.model_fields]
+    named = [kind] if kind in STAGES else [k for k in STAGES if k.startswith(kind)]
+    fitting = [k for k in named if parameter in STAGES[k].model_fields]
     if len(fitting) != 1:
-        named = [k for k in STAGES if k.startswith(kind)]
         if not named:
             raise unknown("stage", kind, STAGES)
         fields = sorted({f for k in named for f in STAGES[k].model_fields} - {"kind"})
@@ -185,6 +185,7 @@ def _training(recipe: Recipe, kind: str) -> dict[str, Any]:
         "lr": first.lr / 2,
         "weight_decay": first.weight_decay,
         "batch_size": first.batch_size,
+        "precision": first.precision,
     }
 
 

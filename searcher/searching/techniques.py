@@ -44,9 +44,8 @@ def in_codes(network: nn.Module, paths: Sequence[str], run: Run, *, bits: int) -
 
     What a forward calls between blocks has 8 bits, whatever the block has.
     """
-    kept_out = dict.fromkeys(outside(network, paths), 32)
-    widths = Widths(weights=bits, activations=bits)
-    stage = Quantize(exclude=kept_out, bits=dict.fromkeys(paths, widths))
+    widths = dict.fromkeys(paths, Widths(weights=bits, activations=bits))
+    stage = Quantize(exclude=dict.fromkeys(outside(network, paths), 32), bits=widths)
     return runner(stage).run(copy.deepcopy(network), stage, run)
 
 
