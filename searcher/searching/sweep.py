@@ -76,9 +76,10 @@ def parse(text: str) -> Setting:
     kind, dot, parameter = name.strip().partition(".")
     if not sign or not dot:
         raise SearcherError(f"--stage {text}: expected STAGE.PARAMETER=VALUES, e.g. prune.sparsity=0,0.1,0.2")
-    named = [kind] if kind in STAGES else [k for k in STAGES if k.startswith(kind)]
-    fitting = [k for k in named if parameter in STAGES[k].model_fields]
+    fitting = [k for k, model in STAGES.items() if k.startswith(kind) and parameter in model.model_fields]
+    fitting = [kind] if kind in fitting else fitting
     if len(fitting) != 1:
+        named = [k for k in STAGES if k.startswith(kind)]
         if not named:
             raise unknown("stage", kind, STAGES)
         fields = sorted({f for k in named for f in STAGES[k].model_fields} - {"kind"})
