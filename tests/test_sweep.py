@@ -25,7 +25,7 @@ def test_a_setting_is_parsed():
     ("text", "message"),
     [
         ("prune.sparsity", "expected STAGE.PARAMETER=VALUES"),
-        ("prume.sparsity=1", "no stage named .prume.; known: distill, prune_channels"),
+        ("prume.sparsity=1", "no stage named .prume.; known: distill, low_rank, prune_channels"),
         ("prune.sparsty=1", "did you mean sparsity"),
         ("prune.lr=1,2", "prune_channels, prune_weights have one"),
         ("prune.sparsity=0,...,1", "two rising numbers"),

@@ -77,6 +77,7 @@ def parse(text: str) -> Setting:
     if not sign or not dot:
         raise SearcherError(f"--stage {text}: expected STAGE.PARAMETER=VALUES, e.g. prune.sparsity=0,0.1,0.2")
     fitting = [k for k, model in STAGES.items() if k.startswith(kind) and parameter in model.model_fields]
+    fitting = [kind] if kind in fitting else fitting
     if len(fitting) != 1:
         named = [k for k in STAGES if k.startswith(kind)]
         if not named:
