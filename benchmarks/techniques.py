@@ -199,11 +199,12 @@ def measured(row: Row, threads: int, few: bool) -> dict[str, Any]:
     from searcher.costs.scores import score
     from searcher.execution.measurement import Measurement
     from searcher.execution.rehearsal import few_images
+    from searcher.tasks.base import Task
     from searcher.tasks.classification.cifar10 import cifar10
 
     torch.set_num_threads(threads)
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    task = cifar10()
+    task: Task = cifar10()
     if few:
         task = replace(few_images(task), test=task.test.first(200))
     trained_epochs: list[str] = []
