@@ -210,7 +210,7 @@ def measured(row: Row, threads: int, few: bool) -> dict[str, Any]:
     trained_epochs: list[str] = []
 
     def report(stage: str, epoch: int, epochs: int, quality: float) -> None:
-        if stage != "teacher":
+        if epoch and stage != "teacher":
             trained_epochs.append(stage)
 
     def quality(recipe: Recipe) -> Measurement:
@@ -249,7 +249,7 @@ def executed(made: Any) -> str:
     bits = "/".join(str(b) for b in sorted({op.weight_bits for op in layers}))
     if ran is None:
         return "float32" if bits == "32" else f"float32, weights of {bits} bits"
-    return f"int8 ({ran['backend']})" + ("" if bits == "8" else f", codes of {bits} bits")
+    return f"int8 ({ran['engine']})" + ("" if bits == "8" else f", codes of {bits} bits")
 
 
 def main() -> None:
