@@ -111,4 +111,4 @@ def test_every_colour_of_a_figure_has_one_for_a_dark_page():
         # AA of WCAG 2.1: 3 for what is drawn.
         assert contrast(colour, plots.PAPER) >= 3, colour
         assert contrast(dark[colour], dark[plots.PAPER]) >= 3, colour
-    assert "white" not in plots._figure({}, {}).to_json()
+    assert "white" not in plots.figure_of({}, {}).to_json()

@@ -12,7 +12,8 @@ from searcher.compression.network import Network
 from searcher.compression.outlined import Outlined
 from searcher.compression.stages.base import Runner
 from searcher.compression.stages.quantize import calibration, predict
-from searcher.compression.training import Run, fit
+from searcher.compression.teaching import finetune, teacher_of
+from searcher.compression.training import Run
 from searcher.config.recipe import QuantizeAware
 
 _STEPS = "learned "
@@ -44,10 +45,11 @@ class QuantizeAwareRunner(Runner[QuantizeAware]):
 
 def _trained(model: nn.Module, stage: QuantizeAware, run: Run, folded: dict[str, str]) -> dict[str, Tensor]:
     """All that training changes: the network's state, and the steps."""
+    teacher = teacher_of(stage.teaching, stage, run, model)
     # What is kept out at 16 bits is trained in 32.
     graph = fx_aware.trainable(_prepare(model, stage, run, dict.fromkeys(stage.exclude, 32)))
     graph.to(run.device)
-    fit(graph, run, stage, "quantize aware", after_step=zeros_kept(graph))
+    finetune(teacher, graph, run, stage, "quantize aware", after_step=zeros_kept(graph))
     graph.to("cpu", memory_format=torch.contiguous_format)  # type: ignore[call-overload]
     fx_aware.write_back(graph, model, folded)
     steps = {f"{_STEPS}{name}": tensor for name, tensor in fx_aware.steps(graph).items()}

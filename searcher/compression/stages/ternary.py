@@ -9,7 +9,8 @@ from searcher.compression.network import Network
 from searcher.compression.outlined import Outlined
 from searcher.compression.stages.base import Runner
 from searcher.compression.stages.quantize_aware import zeros_kept
-from searcher.compression.training import Run, fit
+from searcher.compression.teaching import finetune, teacher_of
+from searcher.compression.training import Run
 from searcher.config.recipe import Ternary
 from searcher.costs.counting.recorder import record
 
@@ -47,10 +48,11 @@ class TernaryRunner(Runner[Ternary]):
 
 def _trained(model: nn.Module, stage: Ternary, run: Run, names: list[str]) -> dict[str, Tensor]:
     """All that training changes: the network's state, and the scales."""
+    teacher = teacher_of(stage.teaching, stage, run, model)
     model.to(run.device)
     keep = zeros_kept(model)
     ternary.parametrized(model, names, stage.threshold)
-    fit(model, run, stage, "ternary", after_step=keep)
+    finetune(teacher, model, run, stage, "ternary", after_step=keep)
     model.to("cpu")
     scales = {f"{_SCALES}{name}": pair for name, pair in ternary.taken(model, names).items()}
     return {name: tensor.detach().clone() for name, tensor in model.state_dict().items()} | scales

@@ -64,10 +64,10 @@ class Int8(Stage):
         return any(width.weights < 8 or width.activations < 8 for width in every)
 
     def codes(self) -> str:
-        """The widths as a reader says them: ``int8``, ``int4``, ``int4 weights, int8 activations``."""
+        """The widths as a reader says them: ``int8``, ``int4 weights, int8 activations``."""
         text = _codes(self.widths(""))
         blocks = [f"{path} {_codes(width)}" for path, width in self.bits.items()]
-        return " and ".join([text, *blocks])
+        return ", ".join([text, *blocks])
 
     def kept(self) -> str:
         """The modules that are kept out, as a reader says it; empty without any."""

@@ -4,10 +4,11 @@ from typing import ClassVar, Literal
 
 from pydantic import Field
 
-from searcher.config.stages.base import LAST, Optimizers, Training
+from searcher.config.stages.base import LAST, Optimizers
+from searcher.config.stages.teaching import Taught
 
 
-class Ternary(Training):
+class Ternary(Taught):
     """Train weights of three values a layer, zero and two learned scales (TTQ, Zhu et al. 2017).
 
     The network stays in floating point; no kernel here is faster for it.
@@ -29,4 +30,4 @@ class Ternary(Training):
     def words(self) -> str:
         """The stage as a reader says it; empty where it goes without saying."""
         kept = f" but {' '.join(self.exclude)}" if self.exclude else ""
-        return f"ternary weights{kept}"
+        return ", ".join([f"ternary weights{kept}", *self.techniques()])
