@@ -10,6 +10,9 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
+from pydantic import ValidationError
+
+from searcher.config.toml import raised
 from searcher.errors import SearcherError, unknown
 
 _KINDS = {
@@ -74,7 +77,8 @@ def load(path: Path, name: str | None = None) -> ModuleType:
             del sys.modules[name]
         if isinstance(error, SystemExit):
             raise ended(path, error) from error
-        raise SearcherError(f"{path}: {type(error).__name__}: {error}") from error
+        said = raised(error) if isinstance(error, ValidationError) else f"{type(error).__name__}: {error}"
+        raise SearcherError(f"{path}: {said}") from error
     return module
 
 

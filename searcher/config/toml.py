@@ -2,7 +2,7 @@
 
 import json
 import tomllib
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, TypeVar, get_args
 
@@ -82,6 +82,12 @@ def problems(model: type[BaseModel], content: object, whole: str) -> list[str]:
     return []
 
 
+def raised(error: ValidationError) -> str:
+    """What a model that code was making does not take, in one line that begins with the model's name."""
+    made = next((model for model in _subclasses(BaseModel) if model.__name__ == error.title), BaseModel)
+    return f"{error.title}: {'; '.join(_explain(made, details, '') for details in error.errors())}"
+
+
 def refuse(source: str, lines: Sequence[str]) -> None:
     """Raise all problems of a source at once, if there are any.
 
@@ -127,9 +133,17 @@ def _explain(model: type[BaseModel], error: ErrorDetails, whole: str) -> str:
     if error["type"] == "missing":
         return f"{path}: missing"
     said, given = error["msg"].removeprefix("Value error, "), repr(error["input"])
+    if not path:
+        return said
     if given in said:
         return f"{path}: {said}"
     return f"{path}: {said[0].lower()}{said[1:]}, got {given}"
+
+
+def _subclasses(model: type[BaseModel]) -> Iterator[type[BaseModel]]:
+    for made in model.__subclasses__():
+        yield made
+        yield from _subclasses(made)
 
 
 def _tables(annotation: Any) -> list[type[BaseModel]]:

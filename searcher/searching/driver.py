@@ -6,9 +6,11 @@ from pathlib import Path
 
 import optuna
 from optuna.trial import FrozenTrial, TrialState
+from pydantic import ValidationError
 
 from searcher.config.recipe import Recipe
 from searcher.config.study import Study
+from searcher.config.toml import raised
 from searcher.errors import SearcherError, TrialError
 from searcher.execution.launcher import Launcher
 from searcher.execution.messages import Done, Failed, Infeasible, Killed, Outcome, Progress, Reused, Stopped
@@ -134,6 +136,8 @@ class Driver:
             recipe = self.space.suggest(trial)
             if not isinstance(recipe, Recipe):
                 raise TypeError(f"suggest returned {recipe!r}, expected a Recipe")
+        except ValidationError as error:
+            return Failed(f"space {self.study.space}: {raised(error)}")
         except (Exception, SystemExit) as error:
             return Failed(f"space {self.study.space}: {type(error).__name__}: {error}")
         self.trials.suggested(trial, recipe)

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import optuna
+from pydantic import ValidationError
 
 from searcher import tasks
 from searcher.compression.build import check_weights
@@ -16,6 +17,7 @@ from searcher.config import catalog
 from searcher.config.examined import Examined
 from searcher.config.recipe import Model, Recipe
 from searcher.config.study import Study
+from searcher.config.toml import raised
 from searcher.errors import SearcherError
 from searcher.execution.examination import examine
 from searcher.searching.space import Suggest, check_kinds, guarded
@@ -120,6 +122,8 @@ def _tried(suggest: Suggest, trial: optuna.trial.BaseTrial, where: str) -> Recip
     except SearcherError as error:
         text = str(error)
         raise SearcherError(text if text.startswith(where) else f"{where}: {text}") from error
+    except ValidationError as error:
+        raise SearcherError(f"{where}: {raised(error)}") from error
     except Exception as error:
         raise SearcherError(f"{where}: {type(error).__name__}: {error}") from error
 
