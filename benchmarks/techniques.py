@@ -326,7 +326,7 @@ def page(found: list[dict[str, Any]]) -> str:
         lines = [columns, ("---",) * len(columns)]
         lines += [_cells(row) for row in found if row["group"] == group]
         text.append(f"## {group}\n\n" + "".join(f"| {' | '.join(line)} |\n" for line in lines))
-    return "\n".join(text)
+    return "\n".join([*text, (HERE / "notes" / "techniques.md").read_text()])
 
 
 def _cells(row: dict[str, Any]) -> tuple[str, ...]:
