@@ -49,7 +49,7 @@ def measured(target: Target) -> dict[str, dict[str, float]]:
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         onnx.export_float(network.architecture, image, folder / "fp32.onnx")
-        onnx.export_int8(network.prepared, image, folder / "int8.onnx")
+        onnx.export(network, image, folder / "int8.onnx")
         weights.save(network.architecture, folder / "fp32.safetensors")
         weights.save(network.executed, folder / "int8.safetensors")
         calls: dict[str, tuple[Callable[[Tensor], Tensor], str]] = {

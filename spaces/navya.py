@@ -1,4 +1,6 @@
-"""SSD-MobileNetV2 with L1-pruned convolutions and static int8, calibrated on a few hundred images."""
+"""SSD-MobileNetV2 in mixed precision or not, L1-pruned, in static int8 calibrated on a few hundred images."""
+
+from typing import Any
 
 from optuna import Trial
 
@@ -6,7 +8,7 @@ from searcher.recipe import Model, PruneWeights, Quantize, Recipe, Stage, Train
 
 
 def suggest(trial: Trial) -> Recipe:
-    """One recipe: which width, how sparse, whether in int8, and whether its heads are kept out of it."""
+    """One recipe: its width, in what it is trained, how sparse, in int8 or not, with its heads or without."""
     model = Model(
         name="ssd_mobilenet_v2",
         args={
@@ -15,11 +17,22 @@ def suggest(trial: Trial) -> Recipe:
             "extras": 2,
         },
     )
-    stages: list[Stage] = [Train(optimizer="adam", lr=0.002, weight_decay=0.0, batch_size=16)]
+    precision: Any = trial.suggest_categorical("precision", ["fp32", "bf16"])
+    stages: list[Stage] = [
+        Train(optimizer="adam", lr=0.002, weight_decay=0.0, batch_size=16, precision=precision)
+    ]
     if trial.suggest_categorical("prune_weights", [False, True]):
         sparsity = trial.suggest_float("sparsity", 0.02, 0.5)
         stages.append(
-            PruneWeights(sparsity=sparsity, share=0.25, optimizer="adam", lr=0.0005, weight_decay=0.0)
+            PruneWeights(
+                sparsity=sparsity,
+                layers="convolutions",
+                share=0.25,
+                optimizer="adam",
+                lr=0.0005,
+                weight_decay=0.0,
+                precision=precision,
+            )
         )
     if trial.suggest_categorical("int8", [False, True]):
         images = trial.suggest_categorical("calibration_images", [64, 256])
@@ -28,5 +41,7 @@ def suggest(trial: Trial) -> Recipe:
     return Recipe(model=model, stages=tuple(stages))
 
 
-# The network as it is, from which a sweep of one stage begins.
-ENQUEUE = [{"width": 1.0, "finest": 16, "prune_weights": False, "int8": False}]
+_WHOLE = {"width": 1.0, "finest": 16, "prune_weights": False, "int8": False}
+
+# The network as it is, from which a sweep of one stage begins, and trained in mixed precision.
+ENQUEUE = [_WHOLE | {"precision": "fp32"}, _WHOLE | {"precision": "bf16"}]

@@ -34,7 +34,7 @@ SCENES = (*ONE, "--set", "task=digit-scenes", "--set", "budget.train_images=32")
 CUT = {
     "micronet#17": "micronet#1",
     "--seeds 3": "--seeds 2",
-    "=0,0.02,0.05,0.1,0.2,0.3": "=0,0.1",
+    "=0,0.02,0.04,0.05,0.08,0.1,0.15,0.2,0.25,0.3,0.5": "=0,0.1",
     "=0,0.2,0.4": "=0,0.4",
     "=0,0.3,0.5,0.7": "=0,0.5",
     "=random,l1,activation": "=random,activation",
@@ -90,7 +90,9 @@ EXECUTED: dict[str, tuple[str, ...]] = {
     # detection.md
     "searcher run --study pedestrian": SCENES,
     "searcher run --study yolo": SCENES,
-    "searcher sweep navya --stage prune.sparsity=0,0.02,0.05,0.1,0.2,0.3 --csv navya.csv": SCENES,
+    "searcher sweep navya --stage prune.sparsity=0,0.02,0.04,0.05,0.08,0.1,0.15,0.2,0.25,0.3,0.5 "
+    "--stage prune_weights.layers=convolutions --csv navya.csv": SCENES,
+    "searcher sweep navya --stage train.precision=fp32,bf16": SCENES,
     # models.md
     "searcher check own": (),
     "searcher run --study own": TWO,

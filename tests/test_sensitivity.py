@@ -15,6 +15,7 @@ from searcher.compression.store import Store
 from searcher.compression.training import Run as Training
 from searcher.config.recipe import Model, Quantize, Recipe, Train
 from searcher.config.recipe_file import Provenance, RecipeFile
+from searcher.costs.counting.executed import walk
 from searcher.errors import SearcherError
 from searcher.searching import sensitivity, techniques
 from searcher.searching.sensitivity import Effect, Sensitivity, measure
@@ -22,6 +23,7 @@ from searcher.ui.html.sensitivity_page import sensitivity_page
 from tests.conftest import Run
 
 NET = Model(name="tests.test_sensitivity:family")
+IMAGE = torch.zeros(1, 1, 8, 8)
 RECIPE = Recipe(model=NET, stages=(Train(optimizer="adam", lr=0.01, weight_decay=0.0, batch_size=32),))
 
 
@@ -115,6 +117,34 @@ def test_others_stay_as_they_came(trained):
     assert [type(child) for child in factors.children()][-1] is nn.Sequential
     assert type(factors.busy[2]) is nn.Conv2d
     assert all(torch.equal(before[name], tensor) for name, tensor in network.state_dict().items())
+
+
+def test_codes_of_fewer_bits_have_fewer_values_in_the_block_alone(trained):
+    network = run_recipe(RECIPE, trained).architecture
+    for bits in techniques.BITS:
+        made = techniques.TECHNIQUES[f"int{bits}"](network, ("busy",), trained)
+        widths = {op.name: (op.weight_bits, op.output_bits) for op in walk(network, made.executed, IMAGE)}
+        assert widths["busy.0"] == widths["busy.2"] == (bits, bits)
+        assert widths["idle.0"] == widths["idle.2"] == widths["classifier"] == (32, 32)
+        values = made.executed.get_submodule("busy.2").weight().int_repr()
+        assert all(len(torch.unique(channel)) <= 2**bits for channel in values)
+
+
+def test_two_bits_harm_and_eight_do_not(found):
+    at = {e.technique: found.loss(e) for e in found.effects if e.block == "busy"}
+    assert abs(at["int8"]) < 1
+    assert at["int2"] > 3
+
+
+def test_codes_of_fewer_bits_join_what_was_measured_before(trained, tmp_path: Path, found):
+    # As a version without them has left it.
+    before = measure(RECIPE, trained, tmp_path, ("int8",))
+    said: list[str] = []
+    again = measure(RECIPE, trained, tmp_path, ("int8", "int2"), step=lambda name, *_: said.append(name))
+    assert again.of("int8") == before.of("int8")
+    assert not [name for name in said if name.endswith("int8")]
+    assert again.of("int2") == found.of("int2")
+    assert len(list((tmp_path / sensitivity.FOLDER).glob("*.json"))) == 1
 
 
 def test_what_was_measured_is_kept_and_goes_on(trained, tmp_path: Path, monkeypatch, found):
@@ -216,7 +246,7 @@ def test_the_command_on_an_exported_recipe(run_command: Run, place: Path):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["tiny", "--only", "int7"], "no technique named 'int7'; did you mean int8?"),
+        (["tiny", "--only", "int7"], "no technique named 'int7'; did you mean int8 or int4 or int2?"),
         (["tiny"], "study tiny has no model of its own and names no reference"),
         (["tiny", "--weights", "net.pt"], "--weights: a study or a recipe says it of its model"),
         (["densenet", "--data", "digits"], "model densenet has random weights"),

@@ -1,11 +1,13 @@
 from pathlib import Path
 
+import optuna
 import pytest
 
 from searcher.compression.predict import predict
 from searcher.config.recipe import Model, PruneChannels, PruneWeights, Quantize, Recipe, Train
 from searcher.config.study import StudyFile
 from searcher.errors import SearcherError
+from searcher.searching.check import check_parts
 from searcher.searching.sweep import base, parse, recipes
 from tests.conftest import Run
 
@@ -28,6 +30,7 @@ def test_a_setting_is_parsed():
         ("prume.sparsity=1", "no stage named .prume.; known: distill, low_rank, prune_channels"),
         ("prune.sparsty=1", "did you mean sparsity"),
         ("prune.lr=1,2", "prune_channels, prune_weights have one"),
+        ("quant.observer=minmax", "quantize, quantize_aware have one"),
         ("prune.sparsity=0,...,1", "two rising numbers"),
     ],
 )
@@ -42,6 +45,7 @@ def test_a_stage_is_added_where_it_belongs_and_left_out_at_0():
     assert found[0.3].stages == (Train(), PruneWeights(sparsity=0.3, share=0.5, lr=0.05), Quantize())
 
 
+DETECTION = (Path(__file__).parents[1] / "docs" / "detection.md").read_text()
 PUBLISHED = "prune.sparsity=0,0.02,0.04,0.05,0.08,0.1,0.15,0.2,0.25,0.3,0.5"
 
 
@@ -49,15 +53,29 @@ def test_convolutions_are_swept_as_published():
     study = StudyFile("navya").study("digit-scenes")
     found = dict(recipes(base(study), [parse(PUBLISHED), parse("prune_weights.layers=convolutions")]))
     assert list(found) == [0, 0.02, 0.04, 0.05, 0.08, 0.1, 0.15, 0.2, 0.25, 0.3, 0.5]
+    assert f"--stage {PUBLISHED} \\\n    --stage prune_weights.layers=convolutions" in DETECTION
     assert found.pop(0) == base(study)
     for sparsity, recipe in found.items():
         (stage,) = (stage for stage in recipe.stages if isinstance(stage, PruneWeights))
-        assert (stage.sparsity, stage.layers) == (sparsity, "convolutions")
+        assert (stage.sparsity, stage.layers, stage.precision) == (sparsity, "convolutions", "fp32")
         ops = predict(recipe, (1, 64, 64), 10).ops
         assert ops is not None
         convolutions = [op for op in ops if op.kind == "conv"]
         weights, nonzero = (sum(getattr(o, key) for o in convolutions) for key in ("weights", "nonzero"))
         assert 1 - nonzero / weights == pytest.approx(sparsity)
+
+
+def test_mixed_precision_is_a_row_of_its_own():
+    study = StudyFile("navya").study("digit-scenes")
+    found = dict(recipes(base(study), [parse("train.precision=fp32,bf16")]))
+    assert [recipe.stages[0].precision for recipe in found.values()] == ["fp32", "bf16"]
+    space = check_parts(study)
+    known = [space.suggest(optuna.trial.FixedTrial(params)) for params in space.known]
+    assert known == list(found.values())
+    assert {recipe.words() for recipe in known} == {
+        "ssd_mobilenet_v2 width=1.0 finest=16 extras=2; fp32",
+        "ssd_mobilenet_v2 width=1.0 finest=16 extras=2; bf16",
+    }
 
 
 def test_a_stage_whose_ratios_alone_remove_is_no_stage_that_is_off():

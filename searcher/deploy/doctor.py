@@ -14,7 +14,6 @@ import torch
 
 from searcher.compression.blocks import blocks
 from searcher.compression.build import start
-from searcher.compression.engines.fx import execution
 from searcher.compression.network import Network
 from searcher.compression.pipeline import run_recipe
 from searcher.compression.predict import predict
@@ -159,7 +158,7 @@ def _attempts(model: Model, task: Task, budget: Budget | None) -> Iterator[tuple
 
     def int8(*before: Stage) -> str:
         stage, but = quantize()
-        ran = execution(made(*before, stage).executed)
+        ran = made(*before, stage).execution
         if ran is None:
             raise TrialError("nothing of it is executed in int8")
         return f"{fidelity(ran.figures)} from exact arithmetic{but}"
@@ -174,11 +173,7 @@ def _attempts(model: Model, task: Task, budget: Budget | None) -> Iterator[tuple
         network = made(*stages)
         with TemporaryDirectory() as folder:
             path = Path(folder) / "model.onnx"
-            if network.prepared is None:
-                onnx.export_float(network.executed, task.example(), path)
-            else:
-                onnx.export_int8(network.prepared, task.example(), path)
-                onnx.verify(path, network.prepared.exclude, network.architecture)
+            onnx.export(network, task.example(), path)
             return f"{path.stat().st_size / 1e6:.3f} MB"
 
     def predicted() -> str:

@@ -6,7 +6,7 @@ import json
 import logging
 import tempfile
 import warnings
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager, redirect_stderr, redirect_stdout
 from pathlib import Path
 
@@ -19,8 +19,11 @@ from onnxscript.rewriter.rules import common as rules
 from torch import Tensor, nn
 
 from searcher.compression.engines import kernels
+from searcher.compression.engines.dynamic import Dynamic
 from searcher.compression.engines.exclusions import excluded
-from searcher.compression.engines.fx_reference import Prepared, reference
+from searcher.compression.engines.fx_reference import Prepared, Reference, reference
+from searcher.compression.network import Network
+from searcher.deploy.onnx_dynamic import reference as dynamic_reference
 from searcher.deploy.onnx_graph import Graph
 from searcher.errors import TrialError
 from searcher.files import in_one_step
@@ -39,6 +42,31 @@ _FUSIONS = ["ConvAddFusion", "ConvBNFusion", "ConvMulFusion", "MatMulAddFusion"]
 _NO_ZERO_BIAS = [rules.remove_optional_bias_from_conv_rule, rules.remove_optional_bias_from_gemm_rule]
 _LEAF_SPEC = r"`isinstance\(treespec, LeafSpec\)` is deprecated"
 _NO_TORCHVISION = "torchvision is not installed"
+
+
+def export(network: Network, example: Tensor, path: Path, notes: Mapping[str, str] | None = None) -> None:
+    """Write what is executed of a network as one file, in one step; of int8, it is read back.
+
+    Args:
+        network: The network; it is not changed.
+        example: Images (N, C, H, W), of which the first gives the sizes; the file takes any batch.
+        path: The file to write; one that is there is replaced.
+        notes: Stored as the file's metadata, `preprocessing` for example.
+
+    Raises:
+        TrialError: The network cannot be exported, or the file is not quantized as the network is.
+    """
+    prepared, layers = network.prepared, None
+    if prepared is None:
+        export_float(network.executed, example, path, notes)
+        return
+    if isinstance(prepared, Dynamic):
+        layers = prepared.layers
+        source = dynamic_reference(network.executed)
+        _write_quantized(_exported(source.model, example, source.paths), source, path, notes)
+    else:
+        export_int8(prepared, example, path, notes)
+    verify(path, prepared.exclude, network.architecture, layers)
 
 
 def export_float(
@@ -80,7 +108,14 @@ def export_int8(
     """
     source = reference(prepared)
     coded = _with_codes(_exported(source.model, example, source.paths))
+    _write_quantized(coded, source, path, notes)
+
+
+def _write_quantized(
+    coded: ModelProto, source: Reference, path: Path, notes: Mapping[str, str] | None
+) -> None:
     Graph(coded).store_in_bfloat16(source.halves)
+    Graph(coded).store_once_a_call()
     _write(coded, path, notes)
 
 
@@ -100,16 +135,22 @@ def read_back(path: Path) -> dict[str, str]:
     return Graph(onnx.load(path)).executions()
 
 
-def verify(path: Path, exclude: Mapping[str, int], architecture: nn.Module) -> None:
+def verify(
+    path: Path,
+    exclude: Mapping[str, int],
+    architecture: nn.Module,
+    layers: Collection[str] | None = None,
+) -> None:
     """Read a file back and compare what its layers run in with what was asked for.
 
     Args:
         path: What `export_int8` has written.
         exclude: The width kept by a module, by its path.
         architecture: The float network that was quantized.
+        layers: Those that are in int8, by their paths; all that are not kept out, where it is None.
 
     Raises:
-        TrialError: Layers outside of the exclusions that are not int8, or inside and not as they were to be
+        TrialError: Layers that were to be int8 and are not, or inside and not as they were to be
             kept; names each.
     """
     found = read_back(path)
@@ -117,8 +158,11 @@ def verify(path: Path, exclude: Mapping[str, int], architecture: nn.Module) -> N
     for name, module in architecture.named_modules():
         if isinstance(module, nn.Conv2d | nn.Linear):
             outer = excluded(name, exclude)
-            asked = {None: "int8", 16: "bfloat16", 32: "float32"}[exclude[outer] if outer else None]
-            if found.get(name) != asked:
+            usual = 8 if layers is None or name in layers else 32
+            asked = {8: "int8", 16: "bfloat16", 32: "float32"}[exclude[outer] if outer else usual]
+            # A matrix in floating point may be stored the other way round, without its name.
+            unnamed = layers is not None and asked == "float32"
+            if found.get(name, asked if unnamed else None) != asked:
                 errors.append(f"{name} is {found.get(name, 'missing')}, not {asked}")
     if errors:
         raise TrialError(f"{path.name} is not quantized as asked: " + "; ".join(errors))

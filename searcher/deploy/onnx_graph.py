@@ -8,7 +8,8 @@ import onnx
 import torch
 from onnx import AttributeProto, GraphProto, ModelProto, NodeProto, TensorProto
 
-_LAYERS = ("Conv", "Gemm", "MatMul")
+_INTEGERS = "MatMulInteger"
+_LAYERS = ("Conv", "Gemm", "MatMul", _INTEGERS)
 _CARRIERS = ("Cast", "Clip", "DequantizeLinear", "Identity", "QuantizeLinear", "Reshape", "Transpose")
 _REPEATED = "#"
 
@@ -56,6 +57,19 @@ class Graph:
                 cast = onnx.helper.make_node("Cast", [stored.name], [weight.name], to=TensorProto.FLOAT)
                 weight.CopyFrom(stored)
                 self._graph.node.insert(0, cast)
+
+    def store_once_a_call(self) -> None:
+        """Give each product of integers a weight of its own: ONNX Runtime loads none that several share."""
+        seen: Counter[str] = Counter()
+        for node in self._graph.node:
+            if node.op_type != _INTEGERS:
+                continue
+            weight = node.input[1]
+            seen[weight] += 1
+            if seen[weight] > 1:
+                node.input[1] = f"{weight}{_REPEATED}{seen[weight]}"
+                self._graph.initializer.add().CopyFrom(self._tensors[weight])
+                self._graph.initializer[-1].name = node.input[1]
 
     def tidy(self) -> None:
         """Drop what names the machine that wrote it, shapes that a reader infers, long names and copies."""
@@ -109,6 +123,8 @@ class Graph:
     def _execution(self, node: NodeProto) -> str:
         weight = self._weight(node)
         stored = TensorProto.FLOAT if weight is None else weight.data_type
+        if node.op_type == _INTEGERS:
+            return "int8"
         makers = [self._makers.get(name) for name in node.input[:2]]
         if stored == TensorProto.INT8 and all(m and m.op_type == "DequantizeLinear" for m in makers):
             return "int8"

@@ -170,17 +170,15 @@ def _write_models(
     """The files, and each ONNX file held against the network that it was made of, on the test split."""
     weights.save(network.executed, folder / "model.safetensors")
     example, notes = task.example(), onnx.preprocessing(task)
-    architecture, prepared = network.architecture, network.prepared
     # What is executed in floating point may have other weights than the architecture: ternary ones.
-    plain = network if prepared is None else floating(architecture)
+    plain = network if network.prepared is None else floating(network.architecture)
     made = {"model.onnx": plain}
     step("write model.onnx")
-    onnx.export_float(plain.executed, example, folder / "model.onnx", notes)
-    if prepared is not None:
+    onnx.export(plain, example, folder / "model.onnx", notes)
+    if network.prepared is not None:
         made["model.int8.onnx"] = network
         step("write model.int8.onnx")
-        onnx.export_int8(prepared, example, folder / "model.int8.onnx", notes)
-        onnx.verify(folder / "model.int8.onnx", prepared.exclude, architecture)
+        onnx.export(network, example, folder / "model.int8.onnx", notes)
     found = {}
     for name, source in made.items():
         runtime = onnx.Runtime(folder / name, torch.get_num_threads())

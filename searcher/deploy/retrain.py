@@ -229,11 +229,7 @@ class _Seed:
         network = rehearse(self.file.recipe, self.task, self.run.device)
         self._step("rehearse the export")
         with TemporaryDirectory() as folder:
-            path, example = Path(folder) / "rehearsed.onnx", self.task.example()
-            if network.prepared is None:
-                onnx.export_float(network.executed, example, path)
-            else:
-                onnx.export_int8(network.prepared, example, path)
+            onnx.export(network, self.task.example(), Path(folder) / "rehearsed.onnx")
 
     def retrained(self, measurement: Measurement | None) -> Retrained:
         """The figures; they are measured once, the test split is touched no more often."""

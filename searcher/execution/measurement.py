@@ -10,7 +10,6 @@ import torch
 from torch import nn
 
 from searcher.compression.engines import weights
-from searcher.compression.engines.fx import execution
 from searcher.compression.network import Network
 from searcher.config.deployment import Deployment
 from searcher.config.metric import Metric
@@ -86,7 +85,7 @@ class Measurement:
         """
         timed = self.inference.circumstances if "inference" in vars(self) else {}
         found = {FIGURES: self.figures} if "figures" in vars(self) else {}
-        ran = execution(self.network.executed)
+        ran = self.network.execution
         return {**timed, **found, **({INT8: ran.figures} if ran else {})}
 
     @cached_property

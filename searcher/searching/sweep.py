@@ -186,6 +186,7 @@ def _training(recipe: Recipe, kind: str) -> dict[str, Any]:
         "lr": first.lr / 2,
         "weight_decay": first.weight_decay,
         "batch_size": first.batch_size,
+        "precision": first.precision,
     }
 
 

@@ -13,6 +13,7 @@ from searcher.compression.network import Network, floating
 from searcher.compression.stages import runner
 from searcher.compression.training import Run
 from searcher.config.recipe import Quantize
+from searcher.config.stages.int8 import Widths
 from searcher.costs.shapes.outline import returned
 from searcher.errors import TrialError
 
@@ -38,9 +39,13 @@ def outside(network: nn.Module, paths: Sequence[str]) -> list[str]:
     return found
 
 
-def in_int8(network: nn.Module, paths: Sequence[str], run: Run) -> Network:
-    """The block in int8, the others kept out of it."""
-    stage = Quantize(exclude=dict.fromkeys(outside(network, paths), 32))
+def in_codes(network: nn.Module, paths: Sequence[str], run: Run, *, bits: int) -> Network:
+    """The block in codes of so many bits, weights and activations, the others kept out of it.
+
+    What a forward calls between blocks has 8 bits, whatever the block has.
+    """
+    widths = dict.fromkeys(paths, Widths(weights=bits, activations=bits))
+    stage = Quantize(exclude=dict.fromkeys(outside(network, paths), 32), bits=widths)
     return runner(stage).run(copy.deepcopy(network), stage, run)
 
 
@@ -76,10 +81,11 @@ def lower_rank(network: nn.Module, paths: Sequence[str], run: Run, *, ratio: flo
     return floating(made)
 
 
+BITS = (8, 4, 2)
 RATIOS = (0.3, 0.5, 0.7)
 
 TECHNIQUES: dict[str, Technique] = {
-    "int8": in_int8,
+    **{f"int{bits}": partial(in_codes, bits=bits) for bits in BITS},
     **{f"channels -{ratio:.0%}": partial(fewer_channels, ratio=ratio) for ratio in RATIOS},
     **{f"weights -{ratio:.0%}": partial(fewer_weights, sparsity=ratio) for ratio in RATIOS},
     "half the rank": partial(lower_rank, ratio=0.5),

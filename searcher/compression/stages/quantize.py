@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor, nn
 
-from searcher.compression.engines import fx
+from searcher.compression.engines import dynamic, fx
 from searcher.compression.engines.equalizing import equalize
 from searcher.compression.engines.exclusions import check_exclusions, check_widths
 from searcher.compression.engines.folding import fold_norms
@@ -22,13 +22,16 @@ from searcher.wording import several
 
 
 class QuantizeRunner(Runner[Quantize]):
-    """Calibrates and converts to int8."""
+    """Converts to int8: calibrated, or of linear layers alone with scales that are found at run time."""
 
     stored = False
 
     def run(self, model: nn.Module, stage: Quantize, run: Run) -> Network:
         """Calibrate and convert; the exclusions are verified."""
         run.report("quantize", 0, 1, float("nan"))
+        if stage.dynamic:
+            images = calibration(stage, run.task)[0][:CHECKED_IMAGES]
+            return Network(model, *dynamic.convert(model, images, stage))
         if stage.equalize:
             _equalize(model.cpu().eval(), stage, run)
         prepared = prepare(model, stage, run)
@@ -38,7 +41,11 @@ class QuantizeRunner(Runner[Quantize]):
 
     def predict(self, outlined: Outlined, stage: Quantize) -> None:
         """Tell the width of every row."""
-        predict(outlined, stage)
+        if not stage.dynamic:
+            predict(outlined, stage)
+            return
+        check_exclusions(outlined.model, stage.exclude)
+        outlined.ops = dynamic.quantized(outlined.ops, outlined.modules, stage.exclude)
 
 
 def predict(outlined: Outlined, stage: Int8) -> None:

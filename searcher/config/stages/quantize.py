@@ -2,12 +2,16 @@
 
 from typing import Literal
 
+from pydantic import model_validator
+
 from searcher.config.stages.base import added
 from searcher.config.stages.int8 import Int8, listed
 
+_OF_DYNAMIC = ("kind", "dynamic", "exclude", "weights_per")
+
 
 class Quantize(Int8):
-    """int8 post-training static quantization."""
+    """int8 post-training quantization, static or dynamic."""
 
     kind: Literal["quantize"] = "quantize"
     equalize: bool = added(
@@ -16,9 +20,32 @@ class Quantize(Int8):
     bias_correction: bool = added(
         False, description="take the mean error of each layer on the calibration images out of its bias"
     )
+    dynamic: bool = added(
+        False,
+        description="scales of activations are found while the network runs, one a batch; of linear layers "
+        "alone: convolutions have no kernel of that kind and stay in float32",
+    )
+
+    @model_validator(mode="after")
+    def _nothing_is_calibrated(self) -> "Quantize":
+        every = type(self).model_fields
+        other = [
+            name
+            for name in every
+            if getattr(self, name) != every[name].get_default(call_default_factory=True)
+        ]
+        static = [name for name in other if name not in _OF_DYNAMIC]
+        if self.dynamic and static:
+            raise ValueError(
+                "quantize: dynamic int8 calibrates nothing and has codes of 8 bits: it takes no "
+                f"{', '.join(static)}"
+            )
+        return self
 
     def words(self) -> str:
         """The stage as a reader says it; empty where it goes without saying."""
+        if self.dynamic:
+            return f"dynamic int8 of linear layers{self.calibrated()}{self.kept()}"
         corrected = listed(
             "equalized" if self.equalize else "", "biases corrected" if self.bias_correction else ""
         )

@@ -25,6 +25,9 @@ from searcher.costs.counting.tensors import tensors_in
 from searcher.costs.op import UNCOUNTED
 
 NOTHING = Arithmetic(0, 0)
+DYNAMIC = frozenset(("linear_dynamic",))
+"""Operators that quantize an activation themselves, with a scale of its own range."""
+
 _ADDED_TO = frozenset(("addmm", "addmv", "baddbmm"))
 
 

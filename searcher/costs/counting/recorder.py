@@ -13,7 +13,7 @@ from torch.utils.weak import WeakIdKeyDictionary
 
 from searcher.costs.arithmetic import WEIGHED
 from searcher.costs.counting.batch_norms import mark_folds
-from searcher.costs.counting.operators import NOTHING, Call, known
+from searcher.costs.counting.operators import DYNAMIC, NOTHING, Call, known
 from searcher.costs.counting.outside import Leaving
 from searcher.costs.counting.own import Own, unused
 from searcher.costs.counting.provenance import Made, Provenance, joined
@@ -212,7 +212,7 @@ class Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
             producers=tuple(self._sources(inputs)),
             ahead=not reads,
             unweighed=self._own.unweighed(call.tensors, kind, held) if reads else (),
-            **widths(weights, inputs, call.outputs, self._narrow),
+            **widths(weights, inputs, call.outputs, self._narrow, dynamic=call.base in DYNAMIC),
         )
 
     def _sources(self, tensors: Sequence[Tensor]) -> list[int]:

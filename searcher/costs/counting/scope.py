@@ -19,6 +19,9 @@ CALL = "_call"
 SATURATED = "_saturated"
 """The innermost part of the scope of what holds int8 codes in a narrower range."""
 
+ONE_OPERATION = "one_operation"
+"""The attribute of a class whose modules are an operation each, as those of torch without any inside are."""
+
 _CALLED = re.compile(rf"{CALL}(\d+)")
 
 
@@ -76,7 +79,8 @@ class Scope:
         # Of the class: to ask a module for a parametrized weight is to compute it.
         packed = callable(getattr(type(module), "weight", None))
         alone = packed or not any(True for _ in module.children())
-        whole = bool(path) and alone and type(module).__module__.startswith("torch.")
+        torchs = alone and type(module).__module__.startswith("torch.")
+        whole = bool(path) and (torchs or getattr(type(module), ONE_OPERATION, False) is True)
         self.stack.append((path, whole and not isinstance(module, fx.GraphModule)))
 
     def _leave(self, module: nn.Module, inputs: Any, output: Any) -> None:

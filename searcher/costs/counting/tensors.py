@@ -67,6 +67,8 @@ def widths(
     inputs: Sequence[Tensor],
     outputs: Sequence[Tensor],
     narrow: Mapping[Tensor, int] | None = None,
+    *,
+    dynamic: bool = False,
 ) -> dict[str, Any]:
     """The fields of a row that are widths, in bits. Integers and truth values have none of their own.
 
@@ -75,6 +77,7 @@ def widths(
         inputs: The activations that it reads.
         outputs: What it writes.
         narrow: The widths of activations whose codes have fewer bits than their type.
+        dynamic: Whether it quantizes what it reads to the width of its weights.
     """
     matrices = [t for t in held if t.dim() > 1]
     stored = max(map(bits, matrices), default=None)
@@ -85,7 +88,7 @@ def widths(
         "weight_bits": stored,
         "effective_bits": max(map(code_width, matrices), default=None),
         "bias_bits": max((bits(t) for t in held if t.dim() <= 1), default=32 if int8 else either),
-        "activation_bits": either,
+        "activation_bits": stored if dynamic and stored else either,
         "output_bits": written,
         "bits": stored or written,
     }
