@@ -112,6 +112,7 @@ def rows() -> list[Row]:
             (Quantize(weights_per="tensor"),),
             (Quantize(weights_per="tensor", equalize=True),),
             (Quantize(calibration_share=0.02, calibration_split="validation"),),
+            (Quantize(dynamic=True),),
             (Quantize(weight_bits=4),),
             (Quantize(weight_bits=4, bias_correction=True),),
             (Quantize.model_validate(narrow),),
@@ -249,7 +250,7 @@ def executed(made: Any) -> str:
     bits = "/".join(str(b) for b in sorted({op.weight_bits for op in layers}))
     if ran is None:
         return "float32" if bits == "32" else f"float32, weights of {bits} bits"
-    return f"int8 ({ran['engine']})" + ("" if bits == "8" else f", codes of {bits} bits")
+    return f"int8 ({ran['engine']})" + ("" if bits == "8" else f", weights of {bits} bits")
 
 
 def main() -> None:
@@ -326,7 +327,7 @@ def page(found: list[dict[str, Any]]) -> str:
         lines = [columns, ("---",) * len(columns)]
         lines += [_cells(row) for row in found if row["group"] == group]
         text.append(f"## {group}\n\n" + "".join(f"| {' | '.join(line)} |\n" for line in lines))
-    return "\n".join(text)
+    return "\n".join([*text, (HERE / "notes" / "techniques.md").read_text()])
 
 
 def _cells(row: dict[str, Any]) -> tuple[str, ...]:
