@@ -103,6 +103,15 @@ EXECUTED: dict[str, tuple[str, ...]] = {
     "searcher sweep pedestrian --set budget.epochs=100 --stage prune_channels.criterion=random,l1,activation "
     "--stage prune_channels.ratio=0.5 --stage prune_channels.share=0.5 --stage "
     "quantize.calibration_images=64": SCENES,
+    "searcher sweep pedestrian --set budget.epochs=100 --stage train.share=1": SCENES,
+    "searcher sweep pedestrian --set budget.epochs=100 --stage ternary.share=0.25,0.5": SCENES,
+    "searcher sweep yolo --set task=pennfudan --set budget.epochs=40 "
+    "--stage prune_weights.sparsity=0": SCENES,
+    "searcher sweep yolo --set task=pennfudan --set budget.epochs=40 --stage low_rank.ratio=0.25,0.5 "
+    "--stage low_rank.share=0.5 --stage prune_weights.sparsity=0": SCENES,
+    "searcher sweep yolo --set budget.epochs=100 --stage prune_weights.sparsity=0": SCENES,
+    "searcher sweep yolo --set budget.epochs=100 --stage low_rank.ratio=0.25,0.5 --stage low_rank.share=0.5 "
+    "--stage prune_weights.sparsity=0": SCENES,
     # search.md
     "searcher store ls": (),
     "searcher store gc --max-size 10GB": (),
