@@ -190,6 +190,33 @@ def test_exported_is_executed(exclude: dict[str, int], tmp_path: Path) -> None:
             assert float((made.executed(images) - runtime(images)).abs().max()) < near
 
 
+class Mixed(nn.Module):
+    """A recurrent layer, a layer of two names, and one whose weight is taken as an argument."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.recurrent = nn.LSTM(48, 16, batch_first=True)
+        self.hidden, self.taken = nn.Linear(16, 10), nn.Linear(10, 10)
+        self.again = self.hidden
+
+    def forward(self, images: Tensor) -> Tensor:
+        x, _ = self.recurrent(images.permute(0, 2, 1, 3).flatten(2))
+        return nn.functional.linear(self.hidden(x[:, -1]), self.taken.weight)
+
+
+def test_what_has_no_kernel_stays_in_float32_and_is_counted_so() -> None:
+    model = Mixed().eval()
+    made = converted(model)
+    assert made.executed.get_submodule("again") is made.executed.get_submodule("hidden")
+    rows = [op for op in walk(model, made.executed, IMAGES[:1]) if op.weights]
+    assert [(op.name, op.weight_bits) for op in rows] == [
+        ("recurrent", 32),
+        ("recurrent", 32),
+        ("hidden", 8),
+        ("linear()", 32),
+    ]
+
+
 def test_a_file_of_other_layers_is_told(tmp_path: Path) -> None:
     made = converted(small())
     onnx.export(made, IMAGES, tmp_path / "model.onnx")
