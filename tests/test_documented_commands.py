@@ -103,6 +103,8 @@ EXECUTED: dict[str, tuple[str, ...]] = {
     "searcher sweep pedestrian --set budget.epochs=100 --stage prune_channels.criterion=random,l1,activation "
     "--stage prune_channels.ratio=0.5 --stage prune_channels.share=0.5 --stage "
     "quantize.calibration_images=64": SCENES,
+    "searcher sweep navya --set task=pennfudan --set budget.epochs=20 "
+    "--stage train.precision=fp32,bf16": SCENES,
     "searcher sweep pedestrian --set budget.epochs=100 --stage train.share=1": SCENES,
     "searcher sweep pedestrian --set budget.epochs=100 --stage ternary.share=0.25,0.5": SCENES,
     "searcher sweep yolo --set task=pennfudan --set budget.epochs=40 "
