@@ -18,6 +18,8 @@ from searcher.tasks.detection.digit_scenes import digit_scenes
 from searcher.tasks.detection.task import Detection
 from searcher.tasks.entries import Entry
 from searcher.tasks.function import from_function, from_given
+from searcher.tasks.segmentation.digit_masks import digit_masks
+from searcher.tasks.segmentation.task import Segmentation
 
 __all__ = ["TASKS", "Entry", "choose", "entry", "kinds", "of"]
 
@@ -48,6 +50,7 @@ TASKS = {
     ),
     "digits": Entry(digits, (1, 8, 8), 10),
     "coco128": _folder("coco128", 320, 80),
+    "digit-masks": Entry(digit_masks, (1, 64, 64), 11, Segmentation),
     "digit-scenes": Entry(digit_scenes, (1, 64, 64), 10, Detection),
     "pennfudan": _folder("pennfudan", 192, 1),
     "voc": _folder("voc", 320, 20),

@@ -74,6 +74,7 @@ class Detection(Task):
         "ar_large": share("average recall, objects above 96² pixels"),
     }
     by_class: ClassVar[tuple[str, ...]] = ("map", "map50")
+    step_images: ClassVar[int | None] = 16
 
     names: tuple[str, ...]
     flip: bool
