@@ -1,6 +1,6 @@
 """SwiftNet (Oršić et al. 2019): an encoder for classification and a light decoder that enlarges its maps."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from functools import reduce
 from operator import add
 
@@ -84,12 +84,16 @@ class Residual(nn.Module):
         return maps, skip
 
 
-class Inverted(nn.Sequential):
+class Inverted(nn.Module):
     """Layers of a MobileNetV2; its norms are those of all resolutions."""
 
-    def forward(self, maps: Tensor, level: int = 0) -> tuple[Tensor, Tensor]:  # type: ignore[override]
+    def __init__(self, layers: Iterable[nn.Module]) -> None:
+        super().__init__()
+        self.layers = nn.Sequential(*layers)
+
+    def forward(self, maps: Tensor, level: int) -> tuple[Tensor, Tensor]:
         """(N, inputs, H, W) to (N, outputs, H / 2, W / 2), twice."""
-        out = super().forward(maps)
+        out = self.layers(maps)
         return out, out
 
 
@@ -109,7 +113,8 @@ class Encoder(nn.Module):
             self.stem: nn.Module = Stem(in_channels, self.widths[0], levels)
             blocks: list[nn.Module] = [Residual(*size, levels) for size in sizes]
         else:
-            self.stem, *blocks = _inverted(in_channels, width)
+            inverted = _inverted(in_channels, width)
+            self.stem, blocks = inverted[0], [*inverted[1:]]
             self.widths = tuple(scaled(channels, width) for channels in (24, 32, 96, 320))
         self.block1, self.block2, self.block3, self.block4 = blocks
 
@@ -131,7 +136,7 @@ def _inverted(in_channels: int, width: float) -> list[Inverted]:
     # The expansion before a stride belongs to what halves the map.
     cuts = [place - 1 for place in range(1, len(layers)) if strides[place] > strides[place - 1]]
     ends = zip([0, *cuts], [*cuts, len(layers)], strict=True)
-    return [Inverted(*(layer for layer, _, _ in layers[start:end])) for start, end in ends]
+    return [Inverted(layer for layer, _, _ in layers[start:end]) for start, end in ends]
 
 
 class NormReluConv(nn.Sequential):

@@ -8,7 +8,7 @@ IGNORED = 255
 
 
 def confusion(predicted: Tensor, labels: Tensor, classes: int) -> Tensor:
-    """Pixels by class and by predicted class, (classes, classes) int64; a label beyond the classes is ignored.
+    """Pixels by class and predicted class, (classes, classes) int64; a label beyond the classes is ignored.
 
     Args:
         predicted: A class for each pixel, any shape.

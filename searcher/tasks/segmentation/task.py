@@ -32,7 +32,7 @@ EVALUATED_PIXELS = 2**20
 
 @dataclass(frozen=True)
 class Segmentation(Task):
-    """Images with a class for each pixel; a split's labels are (N, H, W) uint8, `IGNORED` where there is none.
+    """Images with a class for each pixel; labels are (N, H, W) uint8, `IGNORED` where there is none.
 
     Attributes:
         names: Of the classes.
@@ -84,7 +84,10 @@ class Segmentation(Task):
         move = (1 - size) * (2 * draws[:, 1:3] - 1)
         sign = torch.where(draws[:, 3:4] < 0.5, -1.0, 1.0) if self.flip else torch.ones_like(size)
         # Where each place of the new image is in the old one, from -1 to 1: old = size · sign · new + move.
-        rows = [torch.cat([size * sign, 0 * size, move[:, :1]], 1), torch.cat([0 * size, size, move[:, 1:]], 1)]
+        rows = [
+            torch.cat([size * sign, 0 * size, move[:, :1]], 1),
+            torch.cat([0 * size, size, move[:, 1:]], 1),
+        ]
         grid = F.affine_grid(torch.stack(rows, 1), list(images.shape), align_corners=False)
         mean = self.scale * constants(self.mean, images.device).view(1, -1, 1, 1)
         moved = F.grid_sample(images.float() - mean, grid, align_corners=False) + mean
@@ -116,11 +119,13 @@ class Segmentation(Task):
         logits = enlarged(outputs, targets.shape[1:])
         total = F.cross_entropy(logits, targets, weights, ignore_index=IGNORED, reduction="sum")
         known = targets != IGNORED
-        each = known if weights is None else torch.where(known, weights[targets.clamp(max=self.classes - 1)], 0)
+        each = (
+            known if weights is None else torch.where(known, weights[targets.clamp(max=self.classes - 1)], 0)
+        )
         return total / each.sum().clamp(min=1e-6)
 
     def divergence(self, outputs: Tensor, taught: Tensor, temperature: float) -> Tensor:
-        """The KL divergence of the student's classes from the teacher's, the mean over all pixels, times T²."""
+        """The student's KL divergence from the teacher, its mean over the pixels, times T²."""
         sizes = [max(pair) for pair in zip(outputs.shape[2:], taught.shape[2:], strict=True)]
         student, teacher = (
             F.log_softmax(enlarged(one, sizes).float() / temperature, 1) for one in (outputs, taught)
@@ -174,7 +179,9 @@ class Segmentation(Task):
         model.eval()
         device, sides = device_of(model), split.labels.shape[1:]
         size = max(1, EVALUATED_PIXELS // math.prod(sides))
-        for images, labels in zip(split.images.split(size), split.labels.split(size), strict=True):
+        for images, labels in zip(
+            torch.split(split.images, size), torch.split(split.labels, size), strict=True
+        ):
             logits = model(self.normalise(images.to(device)))
             yield enlarged(logits, sides).argmax(1), labels.to(device)
 
