@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from itertools import islice
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 import torch
@@ -49,11 +49,28 @@ class Source(NamedTuple):
     """An image's file and its label.
 
     An image that was annotated, at the width and height that are given, is stretched; others are cropped.
+    `beside` is a file that has something to say of each of its pixels.
     """
 
     path: Path
     label: int
     annotated: tuple[int, int] | None = None
+    beside: Path | None = None
+
+
+class Layer(Protocol):
+    """Reads what lies beside images, which becomes their last channel."""
+
+    @property
+    def key(self) -> str:
+        """All that it depends on what is read of a file."""
+
+    def read(self, path: Path, image: Path, sides: tuple[int, int]) -> np.ndarray:
+        """What a file says of the pixels of an image in a size, (height, width) uint8.
+
+        Raises:
+            Unusable: It is not known.
+        """
 
 
 @dataclass(frozen=True)
@@ -65,29 +82,37 @@ class Plan:
         splits: By split, its images in their order.
         channels: Of an image.
         sides: Its height and width.
+        layer: Reads what lies beside the images.
     """
 
     name: str
     splits: Mapping[str, Sequence[Source]]
     channels: int
     sides: tuple[int, int]
+    layer: Layer | None = None
 
     @property
     def image(self) -> tuple[int, int, int]:
-        """The sizes of an image, channels first."""
-        return (self.channels, *self.sides)
+        """The sizes of an image with what lies beside it, channels first."""
+        return (self.channels + (self.layer is not None), *self.sides)
 
     @cached_property
     def digest(self) -> str:
         """A name for what is made of these files, as they are now."""
         told = hashlib.sha256(json.dumps([VERSION, self.image]).encode())
+        told.update(self.layer.key.encode() if self.layer else b"")
         for part in PARTS:
             told.update(part.encode())
-            for path, label, annotated in self.splits[part]:
-                about = path.stat()
-                own = (str(path.absolute()), label, annotated, about.st_size, about.st_mtime_ns)
+            for path, label, annotated, beside in self.splits[part]:
+                own: tuple[Any, ...] = (str(path.absolute()), label, annotated, *_state(path))
+                own += (str(beside.absolute()), *_state(beside)) if beside else ()
                 told.update(f"{own}\n".encode(errors="surrogateescape"))
         return told.hexdigest()[:32]
+
+
+def _state(path: Path) -> tuple[int, int]:
+    about = path.stat()
+    return about.st_size, about.st_mtime_ns
 
 
 @dataclass(frozen=True)
@@ -225,11 +250,19 @@ class _Writer:
         try:
             if source.annotated:
                 return square(source.path, sides[0], source.annotated)
-            return pixels(source.path, channels, sides)
+            image, remarks = pixels(source.path, channels, sides)
+            return self._beside(source, image), remarks
         except Unusable as reason:
             return str(reason)
         except Exception:  # Pillow raises all kinds of them at damaged files
             return _BROKEN
+
+    def _beside(self, source: Source, image: np.ndarray) -> np.ndarray:
+        """An image with what lies beside it."""
+        if self._plan.layer is None or source.beside is None:
+            return image
+        layer = self._plan.layer.read(source.beside, source.path, self._plan.sides)
+        return np.concatenate([image, layer[None]])
 
     def _add(self, place: int, read: Any, state: _State, *to: Callable[[bytes], Any]) -> None:
         state.done = place + 1
@@ -237,7 +270,7 @@ class _Writer:
             state.dropped[read] += 1
             return
         image, remarks = read
-        part, digest = self._sources[place][0], digest_of(image)
+        part, digest = self._sources[place][0], digest_of(image[: self._plan.channels])
         if digest and self._taken.setdefault(digest, part) != part:
             state.dropped[TWIN] += 1
             return
