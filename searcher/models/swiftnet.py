@@ -61,9 +61,10 @@ class Stem(nn.Module):
         self.bn, self.relu = Norms(outputs, levels), nn.ReLU()
         self.pool = nn.MaxPool2d(3, 2, 1)
 
-    def forward(self, images: Tensor, level: int) -> Tensor:
-        """(N, C, H, W) to (N, outputs, H / 4, W / 4)."""
-        return self.pool(self.relu(self.bn(self.conv(images), level)))  # type: ignore[no-any-return]
+    def forward(self, images: Tensor, level: int) -> tuple[Tensor, Tensor]:
+        """(N, C, H, W) to (N, outputs, H / 4, W / 4), twice."""
+        out = self.pool(self.relu(self.bn(self.conv(images), level)))
+        return out, out
 
 
 class Residual(nn.Module):
@@ -80,7 +81,8 @@ class Residual(nn.Module):
         """(N, inputs, H, W) to (N, outputs, H / stride, W / stride), and the same before the last ReLU."""
         skip = maps
         for unit in self.units:
-            maps, skip = unit(maps, level)
+            pair = unit(maps, level)
+            maps, skip = pair[0], pair[1]
         return maps, skip
 
 
@@ -120,12 +122,12 @@ class Encoder(nn.Module):
 
     def forward(self, images: Tensor, level: int = 0) -> list[Tensor]:
         """(N, C, H, W) to the maps of the four blocks, finest first."""
-        maps, skips = self.stem(images, level), []
-        if isinstance(maps, tuple):
-            maps = maps[0]
+        maps, skips = self.stem(images, level)[0], []
         for block in (self.block1, self.block2, self.block3, self.block4):
-            maps, skip = block(maps, level)
-            skips.append(skip)
+            # By their places, for a tracer does not unpack what a module returns that it does not look into.
+            pair = block(maps, level)
+            maps = pair[0]
+            skips.append(pair[1])
         return skips
 
 
@@ -194,11 +196,10 @@ class SwiftNet(nn.Module):
 
     def forward(self, images: Tensor) -> Tensor:
         """(N, C, H, W) to logits (N, classes, H, W)."""
-        *skips, last = self.encoder(images)
-        out = self.pyramid(last)
-        fine = reversed(skips[-len(self.laterals) :])
-        for lateral, up, skip in zip(reversed(self.laterals), self.decoder, fine, strict=True):
-            out = up(out, lateral(skip))
+        skips = self.encoder(images)
+        out = self.pyramid(skips[3])
+        for place, (lateral, up) in enumerate(zip(reversed(self.laterals), self.decoder, strict=True)):
+            out = up(out, lateral(skips[2 - place]))
         return enlarged(self.head(out), images)
 
 
@@ -218,9 +219,9 @@ class PyramidSwiftNet(nn.Module):
         maps: list[list[Tensor]] = [[] for _ in range(len(self.laterals) + LEVELS - 1)]
         level = images
         for number in range(LEVELS):
-            skips = self.encoder(level, number)[-len(self.laterals) :]
-            for place, (lateral, skip) in enumerate(zip(self.laterals, skips, strict=True)):
-                maps[number + place].append(lateral(skip))
+            skips = self.encoder(level, number)
+            for place, lateral in enumerate(self.laterals):
+                maps[number + place].append(lateral(skips[4 - len(self.laterals) + place]))
             # Whatever the size, what is half as large is rounded up, as strides of 2 do.
             level = F.avg_pool2d(level, 2, ceil_mode=True) if number + 1 < LEVELS else level
         *finer, coarsest = [reduce(add, every) for every in maps]

@@ -13,11 +13,22 @@ from searcher.compression.predict import predict
 from searcher.compression.reconcile import reconcile
 from searcher.compression.training import Run
 from searcher.config.metric import Metric
-from searcher.config.recipe import Distill, Model, PruneChannels, PruneWeights, Quantize, Recipe, Stage, Train
+from searcher.config.recipe import (
+    Distill,
+    Model,
+    PruneChannels,
+    PruneWeights,
+    Quantize,
+    Recipe,
+    Stage,
+    Train,
+)
 from searcher.deploy import onnx
 from searcher.deploy.agreement import agreement
 from searcher.errors import SearcherError
 from searcher.execution.measurement import Measurement, measure
+from searcher.recipe import Teaching
+from tests.conftest import Run as RunCommand
 
 SINGLE: dict[str, Any] = {"width": 0.125, "features": 16, "grids": [2, 1]}
 PYRAMID: dict[str, Any] = {"width": 0.125, "features": 16, "pyramid": True}
@@ -36,6 +47,15 @@ STAGES: dict[str, tuple[Stage, ...]] = {
     "by block": (PruneChannels(ratio=0, ratios=BLOCKS, share=1, **ADAM),),
     "all channels": (PruneChannels(ratio=0.5, share=1, **ADAM),),
     "sparse, int8": (PruneWeights(sparsity=0.3, share=1, **ADAM), Quantize()),
+    "rewound, distilled": (
+        Train(share=1, **ADAM),
+        PruneChannels(ratio=0, ratios=BLOCKS, after="rewind", teaching=Teaching(), share=1, **ADAM),
+    ),
+    "begun anew, 16 bits": (
+        Train(share=1, **ADAM),
+        PruneChannels(ratio=0, ratios=BLOCKS, after="reinitialize", share=1, **ADAM),
+        Quantize(exclude={"encoder": 16, "decoder": 16, "laterals": 16, "head": 16}),
+    ),
     "pruned, int8": (PruneChannels(ratio=0, ratios=BLOCKS, share=1, **ADAM), Quantize()),
 }
 
@@ -134,3 +154,25 @@ def test_files_that_deploy(args: dict[str, Any], tmp_path: Path):
     found = agreement(network, onnx.Runtime(tmp_path / "b.onnx"), running.task, running.task.test)
     assert found.metric == "mIoU"
     assert found.holds, found
+
+
+@pytest.mark.slow
+def test_a_search_on_the_masks_of_digits(place: Path, run_command: RunCommand):
+    """The published rows in small: the whole network, blocks pruned in three ways, and int8."""
+    result = run_command(
+        *("run", "--study", "swiftnet", "--set", "task=digit-masks", "--workers", "2"),
+        *("--set", "budget.trials=8", "--set", "budget.epochs=1", "--set", "budget.train_images=64"),
+    )
+    assert result.returncode == 0, result.stdout + result.stderr
+    assert "8 complete: swiftnet@digit-masks in runs" in result.stdout
+    shown = run_command("show", "swiftnet").stdout
+    assert "miou" in shown
+
+
+def test_weights_of_another_task_are_taken_but_for_the_head(tmp_path: Path):
+    other = models.build("swiftnet", SINGLE, in_channels=1, classes=5)
+    torch.save(other.state_dict(), tmp_path / "other.pt")
+    model = Model(name="swiftnet", args=SINGLE, weights=str(tmp_path / "other.pt"))
+    own = run_recipe(Recipe(model=model, stages=()), run()).architecture.state_dict()
+    new = [key for key, value in other.state_dict().items() if not torch.equal(value, own[key])]
+    assert new == ["head.2.weight", "head.2.bias"]
