@@ -32,14 +32,14 @@ def _pruned(trial: Trial, blocks: int, training: dict[str, Any]) -> PruneChannel
     ratios = [round(trial.suggest_float(f"ratio{n + 1}", 0.1, 0.7, step=0.1), 1) for n in range(blocks)]
     after = trial.suggest_categorical("after", ["finetune", "rewind", "reinitialize"])
     taught = trial.suggest_categorical("distill", [False, True])
-    return PruneChannels(
-        ratio=0.0,
+    choices = {
+        "ratio": 0.0,
         # The stem's channels are added to those of the first block.
-        ratios={"encoder.stem": ratios[0]} | {f"encoder.block{n}": r for n, r in enumerate(ratios, 1)},
-        after=after,
-        teaching=Teaching() if taught else None,
-        **training,
-    )
+        "ratios": {"encoder.stem": ratios[0]} | {f"encoder.block{n}": r for n, r in enumerate(ratios, 1)},
+        "after": after,
+        "teaching": Teaching() if taught else None,
+    }
+    return PruneChannels.model_validate(choices | training)
 
 
 def _kept_out(trial: Trial, model: Examined) -> dict[str, Any]:
