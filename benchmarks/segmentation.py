@@ -10,8 +10,8 @@ is the mean mIoU of FT over that of RI.
     SEARCHER_DATA=… python -m benchmarks.segmentation [--epochs 100] [--seeds 0 1] [--width 1] [--pyramid]
         [--encoder resnet18] [--size HEIGHT WIDTH] [--images N]
 
-A GPU is used where there is one. What was trained is kept under `benchmarks/runs/segmentation`: a run that was
-killed goes on. Writes `benchmarks/results/segmentation.json`, after every row.
+A GPU is used where there is one. What was trained is kept under `benchmarks/runs/segmentation`: a run that
+was killed goes on. Writes `benchmarks/results/segmentation.json`, after every row.
 """
 
 import argparse

@@ -12,7 +12,7 @@ TRAINING: dict[str, Any] = {"optimizer": "adam", "weight_decay": 1e-4}
 
 
 def suggest(trial: Trial, model: Examined) -> Recipe:
-    """One recipe of the study's network: which blocks lose how much, from which weights it goes on, its bits."""
+    """One recipe: which blocks lose how many channels, from which weights they go on, and the bits."""
     training = TRAINING | {
         "batch_size": model.batch_size,
         "lr": 5e-4 if model.model.pretrained else 2e-3,

@@ -81,9 +81,7 @@ def measure(
     device: Annotated[Literal["cpu", "cuda"], typer.Option(help="Where it runs.")] = "cpu",
     warmup: Annotated[int, typer.Option(min=0, help="Runs before those that are timed.")] = 10,
     runs: Annotated[int, typer.Option(min=1, help="Runs that are timed.")] = 50,
-    by_block: Annotated[
-        bool, typer.Option(help="Show the latency of each call of each block as well.")
-    ] = False,
+    by_block: Annotated[bool, typer.Option(help="Show the latency of the blocks as well.")] = False,
     runs_dir: RunsDir = RUNS,
 ) -> None:
     """Measure a network: size of its file, latency, FPS and memory, in a process of its own."""
