@@ -159,8 +159,8 @@ class Task(ABC):
     labels: ClassVar[Mapping[str, Figure]]
     """All figures of quality by name, in the order in which they are shown."""
 
-    by_class: ClassVar[tuple[str, ...]] = ()
-    """Figures that there are of each class as well, under ``NAME:CLASS``."""
+    by_class: ClassVar[Mapping[str, str]] = {}
+    """Figures that there are of each class, under ``NAME:CLASS``, each with a short name for a table."""
 
     mixes: ClassVar[bool] = False
     """Whether labels are classes, of which a mixed image can have two."""

@@ -50,7 +50,7 @@ class Segmentation(Task):
         "pixel_accuracy": share("pixels of the right class"),
         "iou": share("intersection over union"),
     }
-    by_class: ClassVar[tuple[str, ...]] = ("iou",)
+    by_class: ClassVar[Mapping[str, str]] = {"iou": "IoU"}
     step_images: ClassVar[int | None] = 16
 
     names: tuple[str, ...]
