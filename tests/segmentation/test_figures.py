@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from searcher import tasks
 from searcher.tasks.base import Batch, Split
+from searcher.tasks.segmentation.colours import painted, palette
 from searcher.tasks.segmentation.confusion import IGNORED, confusion, ious, mean_iou, pixel_accuracy
 from searcher.tasks.segmentation.drawing import packed, unpacked
 from searcher.tasks.segmentation.task import Segmentation, enlarged
@@ -180,3 +181,30 @@ def test_the_masks_of_digit_scenes():
         kinds = {kind + 1 for kind, _ in strokes}
         assert set(label.unique().tolist()) - {0, IGNORED} == kinds
     assert not math.isnan(made.quality(Told(made.test.labels % 11, 11), made.test))
+
+
+def test_a_gallery_has_the_images_their_truth_and_what_models_find():
+    made = tasks.entry("digit-masks").load()
+    truth = made.test.first(4).labels
+    perfect = made.sample(Told(truth % IGNORED, 11))
+    assert [
+        torch.equal(unpacked(one), label % IGNORED) for one, label in zip(perfect, truth, strict=True)
+    ] == [True] * 4
+    gallery = made.gallery({"before": perfect, "after": perfect[::-1]})
+    assert gallery is not None
+    assert {name: len(drawn) for name, drawn in gallery.rows.items()} == {
+        "image": 4, "truth": 4, "before": 4, "after": 4, "classes": 11,
+    }  # fmt: skip
+    assert gallery.rows["before"] != gallery.rows["after"]
+    assert "background" in gallery.rows["classes"][0]
+    assert made.gallery({}) is None
+
+
+def test_classes_have_colours_of_their_own():
+    colours = {tuple(colour) for colour in palette(150).tolist()}
+    assert len(colours) == 150
+    label = torch.tensor([[0, 149, IGNORED]], dtype=torch.uint8)
+    assert painted(label, 150).permute(1, 2, 0)[0].tolist() == [
+        *palette(150)[[0, 149]].tolist(),
+        [224, 224, 192],
+    ]

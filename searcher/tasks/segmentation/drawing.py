@@ -36,10 +36,15 @@ def unpacked(content: str) -> Tensor:
         return torch.from_numpy(np.array(opened))
 
 
-def legend(names: Sequence[str]) -> str:
-    """The classes in the order of their colours, in words."""
-    more = f" and {len(names) - _SHOWN_CLASSES} more" if len(names) > _SHOWN_CLASSES else ""
-    return f"Classes: {', '.join(names[:_SHOWN_CLASSES])}{more}; what is ignored is dark grey."
+def legend(names: Sequence[str], colours: Tensor) -> list[str]:
+    """The first classes' names, each with its colour (classes, 3)."""
+    return [
+        f'<svg class="scene" role="img" aria-label="{html.escape(name)}" viewBox="0 0 {_WIDTH_PX} 24" '
+        f'width="{_WIDTH_PX}" height="24"><rect width="24" height="24" '
+        f'style="fill: rgb({",".join(map(str, colour))})"/>'
+        f'<text x="32" y="17" font-size="15">{html.escape(name)}</text></svg>'
+        for name, colour in list(zip(names, colours.tolist(), strict=True))[:_SHOWN_CLASSES]
+    ]
 
 
 def _png(rows: np.ndarray) -> str:

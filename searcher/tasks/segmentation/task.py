@@ -202,7 +202,8 @@ class Segmentation(Task):
         }
         for name, stored in samples.items():
             rows[name] = [drawing.picture(self._painted(drawing.unpacked(one)), name) for one in stored]
-        note = f"The first images of the test split. {drawing.legend(self.names)}"
+        rows["classes"] = drawing.legend(self.names, colours.palette(self.classes))
+        note = "The first images of the test split; a pixel of no class is light."
         return Gallery("Classes before and after", note, rows)
 
     def _painted(self, label: Tensor) -> Tensor:
