@@ -15,7 +15,8 @@ from searcher.tasks.base import Split
 from searcher.tasks.classification.listed import check_figures
 from searcher.tasks.entries import Entry
 from searcher.tasks.images import Look, look, spread
-from searcher.tasks.prepared import Plan, Prepared, Source, prepare
+from searcher.tasks.plan import Plan, Source
+from searcher.tasks.prepared import Prepared, prepare
 from searcher.tasks.segmentation.classes import class_map
 from searcher.tasks.segmentation.listing import Listing, listing
 from searcher.tasks.segmentation.masks import ClassMap
