@@ -57,7 +57,7 @@ def entry(path: Path, name: str, data: Data) -> Entry:
 
 def _sides(seen: Sequence[Look], data: Data) -> tuple[tuple[int, int], str]:
     if data.sides:
-        return data.sides, "as data.size says"
+        return data.sides, "as it was asked for"
     sizes = {one.sides for one in seen}
     return (sizes.pop(), "their own") if len(sizes) == 1 else (SIDES, "the files are of several sizes")
 
