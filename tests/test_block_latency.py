@@ -12,7 +12,16 @@ from torch import Tensor, nn
 from searcher import models
 from searcher.compression.engines import fx
 from searcher.config.deployment import Deployment
-from searcher.costs.block_latency import REST, ByBlock, Laps, hooked, marked, measure_blocks, named_blocks
+from searcher.costs.block_latency import (
+    REST,
+    ByBlock,
+    Laps,
+    hooked,
+    marked,
+    measure_blocks,
+    middle,
+    named_blocks,
+)
 from searcher.ui.terminal.costs import block_table
 from tests.conftest import Run
 
@@ -154,3 +163,8 @@ def test_the_command(target: str, run_command: Run):
     refused = run_command("measure", "net.onnx", "--by-block")
     assert refused.returncode == 2
     assert "an ONNX file has no blocks" in refused.stderr
+
+
+def test_the_middle_half_of_the_runs_counts():
+    assert middle([5.0, 1.0, 9.0, 2.0, 3.0, 4.0, 100.0, 0.0], lambda run: run) == [2, 3, 4, 5]
+    assert [middle([*range(n)], float) for n in (1, 2, 3)] == [[0], [0, 1], [0, 1, 2]]

@@ -7,6 +7,7 @@ from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
+from typing import TypeVar
 
 import torch
 from torch import Tensor, fx, nn
@@ -20,7 +21,9 @@ REST = ""
 """The name of what is in no block."""
 
 Place = tuple[str, int]
-"""A block's path, and its which call within a run, from 1 on."""
+"""A block's path, and which of its calls within a run it is, from 1 on."""
+
+Run = TypeVar("Run")
 
 
 @dataclass(frozen=True)
@@ -28,7 +31,7 @@ class ByBlock:
     """Latency of a network, and of the calls of its blocks in their order.
 
     Attributes:
-        whole_ms: Mean of a run of a batch as it is, in milliseconds.
+        whole_ms: Mean of a run of a batch as it is, of the middle half of the runs, in milliseconds.
         blocks: Mean of each call of a block, without the blocks inside it, in runs that are stopped at the
             borders; `REST` is between them.
         conditions: How it was run.
@@ -137,10 +140,17 @@ def measure_blocks(
                     seen.append(_run(stopped, images, laps))
     finally:
         torch.set_num_threads(threads)
-    wholes, seen = wholes[conditions.warmup :], seen[conditions.warmup :]
+    wholes = middle(wholes[conditions.warmup :], lambda whole: whole)
+    seen = middle(seen[conditions.warmup :], lambda run: sum(run.values()))
     places = sorted({place for one in seen for place in one}, key=_order(names))
     means = {place: 1000 * statistics.fmean(one.get(place, 0.0) for one in seen) for place in places}
     return ByBlock(1000 * statistics.fmean(wholes), means, conditions)
+
+
+def middle(runs: Sequence[Run], seconds: Callable[[Run], float]) -> list[Run]:
+    """The middle half of some runs by the time that they took: other work on the machine is in the slowest."""
+    ordered, cut = sorted(runs, key=seconds), len(runs) // 4
+    return ordered[cut : len(ordered) - cut]
 
 
 def _order(names: Sequence[str]) -> Callable[[Place], tuple[int, int]]:
