@@ -148,7 +148,7 @@ def measure_blocks(
 
 
 def middle(runs: Sequence[Run], seconds: Callable[[Run], float]) -> list[Run]:
-    """The middle half of some runs by the time that they took: other work on the machine is in the slowest."""
+    """The middle half of some runs by their time: other work on the machine is in the slowest."""
     ordered, cut = sorted(runs, key=seconds), len(runs) // 4
     return ordered[cut : len(ordered) - cut]
 
