@@ -29,6 +29,7 @@ ORDER = (
     "runtimes",
     "prepare",
     "published_front",
+    "segmentation",
 )
 GOALS = {
     "search_efficiency": "≤ 0.2",
@@ -38,6 +39,7 @@ GOALS = {
     "side_by_side_cuda": "≥ 2",
     "published_cuda": "≤ 1",
     "overhead": "< 0.01",
+    "segmentation": "> 1",
 }
 OF_A_TASK = {"search_efficiency_cifar10": ("search_efficiency", " --task cifar10 --trials 12")}
 """The benchmark that makes a result of another name, and with which options."""

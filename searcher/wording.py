@@ -6,7 +6,8 @@ from typing import Any
 
 _QUALITY = ("top1", "map", "map50", "map75", "map_small", "map_medium", "map_large")
 _RECALL = ("ar1", "ar10", "ar100", "ar_small", "ar_medium", "ar_large")
-SHARES = frozenset((*_QUALITY, *_RECALL, "sparsity"))
+_PIXELS = ("miou", "iou", "pixel_accuracy")
+SHARES = frozenset((*_QUALITY, *_RECALL, *_PIXELS, "sparsity"))
 """The metrics between 0 and 1, whose differences are said in points."""
 
 EXACT = 200.0

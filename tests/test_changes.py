@@ -2,7 +2,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from searcher.ui.comparison import BETTER, WORSE, Change, changes, class_changes, labels
+from searcher.ui.comparison import BETTER, WORSE, Change, changes, class_changes, class_headings, labels
 from searcher.wording import SHARES
 
 
@@ -74,3 +74,14 @@ def test_figures_of_a_class_are_rows_of_their_own():
         ("b", [f"60.00% → 30.00%, -30.00 points, {WORSE}", ""]),
     ]
     assert class_changes({}, {"map:a": 0.5})[0][1][0].whole == "50.00%"
+    assert class_headings(after) == ("AP", "AP50")
+
+
+def test_a_class_has_the_figures_that_there_are():
+    after = {"miou": 0.4, "iou:a": 0.5, "iou:b": 0.3}
+    assert [c.label for c in changes({}, after)] == ["mean intersection over union"]
+    assert class_headings(after) == ("IoU",)
+    assert [[c.whole for c in found] for _, found in class_changes({"iou:a": 0.4}, after)] == [
+        [f"40.00% → 50.00%, +10.00 points, {BETTER}"],
+        ["30.00%"],
+    ]

@@ -15,7 +15,7 @@ from searcher.costs.counting.recorder import record
 from searcher.costs.shapes.outline import outline, returned
 from searcher.errors import TrialError
 from tests.helpers.engines import ENGINES
-from tests.helpers.pruned_nets import LOST, SAME
+from tests.helpers.pruned_nets import LOST, REPEATED, SAME
 
 SIZES = (1, 3, 16, 16)
 
@@ -26,12 +26,15 @@ def predicted(build: Callable[[], nn.Module], ratio: float) -> Any:
     return channels.lost or outline(model, SIZES, channels.after(Amount(ratio).left)).ops
 
 
-@pytest.mark.parametrize("engine", ENGINES)
-@pytest.mark.parametrize("name", SAME)
+CASES = [*((name, engine) for name in SAME for engine in ENGINES), *((n, "torch-pruning") for n in REPEATED)]
+
+
+@pytest.mark.parametrize(("name", "engine"), CASES)
 def test_pruned_as_predicted(name: str, engine: str) -> None:
     torch.manual_seed(0)
-    expected = predicted(SAME[name], 0.3)
-    net = SAME[name]().eval()
+    build = (SAME | REPEATED)[name]
+    expected = predicted(build, 0.3)
+    net = build().eval()
     small = ENGINES[engine](net, torch.randn(SIZES), 0.3, "l1", returned(net, SIZES))
     found = record(small, torch.randn(SIZES))
     assert not isinstance(expected, str), expected
@@ -45,12 +48,12 @@ def test_what_is_not_certain_is_not_predicted(name: str) -> None:
 
 
 @pytest.mark.parametrize("engine", ENGINES)
-@pytest.mark.parametrize("name", LOST)
+@pytest.mark.parametrize("name", [*LOST, *REPEATED])
 def test_an_engine_prunes_or_says_in_one_line_that_it_cannot(name: str, engine: str) -> None:
     torch.manual_seed(0)
-    said = None
+    said, net = None, REPEATED.get(name) or LOST[name][1]
     try:
-        ENGINES[engine](LOST[name][1]().eval(), torch.randn(SIZES), 0.3, "l1")(torch.randn(SIZES))
+        ENGINES[engine](net().eval(), torch.randn(SIZES), 0.3, "l1")(torch.randn(SIZES))
     except TrialError as error:
         said = str(error)
     lines = r"(torch-pruning|NNI) (cannot prune this network: |was asked to remove ).+"

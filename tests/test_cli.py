@@ -102,7 +102,7 @@ def test_check_says_what_a_study_is(run_command: Run):
         (["run", "--study", "tiny", "--set", "space=tini"], "no space named 'tini'; did you mean tiny?"),
         (
             ["run", "--study", "tiny", "--set", "task=digits1"],
-            "no task named 'digits1'; did you mean digits or digit-scenes?",
+            "no task named 'digits1'; did you mean digits or digit-masks or digit-scenes?",
         ),
         (
             ["run", "--study", "tiny", "--set", 'metrics=[{metric="top"}]'],

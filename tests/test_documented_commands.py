@@ -117,6 +117,10 @@ EXECUTED: dict[str, tuple[str, ...]] = {
     # search.md
     "searcher store ls": (),
     "searcher store gc --max-size 10GB": (),
+    # segmentation.md
+    "searcher check swiftnet": ("--set", "task=digit-masks"),
+    "searcher run --study swiftnet": (*ONE, "--set", "task=digit-masks", "--set", "budget.train_images=32"),
+    "searcher measure 'swiftnet#0' --by-block": (),
     # studies.md
     "searcher check mine": (),
     "searcher run mine --set budget.trials=60": ANY,

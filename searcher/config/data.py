@@ -30,6 +30,9 @@ class Augment(_Frozen):
     zoom: float | None = Field(
         default=None, ge=0, lt=1, description="of boxes, how much larger or smaller it may get, as a share"
     )
+    scale: tuple[Annotated[float, Field(gt=0)], Annotated[float, Field(gt=0)]] | None = Field(
+        default=None, description="of masks, the least and the largest factor of an image's scale"
+    )
     light: float | None = Field(
         default=None, ge=0, lt=1, description="of boxes, how much brighter or darker it may get, as a share"
     )
@@ -61,6 +64,13 @@ class Data(_Frozen):
     classes: tuple[str, ...] | None = Field(
         default=None, min_length=2, description="names of the classes in the order of the outputs"
     )
+    ignore: tuple[Annotated[int, Field(ge=0, le=2**16 - 1)], ...] | None = Field(
+        default=None, description="of masks, the values of pixels of no class; by default 255"
+    )
+    balanced: bool | None = Field(
+        default=None,
+        description="of masks, whether the loss weighs classes by their median frequency over their own",
+    )
 
     @model_validator(mode="after")
     def _fits(self) -> "Data":
@@ -68,6 +78,8 @@ class Data(_Frozen):
             raise ValueError("validation and test leave nothing to train on: together below 1")
         if self.mean and self.std and len(self.mean) != len(self.std):
             raise ValueError("mean and std: one number a channel each")
+        if self.augment.scale and self.augment.scale[0] > self.augment.scale[1]:
+            raise ValueError("augment.scale: the least factor first")
         if self.classes and len(set(self.classes)) < len(self.classes):
             raise ValueError("classes: a name is there twice")
         return self

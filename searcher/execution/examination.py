@@ -30,7 +30,6 @@ from searcher.execution.rehearsal import BEFORE, REHEARSAL_IMAGES, rehearse
 from searcher.files import in_one_step
 from searcher.models import build
 from searcher.tasks.base import Task
-from searcher.tasks.detection.task import Detection
 from searcher.version import __version__
 
 ENDING = ".examined"
@@ -93,7 +92,7 @@ def _examined(text: str, name: str, conditions: str, digest: str, whole: bool) -
     return Examined(
         model=model,
         whole=whole,
-        batch_size=16 if issubclass(entry.kind, Detection) else batch_size(len(task.train)),
+        batch_size=task.step_images or batch_size(len(task.train)),
         blocks=parts,
         refused=refused,
         kept_out=kept_out,

@@ -17,6 +17,7 @@ from searcher.models.densenet import densenet
 from searcher.models.mobilenet import mobilenet_v1, mobilenet_v2
 from searcher.models.resnet import resnet18, resnet20, resnet56
 from searcher.models.ssd import ssd_mobilenet_v1, ssd_mobilenet_v2
+from searcher.models.swiftnet import swiftnet
 from searcher.models.yolo import yolo
 
 Family = Callable[..., nn.Module]
@@ -30,6 +31,7 @@ MODELS: dict[str, Family] = {
     "resnet56": resnet56,
     "ssd_mobilenet_v1": ssd_mobilenet_v1,
     "ssd_mobilenet_v2": ssd_mobilenet_v2,
+    "swiftnet": swiftnet,
     "yolo": yolo,
 }
 

@@ -8,7 +8,7 @@ from searcher.config.data import Data, is_function, is_path, short
 from searcher.config.given import is_given
 from searcher.config.study import Study
 from searcher.errors import SearcherError, unknown
-from searcher.tasks import own
+from searcher.tasks import locations, own
 from searcher.tasks.base import Task
 from searcher.tasks.classification import cifar10 as _cifar10
 from searcher.tasks.classification.digits import digits
@@ -18,6 +18,9 @@ from searcher.tasks.detection.digit_scenes import digit_scenes
 from searcher.tasks.detection.task import Detection
 from searcher.tasks.entries import Entry
 from searcher.tasks.function import from_function, from_given
+from searcher.tasks.segmentation import own as masks
+from searcher.tasks.segmentation.digit_masks import digit_masks
+from searcher.tasks.segmentation.task import Segmentation
 
 __all__ = ["TASKS", "Entry", "choose", "entry", "kinds", "of"]
 
@@ -32,7 +35,38 @@ def _folder(name: str, side: int, usual: int) -> Entry:
         lambda: folders.find(name) is not None,
         how=f"put {name}/ with images/ and instances.json (or VOC's) into ./data or $SEARCHER_DATA",
         counted=lambda: folders.classes(name),
-        sized=lambda sized: _folder(name, sized, usual),
+        prepared=lambda data: _resized(name, data, side, usual),
+    )
+
+
+def _resized(name: str, data: Data, side: int, usual: int) -> Entry:
+    own.refuse_keys(data, ("size",), f"task {name}")
+    return _folder(name, own.square_side(data) or side, usual)
+
+
+def _masked(name: str, sides: tuple[int, int], usual: int, data: Data | None = None) -> Entry:
+    """A data set for segmentation in a folder of that name, its images of a size where none is given."""
+    wanted = Data(size=sides) if data is None else data.model_copy(update={"size": data.size or sides})
+
+    def here() -> Entry:
+        folder = locations.find(name)
+        if folder is None:
+            raise SearcherError(f"no folder {name} in $SEARCHER_DATA, ./data or {locations.cache()}")
+        return masks.entry(folder, name, wanted)
+
+    def prepared(asked: Data) -> Entry:
+        own.refuse_keys(asked, own.OF_MASKS, f"task {name}")
+        return _masked(name, sides, usual, asked)
+
+    return Entry(
+        lambda: here().load(),
+        (wanted.channels or 3, *(wanted.sides or sides)),
+        usual,
+        Segmentation,
+        lambda: locations.find(name) is not None,
+        how=f"put {name}/ with its images and masks into ./data or $SEARCHER_DATA",
+        counted=lambda: here().classes if locations.find(name) else None,
+        prepared=prepared,
     )
 
 
@@ -47,7 +81,11 @@ TASKS = {
         f"get it with: {_cifar10.FETCH}",
     ),
     "digits": Entry(digits, (1, 8, 8), 10),
+    "ade20k": _masked("ade20k", (512, 512), 150),
+    "camvid": _masked("camvid", (180, 240), 11),
+    "cityscapes": _masked("cityscapes", (512, 1024), 19),
     "coco128": _folder("coco128", 320, 80),
+    "digit-masks": Entry(digit_masks, (1, 64, 64), 11, Segmentation),
     "digit-scenes": Entry(digit_scenes, (1, 64, 64), 10, Detection),
     "pennfudan": _folder("pennfudan", 192, 1),
     "voc": _folder("voc", 320, 20),
@@ -94,12 +132,10 @@ def entry(name: str, data: Data | None = None) -> Entry:
 
 
 def _prepared(name: str, found: Entry, data: Data) -> Entry:
-    """A task of TASKS with another size of its images, which is all that can be another one."""
-    if found.sized is None:
+    """A task of TASKS with its data as a study wants it."""
+    if found.prepared is None:
         raise SearcherError(f"data: task {name} comes prepared; a path as task takes data.{data.given()[0]}")
-    own.refuse_keys(data, ("size",), f"task {name}")
-    side = own.square_side(data)
-    return found.sized(side) if side else found
+    return found.prepared(data)
 
 
 def choose(names: Sequence[str], data: Callable[[str], Data | None] = lambda name: None) -> tuple[str, str]:

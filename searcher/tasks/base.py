@@ -159,11 +159,14 @@ class Task(ABC):
     labels: ClassVar[Mapping[str, Figure]]
     """All figures of quality by name, in the order in which they are shown."""
 
-    by_class: ClassVar[tuple[str, ...]] = ()
-    """Figures that there are of each class as well, under ``NAME:CLASS``."""
+    by_class: ClassVar[Mapping[str, str]] = {}
+    """Figures that there are of each class, under ``NAME:CLASS``, each with a short name for a table."""
 
     mixes: ClassVar[bool] = False
     """Whether labels are classes, of which a mixed image can have two."""
+
+    step_images: ClassVar[int | None] = None
+    """Images of a training's step, where their number is not to be read off that of the data."""
 
     @property
     def augments(self) -> bool:
@@ -202,6 +205,10 @@ class Task(ABC):
     def outputs(self, sizes: Sequence[tuple[int, ...]]) -> str:
         """The meaning of outputs of such sizes, without the batch's, in words; empty where unknown."""
         return ""
+
+    def tint(self, label: Tensor) -> Tensor | None:
+        """A colour for each pixel of an image by its label, (3, H, W) uint8; None where pixels have none."""
+        return None
 
     def sample(self, model: nn.Module) -> list[Any] | None:
         """A model's findings in a few images of the test split, as JSON, to be drawn; None where none are."""

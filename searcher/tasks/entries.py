@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
+from searcher.config.data import Data
 from searcher.tasks.base import Task
 from searcher.tasks.classification.task import Classification
 
@@ -16,8 +17,8 @@ class Entry:
 
     `image` has the sizes of an image, channels first: what a network costs is known without the data.
     `usual` is the number of classes of the data set that goes by this name; `counted` is that of the data
-    here, where it may be another one, and None where it is not here. `sized` is the same task with images of
-    another side, where there is such a one.
+    here, where it may be another one, and None where it is not here. `prepared` is the same task with its
+    data as a study wants it, where it can be another one.
     """
 
     load: Callable[[], Task]
@@ -28,7 +29,7 @@ class Entry:
     fetch: Callable[[], Path] | None = None
     how: str = ""
     counted: Callable[[], int | None] = lambda: None
-    sized: Callable[[int], "Entry"] | None = None
+    prepared: Callable[[Data], "Entry"] | None = None
 
     @cached_property
     def classes(self) -> int:

@@ -8,12 +8,14 @@ import numpy as np
 def measured(parts: Iterator[np.ndarray]) -> tuple[list[float], list[float]]:
     """Mean and deviation of each channel of uint8 images (N, C, H, W), in shares of 255, to three places.
 
-    A channel that never changes is divided by 1.
+    A channel that never changes is divided by 1. Of no images there are none.
     """
     counts: np.ndarray | int = 0
     for part in parts:
         one = [np.bincount(part[:, c].ravel(), minlength=256) for c in range(part.shape[1])]
         counts = counts + np.stack(one)
+    if isinstance(counts, int):
+        return [], []
     values = np.arange(256) / 255
     shares = counts / np.maximum(1, np.sum(counts, axis=1, keepdims=True))
     mean = shares @ values

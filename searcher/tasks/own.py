@@ -13,6 +13,8 @@ from searcher.tasks.detection import own as boxes
 from searcher.tasks.detection.annotations import INSTANCES
 from searcher.tasks.detection.parts import files
 from searcher.tasks.entries import Entry
+from searcher.tasks.segmentation import own as masks
+from searcher.tasks.segmentation.listing import there
 from searcher.tasks.splits import NAMES
 
 OF_CLASSES = (
@@ -42,10 +44,26 @@ OF_BOXES = (
 )
 """Keys of `[data]` that annotated images take."""
 
+OF_MASKS = (
+    "size",
+    "mean",
+    "std",
+    "channels",
+    "validation",
+    "test",
+    "seed",
+    "classes",
+    "ignore",
+    "balanced",
+    "augment.flip",
+    "augment.scale",
+)
+"""Keys of `[data]` that images with masks take."""
+
 LOOKED_FOR = """class folders (CLASS/*.jpg, or train/, val/, test/ of them)
   COCO (instances.json with images/, or annotations/instances_*.json)
   Pascal VOC (Annotations/*.xml with JPEGImages/ or images/)
-  masks (images/ with masks/)"""
+  masks (images/ with masks/, train/ with trainannot/, train.txt of both, Cityscapes, ADE20K)"""
 
 
 def entry(task: str, data: Data) -> Entry:
@@ -78,8 +96,6 @@ def kind_of(path: Path) -> str:
         found.pop()  # Boxes of the same images beside them are what is trained on.
     if len(found) > 1:
         raise SearcherError(f"{path} mixes layouts: {' and '.join(_WORDS[kind] for kind in found)}")
-    if found == ["masks"]:
-        raise SearcherError(f"{path}: images with masks (images/, masks/): segmentation is not there yet")
     if found:
         return found[0]
     inner = folders(path)
@@ -87,7 +103,7 @@ def kind_of(path: Path) -> str:
     if len({NAMES[one.name.lower()] for one in parts}) > 1:
         raise SearcherError(
             f"{path}: {parts[0].name}/ has images and no class folders: of which class are they? Expected "
-            f"{parts[0].name}/CLASS/*.jpg, or annotations of boxes; segmentation is not there yet"
+            f"{parts[0].name}/CLASS/*.jpg, annotations of boxes, or masks in {parts[0].name}annot/"
         )
     if any(one.name.lower() in NAMES and folders(one) for one in inner):
         return "splits"
@@ -161,10 +177,15 @@ def _annotated(layout: str) -> Callable[[Path, str, Data], Entry]:
     return annotated
 
 
+def _masked(path: Path, name: str, data: Data) -> Entry:
+    refuse_keys(data, OF_MASKS, f"{path} ({_WORDS['masks']})")
+    return masks.entry(path, name, data)
+
+
 _SIGNS: dict[str, Callable[[Path], bool]] = {
     "coco": lambda path: (path / INSTANCES).is_file() or bool(files(path)),
     "voc": lambda path: any((path / "Annotations").glob("*.xml")),
-    "masks": lambda path: (path / "masks").is_dir() and (path / "images").is_dir(),
+    "masks": there,
 }
 _WORDS = {
     "coco": "annotations as COCO has them",
@@ -176,6 +197,7 @@ _KINDS: dict[str, Callable[[Path, str, Data], Entry]] = {
     "splits": _split_folders,
     "coco": _annotated(_WORDS["coco"]),
     "voc": _annotated(_WORDS["voc"]),
+    "masks": _masked,
     "csv": _table,
     "npz": _arrays,
 }

@@ -1,19 +1,17 @@
 """Images prepared once: read, brought to one size, and kept in memory-mapped files of the user's cache."""
 
-import hashlib
 import json
 import os
 import sys
 import time
 import warnings
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
-from functools import cached_property
 from itertools import islice
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 import torch
@@ -25,10 +23,8 @@ from searcher.tasks.detection.pictures import square
 from searcher.tasks.images import Unusable, pixels
 from searcher.tasks.locations import cache
 from searcher.tasks.normalisation import measured
+from searcher.tasks.plan import Plan, Source
 from searcher.tasks.splits import PARTS, TWIN, digest_of
-
-VERSION = 1
-"""Of what is written: another one is prepared anew."""
 
 IMAGES, LABELS, ROWS, PROGRESS, ABOUT = (
     "images.npy",
@@ -43,51 +39,6 @@ PART_IMAGES, PART_BYTES = 1024, 64 * 2**20
 _SAID_EVERY = 5.0
 _ROW = np.dtype([("source", "<i8"), ("digest", "V16")])
 _BROKEN = "image that cannot be read"
-
-
-class Source(NamedTuple):
-    """An image's file and its label.
-
-    An image that was annotated, at the width and height that are given, is stretched; others are cropped.
-    """
-
-    path: Path
-    label: int
-    annotated: tuple[int, int] | None = None
-
-
-@dataclass(frozen=True)
-class Plan:
-    """The images that are to be prepared.
-
-    Attributes:
-        name: What the data is called while it is prepared.
-        splits: By split, its images in their order.
-        channels: Of an image.
-        sides: Its height and width.
-    """
-
-    name: str
-    splits: Mapping[str, Sequence[Source]]
-    channels: int
-    sides: tuple[int, int]
-
-    @property
-    def image(self) -> tuple[int, int, int]:
-        """The sizes of an image, channels first."""
-        return (self.channels, *self.sides)
-
-    @cached_property
-    def digest(self) -> str:
-        """A name for what is made of these files, as they are now."""
-        told = hashlib.sha256(json.dumps([VERSION, self.image]).encode())
-        for part in PARTS:
-            told.update(part.encode())
-            for path, label, annotated in self.splits[part]:
-                about = path.stat()
-                own = (str(path.absolute()), label, annotated, about.st_size, about.st_mtime_ns)
-                told.update(f"{own}\n".encode(errors="surrogateescape"))
-        return told.hexdigest()[:32]
 
 
 @dataclass(frozen=True)
@@ -225,11 +176,19 @@ class _Writer:
         try:
             if source.annotated:
                 return square(source.path, sides[0], source.annotated)
-            return pixels(source.path, channels, sides)
+            image, remarks = pixels(source.path, channels, sides)
+            return self._beside(source, image), remarks
         except Unusable as reason:
             return str(reason)
         except Exception:  # Pillow raises all kinds of them at damaged files
             return _BROKEN
+
+    def _beside(self, source: Source, image: np.ndarray) -> np.ndarray:
+        """An image with what lies beside it."""
+        if self._plan.layer is None or source.beside is None:
+            return image
+        layer = self._plan.layer.read(source.beside, source.path, self._plan.sides)
+        return np.concatenate([image, layer[None]])
 
     def _add(self, place: int, read: Any, state: _State, *to: Callable[[bytes], Any]) -> None:
         state.done = place + 1
@@ -237,7 +196,7 @@ class _Writer:
             state.dropped[read] += 1
             return
         image, remarks = read
-        part, digest = self._sources[place][0], digest_of(image)
+        part, digest = self._sources[place][0], digest_of(image[: self._plan.channels])
         if digest and self._taken.setdefault(digest, part) != part:
             state.dropped[TWIN] += 1
             return

@@ -16,6 +16,9 @@ if TYPE_CHECKING:
 
 IMAGES, COLUMNS = 12, 4
 _SIDE, _CAPTION, _GAP = 160, 20, 8
+_TINT = 0.5
+"""The share of a pixel's colour that is its label's."""
+
 _GROUND, _INK, _BOX = (255, 255, 255), (40, 40, 40), (255, 176, 0)
 
 
@@ -30,7 +33,7 @@ def save(task: Task, path: Path) -> None:
 
 
 def sheet(task: Task) -> "Image":
-    """The first training images after one augmentation, the same each time, with class names or boxes."""
+    """The first training images after one augmentation, always the same, with class names, boxes or tints."""
     from PIL import Image, ImageDraw
 
     chosen = task.train.first(IMAGES)
@@ -41,7 +44,7 @@ def sheet(task: Task) -> "Image":
     made = Image.new("RGB", (COLUMNS * wide + _GAP, rows * high + _GAP), _GROUND)
     for place, (image, label) in enumerate(zip(images, labels, strict=True)):
         corner = (_GAP + place % COLUMNS * wide, _GAP + place // COLUMNS * high)
-        tile, caption = _tile(image, task.scale), _caption(task, label)
+        tile, caption = _tile(_tinted(image, task, label), task.scale), _caption(task, label)
         _mark(tile, task, label)
         made.paste(tile, corner)
         place_of_text = (corner[0], corner[1] + _SIDE + 2)
@@ -53,6 +56,12 @@ def _font() -> "FreeTypeFont | ImageFont":
     from PIL.ImageFont import load_default
 
     return load_default(13)
+
+
+def _tinted(image: Tensor, task: Task, label: Tensor) -> Tensor:
+    """An image (C, H, W) beneath the colours of its pixels' labels, where they have any."""
+    tint = task.tint(label)
+    return image if tint is None else (1 - _TINT) * image.float() + _TINT * tint * (task.scale / 255)
 
 
 def _tile(image: Tensor, scale: float) -> "Image":

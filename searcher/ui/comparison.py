@@ -32,8 +32,8 @@ def labels() -> dict[str, Figure]:
     return {name: one for kind in tasks.kinds() for name, one in kind.labels.items()} | _COSTS
 
 
-def _by_class() -> list[str]:
-    return list(dict.fromkeys(name for kind in tasks.kinds() for name in kind.by_class))
+def _by_class() -> dict[str, str]:
+    return {name: short for kind in tasks.kinds() for name, short in kind.by_class.items()}
 
 
 @dataclass(frozen=True)
@@ -89,11 +89,21 @@ def changes(
 def class_changes(before: Mapping[str, float], after: Mapping[str, float]) -> list[tuple[str, list[Change]]]:
     """By class, the figures that there are of each; empty where not known."""
     classes = list(dict.fromkeys(key.partition(":")[2] for key in after if is_of_a_class(key)))
-    keys = {name: [f"{figure}:{name}" for figure in _by_class()] for name in classes}
+    keys = {name: [f"{figure}:{name}" for figure in _figures_of_classes(after)] for name in classes}
     return [
         (name, [_change(k, before.get(k), after[k], None) if k in after else _NONE for k in every])
         for name, every in keys.items()
     ]
+
+
+def class_headings(after: Mapping[str, float]) -> tuple[str, ...]:
+    """The short names of the figures in the rows of `class_changes`."""
+    return tuple(_by_class()[name] for name in _figures_of_classes(after))
+
+
+def _figures_of_classes(after: Mapping[str, float]) -> list[str]:
+    there = {_name(key) for key in after if is_of_a_class(key)}
+    return [name for name in _by_class() if name in there]
 
 
 def is_of_a_class(key: str) -> bool:

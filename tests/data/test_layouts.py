@@ -304,7 +304,7 @@ BAD = {
     mixed: "mixes layouts: folders of splits (train) beside emu",
     two_names: "val/ and valid/ are the same split by two names",
     two_formats: "mixes layouts: annotations as COCO has them and annotations as Pascal VOC",
-    masks: "segmentation is not there yet",
+    masks: "masks have colours: of which class is each?",
     unlabelled: "has images and no class folders",
     train_alone: "class 'dog' is in train alone",
     nested: "class 'cat' has no images; it has folders: black",

@@ -10,7 +10,8 @@ import torch
 
 from benchmarks.prepare import images
 from searcher.tasks import prepared
-from searcher.tasks.prepared import ABOUT, IMAGES, PROGRESS, ROWS, Plan, Source, prepare
+from searcher.tasks.plan import Plan, Source
+from searcher.tasks.prepared import ABOUT, IMAGES, PROGRESS, ROWS, prepare
 from tests.helpers.folders import picture
 
 SCRIPT = """

@@ -145,8 +145,20 @@ SAME: dict[str, Callable[[], nn.Module]] = {
         lambda s, x: s.z(s.a(x[:, :1])), a=conv(1, 8, 3), z=conv(8, 4)
     ),
     "unused layer": between(lambda s, x: x, aux=conv(8, 4)),
+    "called on images": lambda: Net(
+        lambda s, x: s.z(s.m(s.a(x)) + F.interpolate(s.n(s.a(F.avg_pool2d(x, 2))), scale_factor=2)),
+        a=conv(3, 8), m=nn.BatchNorm2d(8), n=nn.BatchNorm2d(8), z=conv(8, 4),
+    ),
+    "depthwise called twice": between(lambda s, x: s.c(s.c(x)), c=conv(8, 8, groups=8)),
 }  # fmt: skip
 """What both engines prune as it is predicted."""
+
+REPEATED: dict[str, Callable[[], nn.Module]] = {
+    "called twice": between(lambda s, x: s.c(s.c(x)), c=conv(8, 8)),
+    "called on two": two(lambda s, a, b: s.c(a) + s.d(s.c(b)), c=conv(8, 8), d=conv(8, 8)),
+    "batch norm called twice": two(lambda s, a, b: s.n(a) + s.c(s.n(b)), c=conv(8, 8), n=nn.BatchNorm2d(8)),
+}
+"""Networks with a layer that is called several times, which torch-pruning prunes as it is predicted."""
 
 LOST: dict[str, tuple[str, Callable[[], nn.Module]]] = {
     "squeeze-excite by linear layers": (
@@ -175,8 +187,6 @@ LOST: dict[str, tuple[str, Callable[[], nn.Module]]] = {
     "grouped over a sum": ("a grouped convolution", two(lambda s, a, b: s.c(a + b), c=conv(8, 8, groups=4))),
     "depth multiplier": ("depth multiplier", between(lambda s, x: s.c(x), 16, c=conv(8, 16, groups=8))),
     "one channel": ("a single channel", between(lambda s, x: x * torch.sigmoid(s.c(x)), c=conv(8, 1))),
-    "called twice": ("called twice", between(lambda s, x: s.c(s.c(x)), c=conv(8, 8))),
-    "batch norm called twice": ("called twice", two(lambda s, a, b: s.n(a) + s.n(b), n=nn.BatchNorm2d(8))),
     "functional": (
         "conv2d", between(lambda s, x: F.conv2d(x, s.w), w=nn.Parameter(torch.rand(8, 8, 1, 1)))
     ),

@@ -72,5 +72,6 @@ class PruneChannels(Pruning):
         how += [f"multiples of {self.round_to}"] if self.round_to > 1 else []
         how += [f"{self.steps} steps"] if self.steps > 1 else []
         how += self.aftermath()
-        pruned = f"channels {', '.join([f'-{self.ratio:.0%}', *places])} ({', '.join([*how, self.engine])})"
+        places = [f"-{self.ratio:.0%}", *places] if self.ratio else places
+        pruned = f"channels {', '.join(places)} ({', '.join([*how, self.engine])})"
         return ", ".join([pruned, *self.techniques()])

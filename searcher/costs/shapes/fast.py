@@ -72,8 +72,10 @@ def _divides(x: Shape, weight: Tensor, groups: int) -> bool:
 def _convolved(tracer: Tracer, x: Shape, weight: Tensor, groups: int) -> tuple[int, Origin, int]:
     """The channels that a convolution makes, where they come from, and its groups after pruning."""
     made, read = int(weight.shape[0]), int(weight.shape[1]) * groups
-    if tracer.again(weight) or x.origin.flat:
-        tracer.channels.give_up("a convolution that is called twice, or on flattened channels")
+    if x.origin.flat:
+        tracer.channels.give_up("a convolution on flattened channels")
+    if tracer.reads(weight, x.origin) and 1 < groups < read:
+        tracer.channels.give_up("a grouped convolution that is called twice")
     if groups == made == read:
         tracer.channels.read_one_by_one(x.origin)
         return int(x.shape[1]), x.origin, int(x.shape[1])
@@ -138,8 +140,9 @@ def _batch_norm(
     held = [p for p in (mean, var, weight, bias) if p is not None]
     if not (tracer.kept or all(len(p) == size for p in held)) or not x.plain or mean is None:
         return None
-    if tracer.again(mean) or x.origin.flat:
-        tracer.channels.lose("a batch norm that is called twice, or on flattened channels", x.origin)
+    if x.origin.flat:
+        tracer.channels.lose("a batch norm on flattened channels", x.origin)
+    tracer.reads(mean, x.origin)
     biases = tracer.new(weight, size) + tracer.new(bias, size)
     return _same(tracer, "batch_norm", "aten::native_batch_norm", x, biases=biases)
 

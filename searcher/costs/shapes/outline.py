@@ -99,6 +99,7 @@ class Walker:
         self.layers = {id(weight): module for module, weight in weights if weight is not None}
         self.called: dict[int, Any] = {}
         self._run: set[int] = set()
+        self._read: dict[int, Origin] = {}
 
     def call(self, func: Any, args: Any, kwargs: dict[str, Any]) -> Any:
         """The shapes that the function returns."""
@@ -153,6 +154,13 @@ class Walker:
         before = id(parameter) in self._run
         self._run.add(id(parameter))
         return before and parameter is not None
+
+    def reads(self, parameter: Tensor, origin: Origin) -> bool:
+        """Whether a layer that reads channels has run before; it loses the same of all that it reads."""
+        before = self._read.setdefault(id(parameter), origin)
+        if before is not origin:
+            self.channels.tie(before, origin)
+        return before is not origin
 
     def _on_meta(self, func: Any, args: Any, kwargs: dict[str, Any]) -> Any:
         """Run the function on the meta device; the recorder reads the rows off what it dispatches."""

@@ -40,6 +40,9 @@ class Tracer(Protocol):
     def again(self, parameter: Tensor | None) -> bool:
         """Whether a layer runs that has run before."""
 
+    def reads(self, parameter: Tensor, origin: Origin) -> bool:
+        """Whether a layer that reads channels has run before; it loses the same of all that it reads."""
+
 
 def _asked(name: str) -> Callable[..., Any]:
     method = getattr(Tensor, name)

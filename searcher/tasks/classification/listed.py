@@ -15,7 +15,8 @@ from searcher.tasks.base import Split
 from searcher.tasks.classification.task import Classification
 from searcher.tasks.entries import Entry
 from searcher.tasks.images import Look, look, spread
-from searcher.tasks.prepared import Plan, Prepared, Source, prepare
+from searcher.tasks.plan import Plan, Source
+from searcher.tasks.prepared import Prepared, prepare
 from searcher.tasks.splits import PARTS, check_classes, divided, each
 from searcher.wording import several
 

@@ -1,6 +1,7 @@
 """Scenes composed of scikit-learn's real digits, with known boxes: detection that every machine has."""
 
-from typing import Any
+from collections.abc import Iterator
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -16,6 +17,24 @@ COUNTS = (512, 128, 128)
 _SEED = 0
 _MOST = 4
 _SCALES = (2, 3, 4)
+_FAINT = 0.25
+"""Of the brightest ink, at most that of a pixel beside a stroke."""
+
+
+class Scene(NamedTuple):
+    """One scene.
+
+    Attributes:
+        pixels: (SIDE, SIDE) uint8.
+        objects: The class and the box (x, y, w, h) of each digit's strokes.
+        digits: The class of the digit that has any ink at a pixel, (SIDE, SIDE); -1 where none has.
+        strokes: Whether it has more than faint ink there.
+    """
+
+    pixels: np.ndarray
+    objects: list[tuple[int, list[int]]]
+    digits: np.ndarray
+    strokes: np.ndarray
 
 
 def digit_scenes() -> Detection:
@@ -24,19 +43,14 @@ def digit_scenes() -> Detection:
     A split's scenes are composed of the images of the same split of `digits`, so that no digit is in two. The
     background is noise with a gradient; the boxes are those of the strokes.
     """
-    known = digits()
     categories = [{"id": number + 1, "name": str(number)} for number in range(10)]
     splits = []
     first = 1
-    for number, (count, source) in enumerate(
-        zip(COUNTS, (known.train, known.validation, known.test), strict=True)
-    ):
-        random = np.random.default_rng([_SEED, number])
-        drawn = [_scene(source, random) for _ in range(count)]
-        ids = list(range(first, first + count))
-        first += count
-        truth = _truth(ids, [objects for _, objects in drawn], categories)
-        images = torch.from_numpy(np.stack([pixels for pixels, _ in drawn])[:, None])
+    for scenes in drawn():
+        ids = list(range(first, first + len(scenes)))
+        first += len(scenes)
+        truth = _truth(ids, [scene.objects for scene in scenes], categories)
+        images = torch.from_numpy(np.stack([scene.pixels for scene in scenes])[:, None])
         splits.append(Scenes(images, labels(truth, ids), torch.tensor(ids), truth))
     return Detection(
         name="digit-scenes",
@@ -54,12 +68,21 @@ def digit_scenes() -> Detection:
     )
 
 
-def _scene(source: Split, random: np.random.Generator) -> tuple[np.ndarray, list[tuple[int, list[int]]]]:
-    """The pixels (SIDE, SIDE) uint8 of one scene, and the class and the box (x, y, w, h) of its digits."""
+def drawn() -> Iterator[list[Scene]]:
+    """The scenes for training, for validation and for the test, always the same."""
+    known = digits()
+    sources = zip(COUNTS, (known.train, known.validation, known.test), strict=True)
+    for number, (count, source) in enumerate(sources):
+        random = np.random.default_rng([_SEED, number])
+        yield [_scene(source, random) for _ in range(count)]
+
+
+def _scene(source: Split, random: np.random.Generator) -> Scene:
     slope = random.uniform(-1, 1, 2)
     y, x = np.mgrid[0:SIDE, 0:SIDE] / SIDE - 0.5
     canvas = 50 + 30 * (slope[0] * x + slope[1] * y) + random.normal(0, 8, (SIDE, SIDE))
     taken = np.zeros((SIDE, SIDE), dtype=bool)
+    kinds, strokes = np.full((SIDE, SIDE), -1), np.zeros((SIDE, SIDE), dtype=bool)
     objects = []
     for _ in range(int(random.integers(1, _MOST + 1))):
         number = int(random.integers(len(source)))
@@ -72,10 +95,12 @@ def _scene(source: Split, random: np.random.Generator) -> tuple[np.ndarray, list
             continue
         taken[window] = True
         canvas[window] = np.maximum(canvas[window], digit * random.uniform(150, 250))
-        rows, columns = np.nonzero(digit > 0.25)
+        kind, strokes[window] = int(source.labels[number]), digit > _FAINT
+        kinds[window] = np.where(digit > 0, kind, -1)
+        rows, columns = np.nonzero(strokes[window])
         box = [left + columns.min(), top + rows.min(), np.ptp(columns) + 1, np.ptp(rows) + 1]
-        objects.append((int(source.labels[number]), [int(v) for v in box]))
-    return canvas.clip(0, 255).astype(np.uint8), objects
+        objects.append((kind, [int(v) for v in box]))
+    return Scene(canvas.clip(0, 255).astype(np.uint8), objects, kinds, strokes)
 
 
 def _truth(

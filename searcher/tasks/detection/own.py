@@ -14,7 +14,8 @@ from searcher.tasks.detection import folders
 from searcher.tasks.detection.annotations import ABSENT, file, labels, read
 from searcher.tasks.detection.task import Detection, Scenes
 from searcher.tasks.entries import Entry
-from searcher.tasks.prepared import Plan, Source, prepare
+from searcher.tasks.plan import Plan, Source
+from searcher.tasks.prepared import prepare
 from searcher.tasks.splits import each
 from searcher.wording import several
 

@@ -73,7 +73,8 @@ class Detection(Task):
         "ar_medium": share("average recall, objects of 32² to 96² pixels"),
         "ar_large": share("average recall, objects above 96² pixels"),
     }
-    by_class: ClassVar[tuple[str, ...]] = ("map", "map50")
+    by_class: ClassVar[Mapping[str, str]] = {"map": "AP", "map50": "AP50"}
+    step_images: ClassVar[int | None] = 16
 
     names: tuple[str, ...]
     flip: bool

@@ -81,6 +81,7 @@ def measure(
     device: Annotated[Literal["cpu", "cuda"], typer.Option(help="Where it runs.")] = "cpu",
     warmup: Annotated[int, typer.Option(min=0, help="Runs before those that are timed.")] = 10,
     runs: Annotated[int, typer.Option(min=1, help="Runs that are timed.")] = 50,
+    by_block: Annotated[bool, typer.Option(help="Show the latency of the blocks as well.")] = False,
     runs_dir: RunsDir = RUNS,
 ) -> None:
     """Measure a network: size of its file, latency, FPS and memory, in a process of its own."""
@@ -88,6 +89,7 @@ def measure(
 
     from searcher.compression.engines import weights
     from searcher.config.deployment import Deployment
+    from searcher.costs.block_latency import measure_blocks, named_blocks
     from searcher.costs.latency import check_device, run_inference
     from searcher.ui.commands.target import resolve
     from searcher.ui.terminal import costs
@@ -95,18 +97,25 @@ def measure(
     asked = Deployment(batch=batch, threads=threads, device=device, warmup=warmup, runs=runs)
     check_device(asked)
     if target.endswith(".onnx"):
+        if by_block:
+            raise SearcherError("--by-block: an ONNX file has no blocks that could be told apart")
         _measure_onnx(Path(target), asked)
         return
     found, console = resolve(target, runs_dir, input_sizes, classes), Console()
     with console.status("making the network …") as status:
-        executed = found.network().executed
+        network = found.network()
+        executed = network.executed
         status.update(MEASURING)
         try:
             inference = run_inference(executed, found.example(), asked)
+            names = named_blocks(network.architecture)
+            parts = measure_blocks(executed, names, found.example(), asked) if by_block else None
         except TrialError as error:
             raise SearcherError(f"{found.title}: {error}") from error
     console.print(found.title, soft_wrap=True, highlight=False)
     console.print(costs.inference_table(inference, weights.size_mb(executed)))
+    if parts:
+        console.print(costs.block_table(parts))
 
 
 def evaluate(

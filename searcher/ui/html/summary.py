@@ -7,7 +7,7 @@ from optuna.trial import FrozenTrial
 from searcher.config.study import Study
 from searcher.execution.layout import figures_of, trial_folder
 from searcher.searching.records import TrialRecord
-from searcher.ui.comparison import BETTER, Change, changes, class_changes
+from searcher.ui.comparison import BETTER, Change, changes, class_changes, class_headings
 from searcher.ui.html import page
 from searcher.ui.html.page import Cell, Section
 from searcher.ui.reference import reference_figures, trial_figures
@@ -37,7 +37,11 @@ def summary(study: Study, trial: FrozenTrial, chosen: str, folder: Path) -> Sect
         "Before and after",
         [
             page.table(["figure", "before", "after", "change"], rows),
-            *([page.folded("By class", [page.table(["class", "AP", "AP50"], classes)])] if classes else []),
+            *(
+                [page.folded("By class", [page.table(["class", *class_headings(own)], classes)])]
+                if classes
+                else []
+            ),
         ],
         (f"Before: {name}, the study's reference, counted from shapes and not trained. " if known else "")
         + f"After: trial {trial.number}, {chosen}; quality is read on validation data.{reason}",

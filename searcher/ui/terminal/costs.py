@@ -1,6 +1,7 @@
 """Tables of what a network costs, on the terminal and as CSV."""
 
 import math
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
@@ -10,6 +11,7 @@ from rich import box
 from rich.console import Console, ConsoleOptions, RenderResult
 from rich.table import Table
 
+from searcher.costs.block_latency import ByBlock
 from searcher.costs.latency import Inference
 from searcher.costs.op import Op, missing
 from searcher.costs.scores import VARIANTS, score
@@ -113,6 +115,21 @@ def inference_table(inference: Inference, size_mb: float) -> Table:
     }
     for name, value in rows.items():
         table.add_row(name, value)
+    return table
+
+
+def block_table(found: ByBlock) -> Table:
+    """Latency by block; a block that is called several times has a row for each call."""
+    table = _table("block", title="latency by block")
+    for column in ("call", "ms", "share"):
+        table.add_column(column, justify="right")
+    calls = Counter(name for name, _ in found.blocks)
+    for (name, call), mean in found.blocks.items():
+        number = str(call) if calls[name] > 1 else ""
+        table.add_row(name or "between them", number, f"{mean:.3f}", f"{mean / found.sum_ms:.1%}")
+    table.add_section()
+    table.add_row("sum", "", f"{found.sum_ms:.3f}", "")
+    table.add_row("the whole, not stopped between", "", f"{found.whole_ms:.3f}", "")
     return table
 
 

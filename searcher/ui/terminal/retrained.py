@@ -9,7 +9,7 @@ from rich.text import Text
 
 from searcher.deploy.agreement import Agreement
 from searcher.deploy.retrain import Line, Result, Retrained
-from searcher.ui.comparison import Goal, changes, class_changes
+from searcher.ui.comparison import Goal, changes, class_changes, class_headings
 from searcher.wording import fidelity, kernels, number, spread
 
 Rows = tuple[tuple[str, ...], list[tuple[str, ...]]]
@@ -55,8 +55,8 @@ def change_rows(seed: Retrained, goals: Mapping[str, Goal | None]) -> Rows:
 
 
 def class_rows(seed: Retrained) -> Rows:
-    """Of a detector with several classes, average precision by class before and after."""
-    return ("class", "AP", "AP50"), [
+    """The figures that there are of each class, before and after."""
+    return ("class", *class_headings(seed.after)), [
         (name, *(c.whole for c in every)) for name, every in class_changes(seed.before, seed.after)
     ]
 
