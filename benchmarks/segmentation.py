@@ -11,7 +11,8 @@ is the mean mIoU of FT over that of RI.
         [--encoder resnet18] [--size HEIGHT WIDTH] [--images N]
 
 A GPU is used where there is one. What was trained is kept under `benchmarks/runs/segmentation`: a run that
-was killed goes on. Writes `benchmarks/results/segmentation.json`, after every row.
+was killed goes on. Writes `benchmarks/results/segmentation.json` after every row, and in `results/camvid` the
+recipe files of the rows, for `searcher retrain`.
 """
 
 import argparse
@@ -32,11 +33,16 @@ from searcher.compression.training import Run
 from searcher.config.data import Data
 from searcher.config.deployment import Deployment
 from searcher.config.recipe import Model, PruneChannels, Quantize, Recipe, Stage, Train
+from searcher.config.recipe_file import FORMAT, Expected, Provenance, RecipeFile
 from searcher.costs.latency import run_inference
 from searcher.execution.measurement import Measurement
 from searcher.tasks.base import Task
 
 FOLDER = HERE / "runs" / "segmentation"
+RECIPES = HERE.parent / "results" / "camvid"
+TOLERANCE = 0.03
+"""Of mIoU on the validation split, which of two seeds differs by as much."""
+
 DEVICE = torch.device("cuda" if torch.cuda.is_available() else "cpu")
 TRAINING: dict[str, Any] = {
     "optimizer": "adam",
@@ -85,6 +91,37 @@ def main(arguments: Sequence[str] | None = None) -> None:
                 found[key] = measured(setting, task, stages, seed)
                 place.write_text(json.dumps(found, indent=1))
             write("segmentation", summary(setting, found))
+    recipes(setting, task, found)
+
+
+def recipes(setting: Setting, task: Task, found: dict[str, dict[str, Any]]) -> None:
+    """Write the recipe file of every row, with the figures of its first seed."""
+    RECIPES.mkdir(parents=True, exist_ok=True)
+    for number, (name, stages) in enumerate(rows().items()):
+        key = f"{name}, seed {setting.seeds[0]}"
+        if key not in found:
+            continue
+        data = Data(size=setting.size) if setting.size else None
+        made = Recipe(model=setting.model, stages=tuple(_of(setting.model, stage) for stage in stages))
+        row = found[key]
+        RecipeFile(
+            format=FORMAT,
+            recipe=made,
+            provenance=Provenance(
+                study="segmentation",
+                trial=number,
+                task=task.name,
+                data=data,
+                data_fingerprint=task.fingerprint,
+                seed=setting.seeds[0],
+                epochs=setting.epochs,
+            ),
+            expected={
+                "miou": Expected(value=row["validation_miou"], tolerance=TOLERANCE, goal="maximize"),
+                "params": Expected(value=row["params"], tolerance=0),
+                "macs": Expected(value=round(row["gmacs"] * 1e9), tolerance=0),
+            },
+        ).save(RECIPES / f"{name.replace(',', '').replace(' ', '-')}.toml")
 
 
 def asked(arguments: Sequence[str] | None) -> Setting:
