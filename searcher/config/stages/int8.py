@@ -3,7 +3,7 @@
 from collections.abc import Iterable
 from typing import ClassVar, Literal
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from searcher.config.model import Frozen
 from searcher.config.stages.base import LAST, Stage, added
@@ -49,6 +49,16 @@ class Int8(Stage):
         description="bits of the codes of activations; the image and what the network returns keep 8",
     )
     bits: dict[str, Widths] = added({}, description="other widths of some modules, by their path")
+
+    @model_validator(mode="after")
+    def _all_is_used(self) -> "Int8":
+        fields = type(self).model_fields
+        if self.percentile != fields["percentile"].default and self.observer != "percentile":
+            raise ValueError(f"percentile: is of the observer of that name, and observer is {self.observer}")
+        number = fields["calibration_images"].default
+        if self.calibration_share is not None and self.calibration_images != number:
+            raise ValueError("calibration_images and calibration_share: expected one of them")
+        return self
 
     def widths(self, path: str) -> Widths:
         """Those of a module or an operation, by its path: of the innermost block around it that has any."""
