@@ -87,7 +87,7 @@ def _moves(node: fx.Node, named: Mapping[str, nn.Module]) -> bool:
 
 
 def _before(node: fx.Node, named: Mapping[str, nn.Module]) -> fx.Node:
-    """What has made the input of a node, behind its observer."""
+    """The maker of a node's input, behind its observer."""
     (node, *_) = node.all_input_nodes
     return node.all_input_nodes[0] if _observer(node, named) is not None else node
 

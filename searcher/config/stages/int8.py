@@ -1,4 +1,4 @@
-"""What the stages that quantize have in common: what is calibrated, and in which codes it is executed."""
+"""The common part of stages that quantize: calibration, and the codes that are executed."""
 
 from collections.abc import Iterable
 from typing import ClassVar, Literal
@@ -89,7 +89,7 @@ class Int8(Stage):
         return f" but {', '.join(kept)}" if kept else ""
 
     def calibrated(self) -> str:
-        """What is calibrated otherwise than by default, as a reader says it; empty where nothing is."""
+        """The calibration where it is not the default, as a reader says it; empty where it is."""
         return listed(
             self.observer if self.observer != type(self).model_fields["observer"].default else "",
             "weights a tensor" if self.weights_per == "tensor" else "",

@@ -16,9 +16,9 @@ class Teaching(Frozen):
     """A teacher of a training, and what is learned from it beside the labels.
 
     A teacher is a model with what makes it: its own training, or all the stages of a recipe but the one that
-    quantizes or makes weights ternary; with weights that were trained neither is needed. Where a file is given
-    instead of a model, it is that of a recipe, which is read here. A stage of a teacher may have a teacher
-    itself.
+    quantizes or makes weights ternary; with weights that were trained neither is needed. Where a file is
+    given instead of a model, it is that of a recipe, which is read here. A stage of a teacher may have a
+    teacher itself.
     """
 
     teacher: Model | None = Field(
