@@ -24,6 +24,12 @@ BAD = {
     "a block's width": ('Quantize(bits={"stem": {"weights": 16}})', "bits.stem.weights"),
     "an observer": ('Quantize(observer="median")', "observer"),
     "a percentile": ('Quantize(observer="percentile", percentile=101)', "percentile"),
+    "a percentile that no observer takes": ("Quantize(percentile=99.0)", "observer is minmax"),
+    "a percentile in training": ("QuantizeAware(percentile=99.0)", "observer is histogram"),
+    "a number of images and a share": (
+        "Quantize(calibration_images=64, calibration_share=0.5)",
+        "expected one of them",
+    ),
     "a width in training": ("QuantizeAware(weight_bits=1)", "weight_bits"),
     "a block of widths": ('Quantize(bits={"dense9": {"weights": 4}})', "dense9"),
     "a block of widths in training": ('QuantizeAware(bits={"dense9": {"weights": 4}})', "dense9"),

@@ -86,6 +86,12 @@ def test_a_stage_whose_ratios_alone_remove_is_no_stage_that_is_off():
     assert recipes(recipe, [parse("prune_channels.ratio=0,0.5")])[0][1].stages == (Train(),)
 
 
+def test_values_that_exclude_each_other():
+    dynamic = RECIPE.model_copy(update={"stages": (Train(), Quantize(dynamic=True))})
+    with pytest.raises(SearcherError, match=r"^--stage: quantize: dynamic .* takes no weight_bits$"):
+        recipes(dynamic, [parse("quantize.weight_bits=4,8")])
+
+
 def test_a_value_that_the_stage_does_not_take():
     with pytest.raises(SearcherError, match=r"less than 1, got 1\.5"):
         recipes(RECIPE, [parse("prune.sparsity=0.1,1.5")])

@@ -245,6 +245,8 @@ def test_a_teacher_of_a_recipe_is_what_the_recipe_makes_before_int8(tmp_path):
     recipe.save(tmp_path / "recipe.toml")
     taught = Distill(teacher=str(tmp_path / "recipe.toml"))
     assert (taught.teacher, taught.teacher_stages) == (LARGER, recipe.stages)
+    assert "channels -50%" in taught.words()
+    assert "int8" not in taught.words()
     assert Distill.model_validate_json(taught.model_dump_json()) == taught
     run = a_run(1)
     made = run_recipe(Recipe(model=LARGER, stages=recipe.stages[:2]), run).architecture

@@ -151,7 +151,7 @@ def kept_state(run: Run, make: Callable[[Run], dict[str, Tensor]]) -> dict[str, 
 
 
 def _known(prefix: Recipe, run: Run, begun: float) -> dict[str, Any]:
-    """What is told of an entry whose making has begun at a time."""
+    """The account of an entry whose making has begun at a time."""
     return {
         "recipe": prefix.model_dump(mode="json"),
         "words": prefix.words(),

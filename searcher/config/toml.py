@@ -83,7 +83,7 @@ def problems(model: type[BaseModel], content: object, whole: str) -> list[str]:
 
 
 def raised(error: ValidationError) -> str:
-    """What a model that code was making does not take, in one line that begins with the model's name."""
+    """The error of a model that code was making, in one line that begins with the model's name."""
     made = next((model for model in _subclasses(BaseModel) if model.__name__ == error.title), BaseModel)
     return f"{error.title}: {'; '.join(_explain(made, details, '') for details in error.errors())}"
 

@@ -23,7 +23,7 @@ from searcher.files import in_one_step, locked
 from searcher.searching.techniques import TECHNIQUES
 
 FOLDER = "sensitivity"
-"""What was measured, in a runs folder."""
+"""The folder of measurements, in a runs folder."""
 
 VERSION = 1
 """Of what the techniques do: a new one measures anew."""
@@ -31,7 +31,7 @@ VERSION = 1
 
 @dataclass(frozen=True)
 class Effect:
-    """What one technique does to the network by way of one block.
+    """The effect of one technique on the network by way of one block.
 
     Attributes:
         block: The block's name.
@@ -48,7 +48,7 @@ class Effect:
 
 @dataclass
 class Sensitivity:
-    """What was measured of a network so far.
+    """The measurements of a network so far.
 
     Attributes:
         title: The recipe in words, and the task.
@@ -133,7 +133,7 @@ def _digest(recipe: Recipe, run: Run, images: int | None) -> str:
 
 
 class _Measuring:
-    """What was measured, and goes on where it is not whole; the network is made when it is first needed."""
+    """A measurement that goes on where it is not whole; the network is made when it is first needed."""
 
     def __init__(self, recipe: Recipe, run: Run, place: Path | None, images: int | None, step: Step) -> None:
         self._recipe, self._run, self._place, self._step = recipe, run, place, step

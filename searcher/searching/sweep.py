@@ -173,6 +173,8 @@ def _with(recipe: Recipe, chosen: dict[Setting, Any]) -> Recipe:
     except ValidationError as error:
         first = error.errors()[0]
         where = ".".join(str(part) for part in first["loc"][2:])
+        if first["type"] == "value_error":  # of the whole stage, which says what it was given
+            raise SearcherError(f"--stage: {first['ctx']['error']}") from error
         raise SearcherError(f"--stage: {where}: {first['msg']}, got {first['input']!r}") from error
 
 

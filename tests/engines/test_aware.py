@@ -24,6 +24,7 @@ from searcher.compression.training import Run
 from searcher.config.recipe import Model, PruneWeights, Quantize, QuantizeAware, Recipe, Train
 from searcher.costs.counting.executed import walk
 from searcher.deploy import onnx
+from searcher.errors import TrialError
 from tests.helpers.networks import images, net
 
 CPU = torch.device("cpu")
@@ -169,6 +170,14 @@ def test_zeros_stay_zero() -> None:
     layers = [m for m in network.architecture.modules() if isinstance(m, nn.Conv2d | nn.Linear)]
     zeros = sum(int((layer.weight == 0).sum()) for layer in layers)
     assert zeros >= 0.49 * sum(layer.weight.numel() for layer in layers)
+
+
+def test_a_weight_that_is_made_of_others_is_named() -> None:
+    first = nn.utils.parametrizations.weight_norm(nn.Conv2d(3, 8, 3))
+    model = nn.Sequential(first, nn.ReLU(), nn.Conv2d(8, 4, 3)).eval()
+    graph = fx_aware.trainable(fx.prepare(model, [images()], {}, AWARE.model_copy(update={"bits": {}})))
+    with pytest.raises(TrialError, match="quantize aware: 0 makes its weight of other parameters"):
+        fx_aware.write_back(graph, model, {})
 
 
 def test_a_network_is_quantized_once() -> None:

@@ -181,6 +181,34 @@ def test_a_functional_convolution_has_its_width() -> None:
     assert [op.weight_bits for op in found if op.weight_bits] == [4, 4]
 
 
+HALF = {"weights": 4, "activations": 4}
+LAID_OUT = {
+    "an image that is flattened first": (
+        nn.Sequential(nn.Flatten(), nn.Linear(3 * 32 * 32, 8), nn.ReLU(), nn.Linear(8, 4)),
+        {"activation_bits": 4},
+        {"1": 8, "3": 4},
+    ),
+    "a block before what is flattened": (
+        nn.Sequential(nn.Conv2d(3, 8, 3, 2), nn.AdaptiveAvgPool2d(2), nn.Flatten(), nn.Linear(32, 4)),
+        {"bits": {"0": HALF, "1": HALF}},
+        {"1": 4, "3": 4},
+    ),
+}
+
+
+@pytest.mark.parametrize("name", LAID_OUT)
+def test_what_lays_values_out_anew_has_no_width_of_its_own(name: str) -> None:
+    torch.manual_seed(0)
+    model, given, read = LAID_OUT[name]
+    asked = Quantize.model_validate(given)
+    found = walk(model, executed(model.eval(), asked).executed, images())
+    outlined = outline(copy.deepcopy(model).to("meta"), (1, 3, 32, 32))
+    modules = dict(model.named_modules())
+    expected = quantized(modules, outlined.ops, outlined.called, {}, asked, outlined.returned)
+    reconcile(expected, found, Recipe(model=Model(name="resnet20"), stages=()))
+    assert {op.name: op.activation_bits for op in found if op.name in read} == read
+
+
 @pytest.mark.parametrize(
     ("bits", "exclude", "said"),
     [({"layr1": {}}, {}, "layer1"), ({"layer1.0": {"weights": 4}}, {"layer1": 16}, "kept out by exclude")],

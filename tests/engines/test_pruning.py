@@ -175,6 +175,14 @@ def test_a_high_ratio_leaves_a_channel_in_every_layer(engine: str) -> None:
 
 
 @every_engine
+def test_a_convolution_of_one_channel_is_no_depthwise_one(engine: str) -> None:
+    torch.manual_seed(0)
+    layers = nn.Conv2d(3, 1, 1), nn.Conv2d(1, 1, 3), nn.Conv2d(1, 8, 1), nn.ReLU(), nn.Conv2d(8, 4, 3)
+    small = ENGINES[engine](nn.Sequential(*layers).eval(), images(), 0.5, "l1", keep=("4",))
+    assert [conv.out_channels for conv in convolutions(small).values()] == [1, 1, 4, 4]
+
+
+@every_engine
 def test_a_group_convolution_of_single_channels_is_an_error(engine: str) -> None:
     model = densenet(growth_rate=4, blocks=[3, 3], groups_3x3=4)
     with pytest.raises(TrialError, match="fixed by group convolutions"):

@@ -14,7 +14,7 @@ from searcher import tasks
 from searcher.compression.checkpoint import Checkpoints
 from searcher.compression.engines import weights
 from searcher.compression.engines.fidelity import decibels
-from searcher.compression.engines.ternary import TernaryWeight, codes
+from searcher.compression.engines.ternary import TernaryWeight, codes, layers
 from searcher.compression.network import Network
 from searcher.compression.pipeline import run_recipe
 from searcher.compression.predict import predict
@@ -23,6 +23,7 @@ from searcher.compression.store import Store
 from searcher.compression.training import Run
 from searcher.config.recipe import Model, Recipe, Ternary, Train
 from searcher.costs.counting.executed import walk
+from searcher.costs.counting.recorder import record
 from searcher.costs.scores import score
 from searcher.deploy import onnx
 from searcher.errors import SearcherError, TrialError
@@ -115,6 +116,16 @@ def test_a_weight_of_more_values_than_its_codes_is_not_counted_as_such() -> None
         layer.weight[0, 0] += 0.1
     with pytest.raises(TrialError, match=r"dense1\.0\.conv1: its weights were to be codes of 2 bits"):
         walk(network.architecture, network.executed, a_run().task.example())
+
+
+def test_a_weight_of_two_layers_stays_as_it_is() -> None:
+    model = nn.Sequential(*(nn.Linear(8, 8, bias=False) for _ in range(5))).eval()
+    model[3].weight = model[1].weight
+    rows, modules = record(model, torch.rand(1, 8)), dict(model.named_modules())
+    assert layers(rows, modules, ()) == ["0", "2", "4"]
+    assert layers(rows, modules, None) == ["2"]
+    with pytest.raises(TrialError, match="no layer is left"):
+        layers(rows, modules, ("0", "2", "4"))
 
 
 def test_a_module_that_is_none_and_a_network_without_a_layer() -> None:

@@ -70,7 +70,7 @@ class DynamicLinear(nn.Module):
 
 @dataclass(frozen=True)
 class Dynamic:
-    """What a network in dynamic int8 is, beside what is executed.
+    """A network in dynamic int8, beside what is executed.
 
     Attributes:
         exclude: The width kept by a module, by its path.
@@ -178,7 +178,7 @@ def _replace(model: nn.Module, names: Collection[str], per: str, largest: int) -
 
 
 def exact(layer: DynamicLinear, x: Tensor) -> Tensor:
-    """What a layer computes, in exact arithmetic on its codes."""
+    """The output of a layer, in exact arithmetic on its codes."""
     least, largest = min(float(x.min()), 0.0), max(float(x.max()), 0.0)
     scale = (largest - least) / kernels.LARGEST_INPUT or 1.0
     zero_point = round(-least / scale)

@@ -183,7 +183,7 @@ class _Forced(fx.Interpreter):
         return value
 
     def _twin(self, node: fx.Node, scale: tuple[float, int]) -> Tensor | None:
-        """What the int8 network has in the place of a quantized node; None where that is not known."""
+        """The int8 network's value in the place of a quantized node; None where that is not known."""
         if node.name in self.executed:
             return self.executed[node.name]
         joined = self.joined.get(scale)

@@ -89,11 +89,16 @@ def write_back(graph: fx.GraphModule, model: nn.Module, folded: Mapping[str, str
         graph: Trained; on the CPU.
         model: The network that it was prepared from, with folded norms.
         folded: The path of each norm, by that of the layer that it is folded into.
+
+    Raises:
+        TrialError: The network makes a layer's weight of others, or has no place for its bias.
     """
     tensors: dict[str, Tensor] = dict(model.named_parameters(remove_duplicate=False))
     tensors |= dict(model.named_buffers(remove_duplicate=False))
     layers = _layers(graph)
     for path, layer in layers.items():
+        if f"{path}.weight" not in tensors:
+            raise TrialError(f"quantize aware: {path} makes its weight of other parameters")
         tensors[f"{path}.weight"].copy_(layer.parametrizations.weight.original)
         if layer.bias is not None:
             bias = f"{folded.get(path, path)}.bias"

@@ -17,8 +17,11 @@ from searcher.compression.engines.fidelity import saturates
 from searcher.compression.engines.fx_observers import ActivationObserver
 from searcher.config.stages.int8 import Int8
 from searcher.costs.counting.scope import SATURATED, without_wrappers
+from searcher.costs.operators_table import BY_KIND, MOVE
 
 _RELUS = (F.relu, F.relu_, torch.relu, "relu", "relu_")
+_MOVED = BY_KIND[MOVE]
+_MOVES = f"{_MOVED.names} {_MOVED.channelwise} {_MOVED.reshapes} getitem identity".replace("_", "").split()
 _QUANTIZE = "quantized_decomposed.quantize_per_tensor.default"
 
 
@@ -65,7 +68,8 @@ def _width(observing: fx.Node, asked: Int8, named: Mapping[str, nn.Module]) -> i
     if any(user.op == "output" for user in observing.users):
         return 8
     node = observing.all_input_nodes[0]
-    while _is_relu(node, named):
+    # What only lays values out anew has no row, and so no width.
+    while _is_relu(node, named) or _moves(node, named):
         node = _before(node, named)
     return 8 if node.op == "placeholder" else asked.widths(_path(node, named)).activations
 
@@ -74,8 +78,16 @@ def _is_relu(node: fx.Node, named: Mapping[str, nn.Module]) -> bool:
     return node.target in _RELUS or isinstance(named.get(str(node.target)), nn.ReLU)
 
 
+def _moves(node: fx.Node, named: Mapping[str, nn.Module]) -> bool:
+    if node.op not in ("call_module", "call_function", "call_method"):
+        return False
+    module = named[str(node.target)] if node.op == "call_module" else None
+    name = type(module).__name__ if module else getattr(node.target, "__name__", str(node.target))
+    return name.lower().replace("_", "") in _MOVES
+
+
 def _before(node: fx.Node, named: Mapping[str, nn.Module]) -> fx.Node:
-    """What has made the input of a node, behind its observer."""
+    """The maker of a node's input, behind its observer."""
     (node, *_) = node.all_input_nodes
     return node.all_input_nodes[0] if _observer(node, named) is not None else node
 

@@ -103,13 +103,13 @@ ACTIVATIONS: dict[str, Any] = {
 
 
 def activations(name: str, percent: float) -> Any:
-    """What makes an observer of activations."""
+    """The maker of an observer of activations."""
     more = {"percent": percent} if name == "percentile" else {}
     return ACTIVATIONS[name].with_args(dtype=torch.quint8, **more)
 
 
 def weights(per: str, largest: int) -> Any:
-    """What makes an observer of weights, with codes up to a largest one on both sides of zero.
+    """The maker of an observer of weights, with codes up to a largest one on both sides of zero.
 
     Args:
         per: ``channel`` or ``tensor``.

@@ -1,6 +1,7 @@
 """Trained ternary weights (Zhu et al. 2017): each zero, or one of two scales of its layer."""
 
 import copy
+from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
@@ -58,6 +59,8 @@ def valued(found: Tensor, scales: Tensor) -> Tensor:
 def layers(ops: Sequence[Op], modules: Mapping[str, nn.Module], exclude: Collection[str] | None) -> list[str]:
     """The paths of the layers whose weights will be ternary, in the order of execution.
 
+    Left as they are: layers whose weight another module has too.
+
     Args:
         ops: The network's rows.
         modules: Its modules by path.
@@ -73,7 +76,9 @@ def layers(ops: Sequence[Op], modules: Mapping[str, nn.Module], exclude: Collect
     found = [op.name for op in ops if type(modules.get(op.name)).__name__ in _LAYERS and op.weights]
     every = list(dict.fromkeys(found))
     kept = {every[0], every[-1]} if exclude is None and every else set(exclude or ())
-    left = [name for name in every if not any(f"{name}.".startswith(f"{path}.") for path in kept)]
+    owners = Counter(id(m._parameters["weight"]) for m in modules.values() if "weight" in m._parameters)
+    alone = [name for name in every if owners[id(modules[name].weight)] == 1]
+    left = [name for name in alone if not any(f"{name}.".startswith(f"{path}.") for path in kept)]
     if not left:
         raise TrialError("ternary: no layer is left whose weights could be ternary")
     return left

@@ -190,7 +190,7 @@ def _channels(net: nn.Module, kept: Mapping[str, nn.Module]) -> dict[str, int]:
 
 
 def _depthwise(layer: nn.Conv2d) -> bool:
-    return layer.groups == layer.in_channels == layer.out_channels
+    return 1 < layer.groups == layer.in_channels == layer.out_channels
 
 
 def _writes(item: Any) -> bool:

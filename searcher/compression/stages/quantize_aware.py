@@ -61,7 +61,7 @@ def _prepare(model: nn.Module, stage: QuantizeAware, run: Run, exclude: dict[str
 
 
 def zeros_kept(model: nn.Module) -> Callable[[], None]:
-    """What sets weights back to zero that are zero now, after a step."""
+    """A function that sets weights back to zero that are zero now, after a step."""
     weights = [p for p in model.parameters() if p.dim() > 1 and not bool(p.detach().all())]
     masks = [(weight.detach() != 0).to(weight.dtype) for weight in weights]
 

@@ -1,9 +1,9 @@
-"""What the stages that quantize have in common: what is calibrated, and in which codes it is executed."""
+"""The common part of stages that quantize: calibration, and the codes that are executed."""
 
 from collections.abc import Iterable
 from typing import ClassVar, Literal
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from searcher.config.model import Frozen
 from searcher.config.stages.base import LAST, Stage, added
@@ -50,6 +50,16 @@ class Int8(Stage):
     )
     bits: dict[str, Widths] = added({}, description="other widths of some modules, by their path")
 
+    @model_validator(mode="after")
+    def _all_is_used(self) -> "Int8":
+        fields = type(self).model_fields
+        if self.percentile != fields["percentile"].default and self.observer != "percentile":
+            raise ValueError(f"percentile: is of the observer of that name, and observer is {self.observer}")
+        number = fields["calibration_images"].default
+        if self.calibration_share is not None and self.calibration_images != number:
+            raise ValueError("calibration_images and calibration_share: expected one of them")
+        return self
+
     def widths(self, path: str) -> Widths:
         """Those of a module or an operation, by its path: of the innermost block around it that has any."""
         around = [block for block in self.bits if f"{path}.".startswith(f"{block}.")]
@@ -79,7 +89,7 @@ class Int8(Stage):
         return f" but {', '.join(kept)}" if kept else ""
 
     def calibrated(self) -> str:
-        """What is calibrated otherwise than by default, as a reader says it; empty where nothing is."""
+        """The calibration where it is not the default, as a reader says it; empty where it is."""
         return listed(
             self.observer if self.observer != type(self).model_fields["observer"].default else "",
             "weights a tensor" if self.weights_per == "tensor" else "",

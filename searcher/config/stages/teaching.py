@@ -6,7 +6,7 @@ from typing import Any
 from pydantic import Field, model_validator
 
 from searcher.config.model import Frozen, Model
-from searcher.config.stages.base import Stage, Training, added
+from searcher.config.stages.base import LAST, Stage, Training, added
 from searcher.config.stages.train import Train
 from searcher.config.toml import read_toml
 from searcher.errors import SearcherError
@@ -15,9 +15,10 @@ from searcher.errors import SearcherError
 class Teaching(Frozen):
     """A teacher of a training, and what is learned from it beside the labels.
 
-    A teacher is a model with what makes it: its own training, or all the stages of a recipe, of which what
-    is in int8 is left out; with weights that were trained neither is needed. Where a file is given instead of
-    a model, it is that of a recipe, which is read here. A stage of a teacher may have a teacher itself.
+    A teacher is a model with what makes it: its own training, or all the stages of a recipe but the one that
+    quantizes or makes weights ternary; with weights that were trained neither is needed. Where a file is
+    given instead of a model, it is that of a recipe, which is read here. A stage of a teacher may have a
+    teacher itself.
     """
 
     teacher: Model | None = Field(
@@ -100,7 +101,8 @@ class Teaching(Frozen):
     def _teacher_words(self) -> str:
         if self.teacher is None:
             return "itself"
-        made = "; ".join(words for stage in self.teacher_stages if (words := stage.words()))
+        stages = (stage for stage in self.teacher_stages if stage.rank != LAST)
+        made = "; ".join(words for stage in stages if (words := stage.words()))
         return f"{self.teacher.words()} ({made})" if made else self.teacher.words()
 
 

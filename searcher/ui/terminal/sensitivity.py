@@ -17,7 +17,7 @@ def points(found: Sensitivity, effect: Effect) -> str:
 
 
 def lead(found: Sensitivity) -> str:
-    """What was measured, in a line."""
+    """The measurement, in a line."""
     images = several(found.images, "image").replace(str(found.images), f"{found.images:,}", 1)
     return f"{found.figure} {found.quality:.4f} as it came, on {images} of the validation split"
 
