@@ -51,14 +51,18 @@ class Int8(Stage):
     bits: dict[str, Widths] = added({}, description="other widths of some modules, by their path")
 
     @model_validator(mode="after")
-    def _all_is_used(self) -> "Int8":
+    def _fits(self) -> "Int8":
+        self._check_calibration()
+        return self
+
+    def _check_calibration(self) -> None:
+        """Refuse what calibration would not use."""
         fields = type(self).model_fields
         if self.percentile != fields["percentile"].default and self.observer != "percentile":
             raise ValueError(f"percentile: is of the observer of that name, and observer is {self.observer}")
         number = fields["calibration_images"].default
         if self.calibration_share is not None and self.calibration_images != number:
             raise ValueError("calibration_images and calibration_share: expected one of them")
-        return self
 
     def widths(self, path: str) -> Widths:
         """Those of a module or an operation, by its path: of the innermost block around it that has any."""

@@ -2,8 +2,6 @@
 
 from typing import Literal
 
-from pydantic import model_validator
-
 from searcher.config.stages.base import added
 from searcher.config.stages.int8 import Int8, listed
 
@@ -26,8 +24,11 @@ class Quantize(Int8):
         "alone: convolutions have no kernel of that kind and stay in float32",
     )
 
-    @model_validator(mode="after")
-    def _nothing_is_calibrated(self) -> "Quantize":
+    def _check_calibration(self) -> None:
+        """Refuse what calibration, or dynamic int8, would not use."""
+        if not self.dynamic:
+            super()._check_calibration()
+            return
         every = type(self).model_fields
         other = [
             name
@@ -35,12 +36,11 @@ class Quantize(Int8):
             if getattr(self, name) != every[name].get_default(call_default_factory=True)
         ]
         static = [name for name in other if name not in _OF_DYNAMIC]
-        if self.dynamic and static:
+        if static:
             raise ValueError(
                 "quantize: dynamic int8 calibrates nothing and has codes of 8 bits: it takes no "
                 f"{', '.join(static)}"
             )
-        return self
 
     def words(self) -> str:
         """The stage as a reader says it; empty where it goes without saying."""
