@@ -9,7 +9,7 @@ from searcher.models.layers import Convolution, Norms, SqueezeExcite, Staged, ch
 
 
 class Mixer(nn.Module):
-    """Depthwise convolutions: a kernel for each equal share of the channels, of which 1 leaves it as it is."""
+    """Depthwise convolutions, a kernel for each equal share of the channels; 1 leaves its share as it is."""
 
     def __init__(self, channels: int, kernels: Sequence[int], norm: bool) -> None:
         super().__init__()

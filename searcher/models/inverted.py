@@ -27,9 +27,7 @@ class InvertedBlock(nn.Module):
         super().__init__()
         hidden, inner = inputs * expansion, norms == "all"
         self.expand = (
-            Convolution(inputs, hidden, norm=inner, activation=activation)
-            if expansion > 1
-            else nn.Identity()
+            Convolution(inputs, hidden, norm=inner, activation=activation) if expansion > 1 else nn.Identity()
         )
         self.depthwise = Convolution(hidden, hidden, kernel, stride, hidden, inner, activation)
         self.scale = SqueezeExcite(hidden) if squeeze_excite else nn.Identity()
