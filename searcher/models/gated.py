@@ -93,7 +93,8 @@ def gated(
         stem_kernel: Size of the stem's kernel; that of its stride makes patches.
         stem_stride: Stride of the stem.
         kernels: Sizes of the depthwise kernels, odd, each for an equal share of the channels; 1 leaves its
-            share as it is. Of several the blocks' outputs keep their channels when channels are pruned.
+            share as it is. When channels are pruned, a block with such a share keeps those of its output, and
+            one of several shares without it is refused.
         expansion: Channels of the gate, as a multiple of the block's.
         activation: `relu`, `relu6`, `hardswish`, or `silu`, which int8 leaves in floating point.
         norms: Behind `all` convolutions; in a `block` behind the depthwise ones alone; or `none`, with
