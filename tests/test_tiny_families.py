@@ -14,7 +14,7 @@ from searcher.compression.engines import fidelity, fx
 from searcher.compression.engines.folding import fold_norms
 from searcher.compression.predict import predict
 from searcher.compression.reconcile import reconcile
-from searcher.config.recipe import Model, PruneChannels, Quantize, Recipe, Stage
+from searcher.config.recipe import Model, PruneChannels, Quantize, QuantizeAware, Recipe, Stage
 from searcher.costs.counting.executed import walk
 from searcher.costs.op import Op
 from searcher.costs.scores import score
@@ -230,10 +230,20 @@ def test_every_learned_weight_is_charged(drawn: tuple[str, dict[str, Any]]) -> N
     reconcile(predicted(name, args), ops, Recipe(model=Model(name=name, args=args), stages=()))
 
 
+EIGHT = {"weights": 8, "activations": 8}
+QUANTIZED: list[Stage] = [
+    Quantize(calibration_images=32),
+    Quantize(calibration_images=32, weight_bits=4, activation_bits=4),
+    QuantizeAware.model_validate(
+        {"weight_bits": 4, "activation_bits": 4, "bits": {"stem": EIGHT, "classifier": EIGHT}}
+    ),
+]
+
+
 @every_member
-@pytest.mark.parametrize("bits", [8, 4])
-def test_predicted_is_counted_and_all_but_silu_runs_in_integers(member: str, bits: int) -> None:
-    asked = recipe(member, Quantize(calibration_images=32, weight_bits=bits, activation_bits=bits))
+@pytest.mark.parametrize("stage", QUANTIZED, ids=lambda stage: stage.words())
+def test_predicted_is_counted_and_all_but_silu_runs_in_integers(member: str, stage: Stage) -> None:
+    asked = recipe(member, stage)
     network = Target("", asked, IMAGE, 10).network()
     found = walk(network.architecture, network.executed, images(1))
     prediction = predict(asked, IMAGE, 10).ops

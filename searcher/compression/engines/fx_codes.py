@@ -4,6 +4,7 @@ Integer kernels execute them as int8 codes of a smaller range. Weights are in it
 hold activations in 8 bits alone, so each is clamped to the largest code of its width.
 """
 
+import operator
 from collections import defaultdict
 from collections.abc import Mapping
 from typing import Any
@@ -17,6 +18,9 @@ from searcher.compression.engines.fidelity import saturates
 from searcher.compression.engines.fx_observers import ActivationObserver
 from searcher.config.stages.int8 import Int8
 from searcher.costs.counting.scope import SATURATED, without_wrappers
+
+_SHARES = (operator.getitem, torch.chunk, torch.split, "chunk", "split")
+"""What takes a share of an activation: it is in codes as wide as the whole."""
 
 _RELUS = (F.relu, F.relu_, torch.relu, "relu", "relu_")
 _QUANTIZE = "quantized_decomposed.quantize_per_tensor.default"
@@ -65,7 +69,7 @@ def _width(observing: fx.Node, asked: Int8, named: Mapping[str, nn.Module]) -> i
     if any(user.op == "output" for user in observing.users):
         return 8
     node = observing.all_input_nodes[0]
-    while _is_relu(node, named):
+    while _is_relu(node, named) or node.target in _SHARES:
         node = _before(node, named)
     return 8 if node.op == "placeholder" else asked.widths(_path(node, named)).activations
 
