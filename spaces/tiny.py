@@ -32,13 +32,24 @@ def suggest(trial: Trial) -> Recipe:
     model = Model(name=family, args=_MODELS[family](trial))
     teaching = _teaching(trial) if trial.suggest_categorical("distill", [False, True]) else {}
     taught = {"teaching": teaching} if teaching else {}
-    stages: list[Stage] = [_train(trial, teaching)]
+    training = _train(trial, teaching)
+    stages: list[Stage] = [training]
+    # Not all bear the same rate: what has trained a network finetunes it, at half the rate.
+    tuned = {
+        "share": 0.5,
+        "optimizer": training.optimizer,
+        "lr": training.lr / 2,
+        "weight_decay": training.weight_decay,
+    } | taught
     if trial.suggest_categorical("prune_channels", [False, True]):
         ratio = trial.suggest_float("channels_ratio", 0.1, 0.5)
-        choices = {"ratio": ratio, "share": 0.5, "lr": 0.05} | taught
-        stages.append(PruneChannels.model_validate(choices))
+        stages.append(PruneChannels.model_validate({"ratio": ratio} | tuned))
     if trial.suggest_categorical("prune_weights", [False, True]):
-        stages.append(_prune_weights(trial, taught))
+        choices = {
+            "sparsity": trial.suggest_float("sparsity", 0.2, 0.8),
+            "steps": trial.suggest_categorical("sparsity_steps", [1, 3]),
+        }
+        stages.append(PruneWeights.model_validate(choices | tuned))
     codes = trial.suggest_categorical("codes", ["float", "int8", "int8 trained", "int4 trained"])
     if codes == "int8":
         stages.append(Quantize())
@@ -121,35 +132,26 @@ def _train(trial: Trial, teaching: dict[str, Any]) -> Train | Distill:
         "schedule": trial.suggest_categorical("schedule", ["cosine", "linear", "one-cycle"]),
         "label_smoothing": trial.suggest_categorical("label_smoothing", [0.0, 0.1]),
         "ema": trial.suggest_categorical("ema", [0.0, 0.99, 0.999]),
-        "mixup": trial.suggest_categorical("mixup", [0.0, 0.2]),
+        # What a teacher has seen of an image is no longer so once the image is mixed.
+        **({} if teaching else {"mixup": trial.suggest_categorical("mixup", [0.0, 0.2])}),
     }
     stage = Distill if teaching else Train
     return stage.model_validate(choices | teaching)
 
 
-def _prune_weights(trial: Trial, taught: dict[str, Any]) -> PruneWeights:
-    choices = {
-        "sparsity": trial.suggest_float("sparsity", 0.2, 0.8),
-        "steps": trial.suggest_categorical("sparsity_steps", [1, 3]),
-        "share": 0.5,
-        "lr": 0.05,
-    }
-    return PruneWeights.model_validate(choices | taught)
-
-
 _TRAINED: dict[str, Any] = {
-    "optimizer": "sgd",
-    "sgd_lr": 0.1,
-    "sgd_decay": 5e-4,
     "schedule": "cosine",
     "label_smoothing": 0.0,
     "ema": 0.0,
-    "mixup": 0.0,
-    "distill": False,
     "prune_channels": False,
     "prune_weights": False,
     "codes": "int8",
 }
+_SGD: dict[str, Any] = {"optimizer": "sgd", "sgd_lr": 0.1, "sgd_decay": 5e-4}
+_ADAM: dict[str, Any] = {"optimizer": "adamw", "adamw_lr": 5e-3, "adamw_decay": 0.01}
+"""Of gated blocks, whose products a rate of SGD that ResNets bear makes infinite."""
+
+_ALONE: dict[str, Any] = {"distill": False, "mixup": 0.0}
 _TAUGHT: dict[str, Any] = {"distill": True, "temperature": 4.0, "distill_weight": 0.8, "ema": 0.999}
 _SMALL: dict[str, Any] = {
     "prune_weights": True,
@@ -203,10 +205,13 @@ _INVERTED = {
 }
 
 ENQUEUE: list[dict[str, Any]] = [
-    _of("tiny_resnet", _RESNET) | _TRAINED,
-    _of("gated", _GATED) | _TRAINED,
-    _of("inverted", _INVERTED) | _TRAINED,
-    _of("tiny_resnet", _RESNET | {"width": 16, "stem_stride": 2, "projection": True}) | _TRAINED,
-    _of("gated", _GATED | {"width": 28, "growth": 2.0}) | _TRAINED | _TAUGHT | _SMALL,
+    _of("tiny_resnet", _RESNET) | _TRAINED | _ALONE | _SGD,
+    _of("gated", _GATED) | _TRAINED | _ALONE | _ADAM,
+    _of("inverted", _INVERTED) | _TRAINED | _ALONE | _SGD,
+    _of("tiny_resnet", _RESNET | {"width": 16, "stem_stride": 2, "projection": True})
+    | _TRAINED
+    | _ALONE
+    | _SGD,
+    _of("gated", _GATED | {"width": 28, "growth": 2.0}) | _TRAINED | _ADAM | _TAUGHT | _SMALL,
 ]
 """A network of each family in int8, a wider ResNet behind an early stride, and one with all that helps."""

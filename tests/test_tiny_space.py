@@ -41,6 +41,7 @@ def test_a_choice_that_is_off_suggests_none_of_its_parameters(seed: int) -> None
         own = trial.params["family"] == family
         assert any(name.startswith(prefix) for name in trial.params) == own
     assert ("adamw_lr" in trial.params) == ("sgd_lr" not in trial.params)
+    assert ("mixup" in trial.params) == (not trial.params["distill"])
 
 
 @settings(deadline=None, max_examples=40)
