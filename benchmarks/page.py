@@ -26,6 +26,7 @@ ORDER = (
     "driver_cost",
     "trial_start",
     "prediction",
+    "fidelity",
     "runtimes",
     "prepare",
     "published_front",

@@ -14,16 +14,21 @@ from searcher.config.given import called, digest, is_given
 from searcher.errors import SearcherError, unknown
 from searcher.models import given, libraries
 from searcher.models.densenet import densenet
+from searcher.models.gated import gated
+from searcher.models.inverted import inverted
 from searcher.models.mobilenet import mobilenet_v1, mobilenet_v2
 from searcher.models.resnet import resnet18, resnet20, resnet56
 from searcher.models.ssd import ssd_mobilenet_v1, ssd_mobilenet_v2
 from searcher.models.swiftnet import swiftnet
+from searcher.models.tiny_resnet import tiny_resnet
 from searcher.models.yolo import yolo
 
 Family = Callable[..., nn.Module]
 
 MODELS: dict[str, Family] = {
     "densenet": densenet,
+    "gated": gated,
+    "inverted": inverted,
     "mobilenet_v1": mobilenet_v1,
     "mobilenet_v2": mobilenet_v2,
     "resnet18": resnet18,
@@ -32,6 +37,7 @@ MODELS: dict[str, Family] = {
     "ssd_mobilenet_v1": ssd_mobilenet_v1,
     "ssd_mobilenet_v2": ssd_mobilenet_v2,
     "swiftnet": swiftnet,
+    "tiny_resnet": tiny_resnet,
     "yolo": yolo,
 }
 

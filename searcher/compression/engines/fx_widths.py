@@ -70,14 +70,15 @@ def quantized(
     ]
     if asked is None or not asked.narrow:
         return rows
-    return _narrowed(ops, rows, inside, asked, _written(ops, asked, returned))
+    whole = [op.name in returned or by[i] in BETWEEN for i, op in enumerate(ops)]
+    return _narrowed(ops, rows, inside, asked, _written(ops, asked, whole))
 
 
-def _written(ops: Sequence[Op], asked: Int8, returned: Collection[str]) -> list[int]:
+def _written(ops: Sequence[Op], asked: Int8, whole: Sequence[bool]) -> list[int]:
     """The bits of the codes that each row's output is quantized to, if it is.
 
     A ReLU, and a norm that a layer holds, write what the layer before them would; what keeps a scale
-    shares it with all that it reads.
+    shares it with all that it reads; what the network returns, and what has a known range, keeps 8.
     """
     widths: list[int] = []
     groups = list(range(len(ops)))
@@ -89,7 +90,7 @@ def _written(ops: Sequence[Op], asked: Int8, returned: Collection[str]) -> list[
 
     for i, op in enumerate(ops):
         follows = (op.kind == "relu" or op.folds_into is not None) and bool(op.producers)
-        own = 8 if op.name in returned else asked.widths(op.name).activations
+        own = 8 if whole[i] else asked.widths(op.name).activations
         widths.append(widths[op.producers[0]] if follows else own)
         if follows or op.kind in SAME_CODES:
             for producer in op.producers:

@@ -1,0 +1,198 @@
+"""How well a short training of a tiny network tells which of several is the better one after a long one.
+
+Networks of the space `tiny`, drawn evenly over its families and with a score like those that are looked for,
+are trained alike, once for every short training, on fewer images for fewer epochs, and once for long. Each
+figure is of validation images. The rank correlations are Spearman's and Kendall's (tau-b); `best` is the
+accuracy that is lost by taking the network that was best in short. `ratio` is what all short trainings of the
+most telling kind took, in the time of the long ones.
+
+    SEARCHER_DATA=… python -m benchmarks.fidelity [--networks 10] [--short 5000x10 10000x10] [--epochs 60]
+
+A training that is done is kept in `benchmarks/runs/fidelity` and not repeated; one that was cut off goes on
+from its last epoch. Writes `benchmarks/results/fidelity.json` after each network.
+"""
+
+import argparse
+import hashlib
+import json
+import math
+import statistics
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import optuna
+
+from benchmarks.figures import HERE, write
+from searcher.config.recipe import Model, Quantize, Recipe, Train
+
+PLACE = HERE / "runs" / "fidelity"
+SCORES = (0.003, 0.017)
+"""The int8 imt-2022 scores that a network's is between."""
+
+TRAINING = Train(optimizer="adamw", lr=5e-3, weight_decay=0.01)
+"""One that networks without norms bear as well."""
+
+IMAGE, CLASSES = (3, 32, 32), 10
+
+
+@dataclass(frozen=True)
+class Fidelity:
+    """A training's images and epochs."""
+
+    images: int
+    epochs: int
+
+    @classmethod
+    def of(cls, text: str) -> "Fidelity":
+        """That of ``5000x10``: 5,000 images, ten epochs."""
+        images, _, epochs = text.partition("x")
+        return cls(int(images), int(epochs))
+
+    def __str__(self) -> str:
+        return f"{self.images}x{self.epochs}"
+
+
+def networks(count: int) -> list[Model]:
+    """Networks of the space, its families in turn, of which no two are the same."""
+    from searcher.compression.predict import predict
+    from searcher.config import catalog
+    from searcher.costs.scores import score
+
+    optuna.logging.set_verbosity(optuna.logging.WARNING)
+    space = catalog.load(catalog.find("spaces", "tiny"))
+    study = optuna.create_study(sampler=optuna.samplers.RandomSampler(seed=0))
+    found: list[Model] = []
+    while len(found) < count:
+        model: Model = space.suggest(study.ask()).model
+        family = space.FAMILIES[len(found) % len(space.FAMILIES)]
+        if model.name != family or model in found:
+            continue
+        ops = predict(Recipe(model=model, stages=(Quantize(),)), IMAGE, CLASSES).ops
+        if ops and SCORES[0] <= score(ops, "imt-2022").value <= SCORES[1]:
+            found.append(model)
+    return found
+
+
+def trained(model: Model, fidelity: Fidelity, few: bool) -> dict[str, float]:
+    """The accuracy on validation images, and the seconds that it took, of a training that may be done."""
+    import torch
+
+    from searcher.compression.checkpoint import Checkpoints
+    from searcher.compression.pipeline import run_recipe
+    from searcher.compression.training import Run
+    from searcher.execution.measurement import Measurement
+    from searcher.tasks.classification.cifar10 import cifar10
+
+    recipe = Recipe(model=model, stages=(TRAINING,))
+    key = hashlib.sha256(f"{recipe.digest()} {fidelity} {few}".encode()).hexdigest()[:16]
+    done = PLACE / f"{key}.json"
+    if done.is_file():
+        found: dict[str, float] = json.loads(done.read_text())
+        return found
+    task = cifar10()
+    task = task.trained_on(fidelity.images)
+    if few:
+        task = replace(task, validation=task.validation.first(200))
+    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    spent = PLACE / key / "seconds"
+    checkpoints = Checkpoints(PLACE / key)
+    before = float(spent.read_text()) if spent.is_file() else 0.0
+    begun = time.perf_counter()
+
+    def report(stage: str, epoch: int, epochs: int, quality: float) -> None:
+        spent.write_text(str(before + time.perf_counter() - begun))
+
+    network = run_recipe(recipe, Run(task, fidelity.epochs, 0, device, report, checkpoints))
+    seconds = before + time.perf_counter() - begun
+    accuracy = Measurement(network, task, task.validation, device=device).figures["top1"]
+    found = {"top1": accuracy, "seconds": seconds}
+    done.write_text(json.dumps(found) + "\n")
+    return found
+
+
+def ranks(values: Sequence[float]) -> list[float]:
+    """The place of each value; equal ones share the mean of theirs."""
+    order = sorted(values)
+    return [order.index(v) + (order.count(v) - 1) / 2 for v in values]
+
+
+def spearman(one: Sequence[float], other: Sequence[float]) -> float:
+    """The correlation of two rankings; 0 where one of them ranks nothing."""
+    try:
+        return statistics.correlation(ranks(one), ranks(other))
+    except statistics.StatisticsError:
+        return 0.0
+
+
+def kendall(one: Sequence[float], other: Sequence[float]) -> float:
+    """Kendall's tau-b of two rankings; 0 where one of them ranks nothing."""
+    pairs = [(i, j) for j in range(len(one)) for i in range(j)]
+    a = [(one[i] > one[j]) - (one[i] < one[j]) for i, j in pairs]
+    b = [(other[i] > other[j]) - (other[i] < other[j]) for i, j in pairs]
+    ties = math.sqrt(sum(map(abs, a)) * sum(map(abs, b)))
+    return sum(x * y for x, y in zip(a, b, strict=True)) / ties if ties else 0.0
+
+
+def summary(models: Sequence[Model], found: dict[str, list[dict[str, float]]], long: str) -> dict[str, Any]:
+    """The figures of the networks that are trained for long.
+
+    Args:
+        models: The networks.
+        found: Of every fidelity the trainings of the first networks, in their order.
+        long: The fidelity with which the others are compared.
+    """
+    count = len(found[long])
+    goal = [row["top1"] for row in found[long]]
+    shorts = {name: rows[:count] for name, rows in found.items() if name != long}
+    told = {}
+    for name, rows in shorts.items():
+        given = [row["top1"] for row in rows]
+        told[name] = {
+            "spearman": spearman(given, goal),
+            "kendall": kendall(given, goal),
+            "best": max(goal) - goal[given.index(max(given))],
+            "seconds": sum(row["seconds"] for row in rows),
+        }
+    seconds = sum(row["seconds"] for row in found[long])
+    most = max(told.values(), key=lambda row: (row["spearman"], -row["seconds"]))
+    return {
+        "ratio": most["seconds"] / seconds,
+        "short_trainings": told,
+        "accuracy": {
+            model.words(): {name: rows[i]["top1"] for name, rows in found.items()}
+            for i, model in enumerate(models[:count])
+        },
+        "seconds_of_long_trainings": seconds,
+    }
+
+
+def main() -> None:
+    """Train what is not trained yet, the short trainings first, and write the figures after each network."""
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("--networks", type=int, default=10)
+    parser.add_argument("--short", type=Fidelity.of, nargs="+", default=["5000x10", "10000x10", "45000x6"])
+    parser.add_argument("--images", type=int, default=45_000, help="of the long trainings")
+    parser.add_argument("--epochs", type=int, default=60, help="of the long trainings")
+    parser.add_argument(
+        "--few", action="store_true", help="few validation images, to try it; it writes nothing"
+    )
+    asked = parser.parse_args()
+    PLACE.mkdir(parents=True, exist_ok=True)
+    models = networks(asked.networks)
+    shorts = [Fidelity.of(str(short)) for short in asked.short]
+    long = Fidelity(asked.images, asked.epochs)
+    found: dict[str, list[dict[str, float]]] = {str(fidelity): [] for fidelity in (*shorts, long)}
+    for fidelity in (*shorts, long):
+        for place, model in enumerate(models):
+            row = trained(model, fidelity, asked.few)
+            found[str(fidelity)].append(row)
+            print(f"{model.words()}, {fidelity}: {row['top1']:.4f} in {row['seconds']:.0f} s", flush=True)
+            if fidelity is long and place:
+                figures = summary(models, found, str(long))
+                print(json.dumps(figures, indent=1), flush=True) if asked.few else write("fidelity", figures)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,60 @@
+"""The rank correlations of short and long trainings."""
+
+import pytest
+import scipy.stats
+from hypothesis import given
+from hypothesis import strategies as st
+
+from benchmarks.fidelity import SCORES, Fidelity, kendall, networks, ranks, spearman, summary
+from searcher.compression.predict import predict
+from searcher.config.recipe import Model, Quantize, Recipe
+from searcher.costs.scores import score
+
+
+def test_known_ranks() -> None:
+    assert ranks([0.3, 0.1, 0.3, 0.9]) == [1.5, 0, 1.5, 3]
+    assert spearman([1, 2, 3], [10, 20, 25]) == kendall([1, 2, 3], [10, 20, 25]) == 1
+    assert kendall([1, 2, 3, 4], [1, 2, 4, 3]) == pytest.approx(4 / 6)
+    assert spearman([1, 1], [1, 2]) == kendall([1, 1], [1, 2]) == 0
+
+
+@given(st.lists(st.tuples(st.integers(0, 5), st.integers(0, 5)), min_size=3, max_size=12))
+def test_both_are_scipys(pairs: list[tuple[int, int]]) -> None:
+    one, other = zip(*pairs, strict=True)
+    if len(set(one)) == 1 or len(set(other)) == 1:
+        return
+    assert spearman(one, other) == pytest.approx(scipy.stats.spearmanr(one, other).statistic)
+    assert kendall(one, other) == pytest.approx(scipy.stats.kendalltau(one, other).statistic)
+
+
+def test_networks_are_of_all_families_and_of_the_scores_that_are_looked_for() -> None:
+    found = networks(6)
+    assert [model.name for model in found] == ["gated", "inverted", "tiny_resnet"] * 2
+    assert networks(6) == found
+    for model in found:
+        ops = predict(Recipe(model=model, stages=(Quantize(),)), (3, 32, 32), 10).ops
+        assert ops is not None
+        assert SCORES[0] <= score(ops, "imt-2022").value <= SCORES[1]
+
+
+def test_what_is_lost_by_taking_the_best_of_the_short_trainings() -> None:
+    def rows(*accuracies: float, seconds: float = 1.0) -> list[dict[str, float]]:
+        return [{"top1": accuracy, "seconds": seconds} for accuracy in accuracies]
+
+    models = [Model(name="gated", args={"widths": [w, w]}) for w in (4, 8, 12)]
+    found = {
+        "10x1": rows(0.5, 0.2, 0.1),
+        "20x1": rows(0.1, 0.2, 0.3, seconds=2.0),
+        "40x2": rows(0.7, 0.8, 0.9, seconds=8.0),
+    }
+    told = summary(models, found, "40x2")
+    assert told["short_trainings"]["10x1"]["spearman"] == -1
+    assert told["short_trainings"]["10x1"]["best"] == pytest.approx(0.2)
+    assert told["short_trainings"]["20x1"]["best"] == 0
+    assert told["ratio"] == 0.25
+    found["40x2"].pop()  # two of three long trainings are done
+    assert len(summary(models, found, "40x2")["accuracy"]) == 2
+
+
+def test_a_fidelity_is_written_as_it_is_read() -> None:
+    assert str(Fidelity.of("5000x10")) == "5000x10"
