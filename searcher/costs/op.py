@@ -2,7 +2,7 @@
 
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from pydantic import TypeAdapter, ValidationError
@@ -85,6 +85,19 @@ class Op:
     def macs(self) -> int:
         """Multiply-accumulates of convolutions and matrix products, without the bias."""
         return self.arithmetic.macs
+
+    def at(self, bits: int) -> "Op":
+        """The operation as it would be with everything in one width."""
+        stored = None if self.weight_bits is None else bits
+        return replace(
+            self,
+            weight_bits=stored,
+            effective_bits=stored,
+            bias_bits=bits,
+            activation_bits=bits,
+            output_bits=bits,
+            bits=bits,
+        )
 
 
 @dataclass(frozen=True)

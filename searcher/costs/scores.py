@@ -91,25 +91,11 @@ def score(ops: Sequence[Op], name: str, *, freebie_bits: int | None = None) -> S
     rules = variant(name)
     full = all(op.bits == op.activation_bits == 32 for op in ops)
     free = rules.freebie_bits if freebie_bits is None else freebie_bits
-    charged = [_at(op, free) for op in ops] if full else list(ops)
+    charged = [op.at(free) for op in ops] if full else list(ops)
     params = sum(rules.params(op) for op in charged)
     count = sum(rules.ops(op, full, rules.accumulator_bits) for op in charged)
     value = params / rules.reference.params + count / rules.reference.ops
     return Score(name, params, count, value, full)
-
-
-def _at(op: Op, bits: int) -> Op:
-    """The operation as it would be with everything in one width."""
-    weight = None if op.weight_bits is None else bits
-    return replace(
-        op,
-        weight_bits=weight,
-        effective_bits=weight,
-        bias_bits=bits,
-        activation_bits=bits,
-        output_bits=bits,
-        bits=bits,
-    )
 
 
 def _nonzero_params(op: Op) -> float:

@@ -148,19 +148,7 @@ def _row(op: Op, int8: bool, exclude: Mapping[str, int]) -> Op:
     if int8:
         return replace(op, weight_bits=8, effective_bits=8, activation_bits=8, bits=8)
     outer = excluded(op.name, exclude)
-    if outer is None:
-        return op
-    bits = exclude[outer]
-    stored = None if op.weight_bits is None else bits
-    return replace(
-        op,
-        weight_bits=stored,
-        effective_bits=stored,
-        bias_bits=bits,
-        activation_bits=bits,
-        output_bits=bits,
-        bits=bits,
-    )
+    return op if outer is None else op.at(exclude[outer])
 
 
 def _replace(model: nn.Module, names: Collection[str], per: str, largest: int) -> None:
