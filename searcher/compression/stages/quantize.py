@@ -1,5 +1,7 @@
 """int8 post-training quantization with exclusions."""
 
+from collections.abc import Mapping
+
 import torch
 from torch import Tensor, nn
 
@@ -34,7 +36,7 @@ class QuantizeRunner(Runner[Quantize]):
             return Network(model, *dynamic.convert(model, images, stage))
         if stage.equalize:
             _equalize(model.cpu().eval(), stage, run)
-        prepared = prepare(model, stage, run)
+        prepared = prepare(model, stage, run, stage.exclude)
         if stage.bias_correction:
             prepared = corrected(prepared, torch.cat(calibration(stage, run.task)))
         return Network(model, fx.convert(model, prepared), prepared)
@@ -71,9 +73,9 @@ def _equalize(model: nn.Module, stage: Quantize, run: Run) -> None:
     print(f"quantize: {several(len(pairs), 'pair')} of layers equalized{left}", flush=True)
 
 
-def prepare(model: nn.Module, stage: Int8, run: Run) -> Prepared:
-    """Calibrate on images without augmentation."""
-    return fx.prepare(model, calibration(stage, run.task), dict(stage.exclude), stage)
+def prepare(model: nn.Module, stage: Int8, run: Run, exclude: Mapping[str, int]) -> Prepared:
+    """Calibrate on images without augmentation, with the given width of each module that is kept out."""
+    return fx.prepare(model, calibration(stage, run.task), dict(exclude), stage)
 
 
 def calibration(stage: Int8, task: Task) -> list[Tensor]:

@@ -7,11 +7,10 @@ from torch import Tensor, nn
 
 from searcher.compression.engines import fx, fx_aware
 from searcher.compression.engines.folding import fold_norms
-from searcher.compression.engines.fx_reference import Prepared
 from searcher.compression.network import Network
 from searcher.compression.outlined import Outlined
 from searcher.compression.stages.base import Runner
-from searcher.compression.stages.quantize import calibration, predict
+from searcher.compression.stages.quantize import predict, prepare
 from searcher.compression.teaching import finetune, teacher_of
 from searcher.compression.training import Run
 from searcher.config.recipe import QuantizeAware
@@ -35,7 +34,7 @@ class QuantizeAwareRunner(Runner[QuantizeAware]):
             name.removeprefix(_STEPS): state.pop(name) for name in list(state) if name.startswith(_STEPS)
         }
         model.load_state_dict(state)
-        prepared = fx_aware.with_steps(_prepare(model, stage, run, dict(stage.exclude)), learned)
+        prepared = fx_aware.with_steps(prepare(model, stage, run, stage.exclude), learned)
         return Network(model, fx.convert(model, prepared), prepared)
 
     def predict(self, outlined: Outlined, stage: QuantizeAware) -> None:
@@ -47,17 +46,13 @@ def _trained(model: nn.Module, stage: QuantizeAware, run: Run, folded: dict[str,
     """All that training changes: the network's state, and the steps."""
     teacher = teacher_of(stage.teaching, stage, run, model)
     # What is kept out at 16 bits is trained in 32.
-    graph = fx_aware.trainable(_prepare(model, stage, run, dict.fromkeys(stage.exclude, 32)))
+    graph = fx_aware.trainable(prepare(model, stage, run, dict.fromkeys(stage.exclude, 32)))
     graph.to(run.device)
     finetune(teacher, graph, run, stage, "quantize aware", after_step=zeros_kept(graph))
     graph.to("cpu", memory_format=torch.contiguous_format)  # type: ignore[call-overload]
     fx_aware.write_back(graph, model, folded)
     steps = {f"{_STEPS}{name}": tensor for name, tensor in fx_aware.steps(graph).items()}
     return {name: tensor.detach().clone() for name, tensor in model.state_dict().items()} | steps
-
-
-def _prepare(model: nn.Module, stage: QuantizeAware, run: Run, exclude: dict[str, int]) -> Prepared:
-    return fx.prepare(model, calibration(stage, run.task), exclude, stage)
 
 
 def zeros_kept(model: nn.Module) -> Callable[[], None]:
