@@ -3,7 +3,7 @@
 import math
 from collections import OrderedDict
 from collections.abc import Sequence
-from typing import Literal
+from typing import Literal, get_args
 
 import torch
 from torch import Tensor, nn
@@ -115,7 +115,7 @@ def check_stages(norms: str, **lists: Sequence[int]) -> None:
     if len({len(values) for values in lists.values()}) != 1:
         told = ", ".join(f"{len(values)} {name}" for name, values in lists.items())
         raise ValueError(f"{told}: expected as many of each, one a stage")
-    if norms not in ("all", "block", "none"):
+    if norms not in get_args(Norms):
         raise ValueError(f"norms {norms!r}, expected all, block or none")
 
 

@@ -17,15 +17,10 @@ from searcher.tasks.segmentation import own as masks
 from searcher.tasks.segmentation.listing import there
 from searcher.tasks.splits import NAMES
 
+_OF_IMAGES = ("size", "mean", "std", "channels", "validation", "test", "seed", "classes")
+
 OF_CLASSES = (
-    "size",
-    "mean",
-    "std",
-    "channels",
-    "validation",
-    "test",
-    "seed",
-    "classes",
+    *_OF_IMAGES,
     "augment.flip",
     "augment.shift",
 )
@@ -45,14 +40,7 @@ OF_BOXES = (
 """Keys of `[data]` that annotated images take."""
 
 OF_MASKS = (
-    "size",
-    "mean",
-    "std",
-    "channels",
-    "validation",
-    "test",
-    "seed",
-    "classes",
+    *_OF_IMAGES,
     "ignore",
     "balanced",
     "augment.flip",
