@@ -30,6 +30,7 @@ ORDER = (
     "runtimes",
     "prepare",
     "published_front",
+    "headline",
     "segmentation",
 )
 GOALS = {
@@ -40,6 +41,7 @@ GOALS = {
     "side_by_side_cuda": "≥ 2",
     "published_cuda": "≤ 1",
     "overhead": "< 0.01",
+    "headline": "≤ 0.6",
     "segmentation": "> 1",
 }
 OF_A_TASK = {"search_efficiency_cifar10": ("search_efficiency", " --task cifar10 --trials 12")}

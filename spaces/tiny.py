@@ -29,7 +29,7 @@ ENDS: dict[str, Any] = {
 def suggest(trial: Trial) -> Recipe:
     """One recipe. A choice that is off suggests none of its parameters."""
     family = trial.suggest_categorical("family", FAMILIES)
-    model = Model(name=family, args=_MODELS[family](trial))
+    model = Model(name=family, args=arguments(trial, family))
     teaching = _teaching(trial) if trial.suggest_categorical("distill", [False, True]) else {}
     taught = {"teaching": teaching} if teaching else {}
     training = _train(trial, teaching)
@@ -38,6 +38,7 @@ def suggest(trial: Trial) -> Recipe:
     tuned = {
         "share": 0.5,
         "optimizer": training.optimizer,
+        "batch_size": training.batch_size,
         "lr": training.lr / 2,
         "weight_decay": training.weight_decay,
     } | taught
@@ -55,8 +56,14 @@ def suggest(trial: Trial) -> Recipe:
         stages.append(Quantize())
     elif codes != "float":
         narrow = {"weight_bits": 4, "activation_bits": 4} | ENDS if codes == "int4 trained" else {}
-        stages.append(QuantizeAware.model_validate({"share": 0.25} | narrow | taught))
+        batch = {"share": 0.25, "batch_size": training.batch_size}
+        stages.append(QuantizeAware.model_validate(batch | narrow | taught))
     return Recipe(model=model, stages=tuple(stages))
+
+
+def arguments(trial: Trial, family: str) -> dict[str, Any]:
+    """Arguments of a network of that family."""
+    return _MODELS[family](trial)
 
 
 def _gated(trial: Trial) -> dict[str, Any]:
@@ -129,6 +136,8 @@ def _train(trial: Trial, teaching: dict[str, Any]) -> Train | Distill:
         "weight_decay": trial.suggest_float("adamw_decay", 1e-3, 1e-1, log=True)
         if adam
         else trial.suggest_float("sgd_decay", 5e-5, 1e-3, log=True),
+        # A GPU is as busy with 512 images as with 128.
+        "batch_size": trial.suggest_categorical("batch_size", [128, 512]),
         "schedule": trial.suggest_categorical("schedule", ["cosine", "linear", "one-cycle"]),
         "label_smoothing": trial.suggest_categorical("label_smoothing", [0.0, 0.1]),
         "ema": trial.suggest_categorical("ema", [0.0, 0.99, 0.999]),
@@ -140,6 +149,7 @@ def _train(trial: Trial, teaching: dict[str, Any]) -> Train | Distill:
 
 
 _TRAINED: dict[str, Any] = {
+    "batch_size": 128,
     "schedule": "cosine",
     "label_smoothing": 0.0,
     "ema": 0.0,
@@ -151,6 +161,7 @@ _SGD: dict[str, Any] = {"optimizer": "sgd", "sgd_lr": 0.1, "sgd_decay": 5e-4}
 _ADAM: dict[str, Any] = {"optimizer": "adamw", "adamw_lr": 5e-3, "adamw_decay": 0.01}
 """Of gated blocks, whose products a rate of SGD that ResNets bear makes infinite."""
 
+_LARGE: dict[str, Any] = {"optimizer": "adamw", "adamw_lr": 1e-2, "adamw_decay": 0.02, "batch_size": 512}
 _ALONE: dict[str, Any] = {"distill": False, "mixup": 0.0}
 _TAUGHT: dict[str, Any] = {"distill": True, "temperature": 4.0, "distill_weight": 0.8, "ema": 0.999}
 _SMALL: dict[str, Any] = {
@@ -161,7 +172,8 @@ _SMALL: dict[str, Any] = {
 }
 
 
-def _of(family: str, parameters: dict[str, Any]) -> dict[str, Any]:
+def of(family: str, parameters: dict[str, Any]) -> dict[str, Any]:
+    """The parameters of a family's network, under the names that a trial has them by."""
     prefix = family.removeprefix("tiny_")
     return {"family": family} | {f"{prefix}_{key}": value for key, value in parameters.items()}
 
@@ -203,15 +215,24 @@ _INVERTED = {
     "norms": "all",
     "squeeze_excite": False,
 }
+_SQUEEZED = _INVERTED | {
+    "width": 16,
+    "growth": 1.5,
+    "depth3": 3,
+    "activation": "hardswish",
+    "squeeze_excite": True,
+}
 
 ENQUEUE: list[dict[str, Any]] = [
-    _of("tiny_resnet", _RESNET) | _TRAINED | _ALONE | _SGD,
-    _of("gated", _GATED) | _TRAINED | _ALONE | _ADAM,
-    _of("inverted", _INVERTED) | _TRAINED | _ALONE | _SGD,
-    _of("tiny_resnet", _RESNET | {"width": 16, "stem_stride": 2, "projection": True})
+    of("inverted", _SQUEEZED) | _TRAINED | _LARGE | _TAUGHT | {"ema": 0.0},
+    of("tiny_resnet", _RESNET) | _TRAINED | _ALONE | _SGD,
+    of("gated", _GATED) | _TRAINED | _ALONE | _ADAM,
+    of("inverted", _INVERTED) | _TRAINED | _ALONE | _SGD,
+    of("tiny_resnet", _RESNET | {"width": 16, "stem_stride": 2, "projection": True})
     | _TRAINED
     | _ALONE
     | _SGD,
-    _of("gated", _GATED | {"width": 28, "growth": 2.0}) | _TRAINED | _ADAM | _TAUGHT | _SMALL,
+    of("gated", _GATED | {"width": 28, "growth": 2.0}) | _TRAINED | _ADAM | _TAUGHT | _SMALL,
 ]
-"""A network of each family in int8, a wider ResNet behind an early stride, and one with all that helps."""
+"""The best of `results/cifar10`; a network of each family in int8; a wider ResNet behind an early stride; and
+one with all that helps."""

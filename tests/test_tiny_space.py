@@ -106,4 +106,24 @@ def test_what_is_tried_first_is_complete_and_has_the_known_scores() -> None:
         ops = predict(recipe, IMAGE, 10).ops
         assert ops is not None
         found.append(round(score(ops, "imt-2022").value, 4))
-    assert found == [0.0122, 0.0061, 0.0061, 0.0179, 0.0083]
+    assert found == [0.0094, 0.0122, 0.0061, 0.0061, 0.0179, 0.0083]
+
+
+def test_networks_that_are_tried_first_are_within_the_studys_bound_and_near_one_another() -> None:
+    space = catalog.load(catalog.find("spaces", "tiny_networks"))
+    recipes = [space.suggest(optuna.trial.FixedTrial(params)) for params in space.ENQUEUE]
+    assert len({recipe.digest() for recipe in recipes}) == len(recipes)
+    assert {recipe.model.name for recipe in recipes} == set(space.TINY.FAMILIES)
+    for recipe in recipes:
+        ops = predict(recipe, IMAGE, 10).ops
+        assert ops is not None
+        assert 0.005 < score(ops, "imt-2022").value <= 0.0125
+
+
+def test_what_a_short_search_finds_may_begin_a_long_one() -> None:
+    space = catalog.load(catalog.find("spaces", "tiny_networks"))
+    trial = optuna.create_study(sampler=optuna.samplers.RandomSampler(seed=1)).ask()
+    found = space.suggest(trial)
+    long = optuna.create_study(sampler=optuna.samplers.RandomSampler(seed=2))
+    long.enqueue_trial({k: v for k, v in trial.params.items() if not k.endswith("_lr")})
+    assert SPACE.suggest(long.ask()).model == found.model
