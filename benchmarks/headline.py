@@ -3,10 +3,10 @@
     SEARCHER_DATA=… python -m benchmarks.headline results/cifar10/*.toml [--seeds 0 1 2] [--at-once 8]
 
 What a seed gave is kept in `benchmarks/runs/headline`, a file each, and not trained again; so is every stage,
-in a store that recipes with the same beginning or the same teacher share, so that a training that was cut off
-goes on from its last epoch. The recipes are held against one another by their validation images; the test
-images are seen once by each, at its end. `ratio` is the least imt-2022 score of 90 % of them or more / the
-least that was published with so much.
+in a store that recipes with the same beginning or the same teacher share: a training that was cut off goes on
+from its last epoch. Figures are of all the seeds that are kept. The recipes are held against one another by
+their validation images; the test images are seen once by each seed, at its end. `ratio` is the least imt-2022
+score with 90 % of them or more / the least that was published with so much.
 
 Writes `benchmarks/results/headline.json`.
 """
@@ -141,8 +141,8 @@ def main() -> None:
             if not asked.epochs:
                 kept(path, seed).write_text(json.dumps(row) + "\n")
     if not asked.epochs:
-        rows = [json.loads(kept(path, seed).read_text()) for path, seed in work if kept(path, seed).is_file()]
-        write("headline", summary(rows))
+        found = [row for path in asked.files for row in sorted(PLACE.glob(kept(path, "*").name))]
+        write("headline", summary([json.loads(row.read_text()) for row in found]))
 
 
 def summary(rows: Sequence[dict[str, Any]]) -> dict[str, Any]:
@@ -182,8 +182,8 @@ def over_seeds(rows: Sequence[dict[str, Any]], split: str) -> dict[str, float]:
     return ({split: statistics.fmean(values)} if values else {}) | spread
 
 
-def kept(path: Path, seed: int) -> Path:
-    """The file of what a recipe gave with a seed."""
+def kept(path: Path, seed: int | str) -> Path:
+    """The file of what a recipe gave with a seed; the pattern of those of all seeds for ``*``."""
     from searcher.config import recipe_file
 
     file = recipe_file.load(path)

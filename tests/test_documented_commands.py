@@ -171,6 +171,7 @@ MADE = {
 
 MEASURED = {
     "python -m benchmarks.runtimes resnet20.toml densenet.toml": "benchmarks/results/runtimes.json",
+    "python -m benchmarks.headline results/cifar10/*.toml --at-once 4": "benchmarks/results/headline.json",
 }
 """Benchmarks, whose figures are kept."""
 

@@ -1,11 +1,17 @@
 """The figures of the recipes of CIFAR-10 over their seeds, and the front with the published ones."""
 
+import json
+from pathlib import Path
 from typing import Any
 
 import pytest
 
-from benchmarks.headline import CHART, PUBLISHED, summary
+from benchmarks.figures import RESULTS
+from benchmarks.headline import CHART, PUBLISHED, VARIANTS, summary
 from benchmarks.scatter import drawn
+from searcher.compression.predict import predict
+from searcher.config import recipe_file
+from searcher.costs.scores import score
 
 
 def row(recipe: str, seed: int, score: float, validation: float, test: float | None) -> dict[str, Any]:
@@ -45,3 +51,16 @@ def test_every_published_point_is_in_the_chart() -> None:
     assert chart.count('class="trial"') == len(PUBLISHED) + 1  # and the legend
     assert "0.0084, 91.0%: small" in chart
     assert CHART["legend"] in chart
+
+
+def test_the_recipes_cost_what_the_benchmark_says() -> None:
+    figures = json.loads((RESULTS / "headline.json").read_text())["networks"]
+    files = sorted((Path(__file__).parents[1] / "results" / "cifar10").glob("*.toml"))
+    assert {path.stem for path in files} == set(figures)
+    for path in files:
+        ops = predict(recipe_file.load(path).recipe, (3, 32, 32), 10).ops
+        assert ops is not None
+        # A mask pays where the zeros are, which is known once they are chosen.
+        for variant in VARIANTS[:2] if figures[path.stem]["zeros"] else VARIANTS:
+            assert score(ops, variant).value == pytest.approx(figures[path.stem][variant], rel=1e-3)
+        assert all(op.bits == op.activation_bits for op in ops if op.kind in ("conv", "linear"))
