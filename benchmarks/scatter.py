@@ -114,7 +114,7 @@ def _grid(right: float, axes: Axes) -> Iterator[str]:
     for share in (0, 0.25, 0.5, 0.75, 1):
         x, y = _across(share), _up(share)
         yield f'<line class="grid" x1="{LEFT}" x2="{WIDTH - RIGHT}" y1="{y:.1f}" y2="{y:.1f}"/>'
-        yield _text(LEFT - 8, y + 5, f"{axes.least + share * (axes.most - axes.least):.0%}", "end")
+        yield _text(LEFT - 8, y + 5, f"{100 * (axes.least + share * (axes.most - axes.least)):.3g}%", "end")
         told = axes.said(share * right) if share == 1 else f"{share * right:.{axes.digits}f}"
         yield _text(x, FOOT + 22, told, "middle")
 
