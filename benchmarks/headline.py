@@ -64,11 +64,15 @@ def trained(path: Path, seed: int, threads: int, epochs: int | None, tested: boo
     from searcher.config import recipe_file
     from searcher.costs.scores import score
     from searcher.execution.measurement import Measurement
+    from searcher.searching.loading import models_of
+    from searcher.searching.seen import warning
     from searcher.tasks.classification.cifar10 import cifar10
 
     torch.set_num_threads(threads)
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     file, task = recipe_file.load(path), cifar10()
+    for line in filter(None, (warning(model, task) for model in models_of([file.recipe]))):
+        print(line, flush=True)
     begun, curve = time.perf_counter(), []
 
     def report(stage: str, epoch: int, count: int, quality: float) -> None:

@@ -11,8 +11,8 @@ from torch import nn
 
 from searcher import tasks
 from searcher.compression.engines import weights
-from searcher.config.recipe import Model
-from searcher.deploy.retrain import Result, Retrained
+from searcher.config.recipe import Distill, Model, Quantize, Recipe
+from searcher.deploy.retrain import Result, Retrained, too_familiar
 from searcher.searching.check import check_parts, describe, doubts
 from searcher.searching.seen import MIN_IMAGES, beyond_test, familiarity, warning
 from searcher.tasks.classification.task import Classification, as_split
@@ -152,6 +152,18 @@ def test_validation_far_above_test_is_no_chance():
 )
 def test_what_chance_or_choice_explain_is_not_flagged(validation: float, test: float):
     assert beyond_test({"top1": validation}, {"top1": test}, sized(100, 100)) == {}
+
+
+def test_a_teachers_weights_count_as_the_models_own() -> None:
+    far = Retrained(0, {"top1": 0.9996}, {"top1": 0.9263}, {}, {})
+    student, given = Model(name="densenet"), Model(name="densenet", weights="known.safetensors")
+    recipes = {
+        "own": Recipe(model=given, stages=(Quantize(),)),
+        "teacher": Recipe(model=student, stages=(Distill(teacher=given),)),
+        "none": Recipe(model=student, stages=(Distill(teacher=student),)),
+    }
+    flagged = [name for name, recipe in recipes.items() if too_familiar(recipe, far, sized(5000, 10000))]
+    assert flagged == ["own", "teacher"]
 
 
 def test_a_retraining_says_so_in_its_tables():

@@ -21,7 +21,7 @@ from searcher.compression.predict import predict
 from searcher.compression.reconcile import reconcile
 from searcher.compression.training import Run
 from searcher.config.metric import Metric
-from searcher.config.recipe import Train
+from searcher.config.recipe import Recipe, Train
 from searcher.config.recipe_file import RecipeFile
 from searcher.deploy import onnx
 from searcher.errors import SearcherError, TrialError
@@ -34,6 +34,7 @@ from searcher.execution.quality import read
 from searcher.execution.rehearsal import rehearse
 from searcher.execution.steps import Step, unsaid
 from searcher.files import in_one_step
+from searcher.searching.loading import models_of
 from searcher.searching.seen import beyond_test
 from searcher.tasks.base import Task
 
@@ -83,7 +84,7 @@ class Line:
 class Result:
     """A recipe that was trained again: what came out, beside what was expected.
 
-    `beyond_test` has the figures of the first seed, where its weights were given, that are larger on
+    `beyond_test` has the figures of the first seed, where weights were given, that are larger on
     validation than on test by more standard errors than chance explains, and by how many.
     """
 
@@ -125,8 +126,14 @@ def retrain(
     trained = runs[0].trained()
     done = [run.retrained(trained if run is runs[0] else None) for run in runs]
     budget = epochs or file.provenance.epochs
-    beyond = beyond_test(done[0].validation, done[0].test, task) if file.recipe.model.weights else {}
+    beyond = too_familiar(file.recipe, done[0], task)
     return Result(file.recipe.digest(), budget, done, compare(file, done), beyond), trained.network, task
+
+
+def too_familiar(recipe: Recipe, seed: Retrained, task: Task) -> dict[str, float]:
+    """The figures that given weights, a teacher's as well, have made larger on validation than on test."""
+    given = any(model.weights for model in models_of([recipe]))
+    return beyond_test(seed.validation, seed.test, task) if given else {}
 
 
 def load_task(file: RecipeFile) -> Task:
