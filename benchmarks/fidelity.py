@@ -17,17 +17,16 @@ import argparse
 import hashlib
 import json
 import math
-import multiprocessing
 import statistics
 import time
 from collections.abc import Sequence
-from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass, replace
 from typing import Any
 
 import optuna
 
 from benchmarks.figures import HERE, write
+from benchmarks.pool import done
 from searcher.config.recipe import Model, Quantize, Recipe, Train
 
 PLACE = HERE / "runs" / "fidelity"
@@ -90,9 +89,9 @@ def trained(model: Model, fidelity: Fidelity, few: bool) -> dict[str, float]:
 
     recipe = Recipe(model=model, stages=(TRAINING,))
     key = hashlib.sha256(f"{recipe.digest()} {fidelity} {few}".encode()).hexdigest()[:16]
-    done = PLACE / f"{key}.json"
-    if done.is_file():
-        found: dict[str, float] = json.loads(done.read_text())
+    place = PLACE / f"{key}.json"
+    if place.is_file():
+        found: dict[str, float] = json.loads(place.read_text())
         return found
     task = cifar10()
     task = task.trained_on(fidelity.images)
@@ -111,7 +110,7 @@ def trained(model: Model, fidelity: Fidelity, few: bool) -> dict[str, float]:
     seconds = before + time.perf_counter() - begun
     accuracy = Measurement(network, task, task.validation, device=device).figures["top1"]
     found = {"top1": accuracy, "seconds": seconds}
-    done.write_text(json.dumps(found) + "\n")
+    place.write_text(json.dumps(found) + "\n")
     return found
 
 
@@ -188,10 +187,9 @@ def main() -> None:
     shorts = [Fidelity.of(str(short)) for short in asked.short]
     long = Fidelity(asked.images, asked.epochs)
     if asked.at_once > 1:
-        work = [(model, fidelity, asked.few) for fidelity in (long, *shorts) for model in models]
-        context = multiprocessing.get_context("spawn")
-        with ProcessPoolExecutor(asked.at_once, mp_context=context) as pool:
-            list(pool.map(trained, *zip(*work, strict=True)))
+        every = [(model, fidelity, asked.few) for fidelity in (long, *shorts) for model in models]
+        for _ in done(trained, every, asked.at_once):
+            pass  # each is kept, and read again below
     found: dict[str, list[dict[str, float]]] = {str(fidelity): [] for fidelity in (*shorts, long)}
     for fidelity in (*shorts, long):
         for place, model in enumerate(models):

@@ -13,17 +13,16 @@ Writes `benchmarks/results/headline.json`.
 
 import argparse
 import json
-import multiprocessing
-import os
 import statistics
 import time
-import traceback
 from collections.abc import Sequence
-from concurrent.futures import ProcessPoolExecutor, as_completed
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from benchmarks.figures import HERE, machine, write
+from benchmarks.pool import done
 
 PLACE = HERE / "runs" / "headline"
 VARIANTS = ("imt-2022", "imt-2025", "micronet-2019")
@@ -54,7 +53,7 @@ CHART = {
 }
 
 
-def trained(path: Path, seed: int, threads: int, epochs: int | None, tested: bool) -> dict[str, Any]:
+def trained(path: Path, seed: int, epochs: int | None, tested: bool) -> dict[str, Any]:
     """A recipe's figures with one seed, on validation images, and on test images where it is tested."""
     import torch
 
@@ -68,7 +67,6 @@ def trained(path: Path, seed: int, threads: int, epochs: int | None, tested: boo
     from searcher.searching.seen import warning
     from searcher.tasks.classification.cifar10 import cifar10
 
-    torch.set_num_threads(threads)
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     file, task = recipe_file.load(path), cifar10()
     for line in filter(None, (warning(model, task) for model in models_of([file.recipe]))):
@@ -107,7 +105,6 @@ def trained(path: Path, seed: int, threads: int, epochs: int | None, tested: boo
         "zeros": sum(op.params - op.nonzero - op.biases for op in weights),
         "widths": sorted({f"{op.bits}/{op.activation_bits}" for op in weights}),
         **{variant: score(ops, variant).value for variant in VARIANTS},
-        "stages": [stage.kind for stage in file.recipe.stages],
         "seconds": seconds,
         "device": torch.cuda.get_device_name() if device.type == "cuda" else machine(),
         "curve": curve,
@@ -126,24 +123,14 @@ def main() -> None:
     parser.add_argument("--validation-only", action="store_true", help="leave the test images alone")
     asked = parser.parse_args()
     PLACE.mkdir(parents=True, exist_ok=True)
-    work = [(path, seed) for seed in asked.seeds for path in asked.files]
-    missing = [(path, seed) for path, seed in work if asked.epochs or not kept(path, seed).is_file()]
-    threads = max(1, (os.cpu_count() or 1) // asked.at_once)
-    context = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(asked.at_once, mp_context=context) as pool:
-        options = (threads, asked.epochs, not asked.validation_only)
-        jobs = {pool.submit(trained, path, seed, *options): (path, seed) for path, seed in missing}
-        for job in as_completed(jobs):
-            path, seed = jobs[job]
-            try:
-                row = job.result()
-            except Exception:
-                print(f"{path.stem} seed {seed}: {traceback.format_exc()}", flush=True)
-                continue
-            told = {key: value for key, value in row.items() if key != "curve"}
-            print(json.dumps(told), flush=True)
-            if not asked.epochs:
-                kept(path, seed).write_text(json.dumps(row) + "\n")
+    options = (asked.epochs, not asked.validation_only)
+    every = [(path, seed, *options) for seed in asked.seeds for path in asked.files]
+    missing = [job for job in every if asked.epochs or not kept(*job[:2]).is_file()]
+    for (path, seed, *_), row in done(trained, missing, asked.at_once):
+        told = {key: value for key, value in row.items() if key != "curve"}
+        print(json.dumps(told), flush=True)
+        if not asked.epochs:
+            kept(path, seed).write_text(json.dumps(row) + "\n")
     if not asked.epochs:
         found = [row for path in asked.files for row in sorted(PLACE.glob(kept(path, "*").name))]
         write("headline", summary([json.loads(row.read_text()) for row in found]))
@@ -151,6 +138,8 @@ def main() -> None:
 
 def summary(rows: Sequence[dict[str, Any]]) -> dict[str, Any]:
     """The recipes over their seeds, the points of the chart, and the ratio; the runs as they are."""
+    from searcher.searching.pareto import non_dominated
+
     networks = {}
     for name in dict.fromkeys(row["recipe"] for row in rows):
         own = [row for row in rows if row["recipe"] == name]
@@ -171,13 +160,18 @@ def summary(rows: Sequence[dict[str, Any]]) -> dict[str, Any]:
         {"recipe": f"; {name}", "imt-2022": row["imt-2022"], "top1": row["test"]}
         for name, row in tested.items()
     ]
-    for point in points:
-        better = [p for p in points if p["imt-2022"] <= point["imt-2022"] and p["top1"] > point["top1"]]
-        point["front"] = not better
+    best = non_dominated(np.array([[point["imt-2022"], -point["top1"]] for point in points]))
+    for place, point in enumerate(points):
+        point["front"] = place in best
     good = [row["imt-2022"] for row in tested.values() if row["test"] >= GOAL]
     least = min(score for score, top1 in PUBLISHED.values() if top1 >= GOAL)
-    shown = {"chart": CHART, "points": points} if points else {}
-    return {"networks": networks, "ratio": min(good, default=1.0) / least, "runs": list(rows), **shown}
+    return {
+        "networks": networks,
+        "ratio": min(good, default=1.0) / least,
+        "runs": list(rows),
+        "chart": CHART,
+        "points": points,
+    }
 
 
 def over_seeds(rows: Sequence[dict[str, Any]], split: str) -> dict[str, float]:

@@ -9,16 +9,13 @@ Wants `cifar-10-batches-bin` and `resnet_cifar10` in $SEARCHER_DATA. A row that 
 
 import argparse
 import json
-import multiprocessing
-import os
 import time
-import traceback
-from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from benchmarks.figures import HERE, RESULTS, machine, write
+from benchmarks.pool import done
 from benchmarks.technique_rows import Row, rows
 from searcher.recipe import Recipe, Training
 
@@ -26,7 +23,7 @@ ROWS = HERE / "runs" / "techniques"
 PAGE = HERE.parent / "docs" / "techniques.md"
 
 
-def measured(row: Row, threads: int, few: bool) -> dict[str, Any]:
+def measured(row: Row, few: bool) -> dict[str, Any]:
     """The figures of a row: right after its stages, and after their epochs."""
     import torch
 
@@ -38,7 +35,6 @@ def measured(row: Row, threads: int, few: bool) -> dict[str, Any]:
     from searcher.tasks.base import Task
     from searcher.tasks.classification.cifar10 import cifar10
 
-    torch.set_num_threads(threads)
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     task: Task = cifar10()
     if few:
@@ -98,25 +94,15 @@ def main() -> None:
     chosen = [row for row in rows() if args.only in f"{row.group} {row.words}"]
     ROWS.mkdir(parents=True, exist_ok=True)
     missing = [row for row in chosen if args.few or not _file(row).is_file()]
-    threads = max(1, (os.cpu_count() or 1) // args.workers)
-    context = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(args.workers, mp_context=context) as pool:
-        longest = sorted(missing, key=lambda row: -row.epochs)
-        work = {pool.submit(measured, row, threads, args.few): row for row in longest}
-        for done in as_completed(work):
-            row = work[done]
-            try:
-                figures = done.result()
-            except Exception:
-                print(f"{row.words}: {traceback.format_exc()}", flush=True)
-                continue
-            if not args.few:
-                _file(row).write_text(json.dumps(figures) + "\n")
-            print(
-                f"{row.words}: {figures['right_after']:.4f} -> {figures['top1']:.4f} "
-                f"({figures['epochs']} epochs, {figures['seconds']:.0f} s)",
-                flush=True,
-            )
+    longest = sorted(missing, key=lambda row: -row.epochs)
+    for (row, _), figures in done(measured, [(row, args.few) for row in longest], args.workers):
+        if not args.few:
+            _file(row).write_text(json.dumps(figures) + "\n")
+        print(
+            f"{row.words}: {figures['right_after']:.4f} -> {figures['top1']:.4f} "
+            f"({figures['epochs']} epochs, {figures['seconds']:.0f} s)",
+            flush=True,
+        )
     if args.few:
         return
     found = [json.loads(_file(row).read_text()) for row in rows() if _file(row).is_file()]

@@ -31,54 +31,40 @@ _SGD: dict[str, Any] = {"optimizer": "sgd", "sgd_lr": 0.3}
 _ADAM: dict[str, Any] = {"optimizer": "adamw", "adamw_lr": 1e-2}
 
 
-def _gated(width: int, growth: float, depths: tuple[int, int], **others: Any) -> dict[str, Any]:
-    usual = {"kernels": "5", "stem_stride": 2, "activation": "hardswish", "norms": "block"}
-    found: dict[str, Any] = TINY.of(
-        "gated",
-        {"width": width, "growth": growth, "depth1": depths[0], "depth2": depths[1], "squeeze_excite": False}
-        | usual
-        | others,
-    )
-    return found
+_USUAL: dict[str, dict[str, Any]] = {
+    "gated": {"kernels": "5", "activation": "hardswish", "norms": "block", "squeeze_excite": False},
+    "inverted": {"strides": "1-2-2", "expansion": 4, "kernel": 3, "activation": "hardswish", "norms": "all"}
+    | {"squeeze_excite": True},
+    "tiny_resnet": {"activation": "relu", "norms": "all", "projection": True, "squeeze_excite": True},
+}
 
 
-def _inverted(width: int, growth: float, depths: tuple[int, int, int], **others: Any) -> dict[str, Any]:
-    usual = {"stem_stride": 2, "strides": "1-2-2", "expansion": 4, "kernel": 3, "activation": "hardswish"}
-    names = {f"depth{i + 1}": depth for i, depth in enumerate(depths)}
-    found: dict[str, Any] = TINY.of(
-        "inverted",
-        {"width": width, "growth": growth, "norms": "all", "squeeze_excite": True} | usual | names | others,
-    )
-    return found
-
-
-def _resnet(width: int, growth: float, depths: tuple[int, int, int], **others: Any) -> dict[str, Any]:
-    usual = {"stem_stride": 2, "activation": "relu", "norms": "all", "projection": True}
-    names = {f"depth{i + 1}": depth for i, depth in enumerate(depths)}
-    found: dict[str, Any] = TINY.of(
-        "tiny_resnet",
-        {"width": width, "growth": growth, "squeeze_excite": True} | usual | names | others,
-    )
+def _network(
+    family: str, width: int, growth: float, depths: tuple[int, ...], **others: Any
+) -> dict[str, Any]:
+    sizes = {"width": width, "growth": growth, "stem_stride": 2}
+    sizes |= {f"depth{i + 1}": depth for i, depth in enumerate(depths)}
+    found: dict[str, Any] = TINY.of(family, sizes | _USUAL[family] | others)
     return found
 
 
 ENQUEUE: list[dict[str, Any]] = [
-    _gated(28, 2.0, (3, 3)) | _ADAM,
-    _gated(28, 2.0, (3, 3), squeeze_excite=True) | _ADAM,
-    _gated(28, 2.0, (3, 3), kernels="3") | _ADAM,
-    _gated(28, 2.0, (2, 4), kernels="7") | _ADAM,
-    _gated(32, 2.0, (2, 3), norms="all") | _ADAM,
-    _gated(28, 2.0, (3, 3), norms="none") | _ADAM,
-    _gated(12, 2.0, (2, 3), stem_stride=1, kernels="3") | _ADAM,
-    _inverted(16, 1.5, (2, 3, 3)) | _ADAM,
-    _inverted(16, 1.5, (2, 3, 3)) | _SGD,
-    _inverted(12, 2.0, (2, 3, 3), kernel=5) | _ADAM,
-    _inverted(12, 2.0, (2, 3, 3), norms="block") | _ADAM,
-    _inverted(16, 1.5, (2, 3, 3), squeeze_excite=False) | _ADAM,
-    _inverted(8, 2.0, (1, 2, 3), stem_stride=1, strides="1-2-2") | _ADAM,
-    _resnet(14, 2.0, (2, 2, 1)) | _SGD,
-    _resnet(14, 2.0, (2, 2, 1)) | _ADAM,
-    _resnet(16, 1.5, (2, 2, 2)) | _SGD,
-    _resnet(8, 2.0, (1, 2, 2), stem_stride=1) | _SGD,
+    _network("gated", 28, 2.0, (3, 3)) | _ADAM,
+    _network("gated", 28, 2.0, (3, 3), squeeze_excite=True) | _ADAM,
+    _network("gated", 28, 2.0, (3, 3), kernels="3") | _ADAM,
+    _network("gated", 28, 2.0, (2, 4), kernels="7") | _ADAM,
+    _network("gated", 32, 2.0, (2, 3), norms="all") | _ADAM,
+    _network("gated", 28, 2.0, (3, 3), norms="none") | _ADAM,
+    _network("gated", 12, 2.0, (2, 3), stem_stride=1, kernels="3") | _ADAM,
+    _network("inverted", 16, 1.5, (2, 3, 3)) | _ADAM,
+    _network("inverted", 16, 1.5, (2, 3, 3)) | _SGD,
+    _network("inverted", 12, 2.0, (2, 3, 3), kernel=5) | _ADAM,
+    _network("inverted", 12, 2.0, (2, 3, 3), norms="block") | _ADAM,
+    _network("inverted", 16, 1.5, (2, 3, 3), squeeze_excite=False) | _ADAM,
+    _network("inverted", 8, 2.0, (1, 2, 3), stem_stride=1, strides="1-2-2") | _ADAM,
+    _network("tiny_resnet", 14, 2.0, (2, 2, 1)) | _SGD,
+    _network("tiny_resnet", 14, 2.0, (2, 2, 1)) | _ADAM,
+    _network("tiny_resnet", 16, 1.5, (2, 2, 2)) | _SGD,
+    _network("tiny_resnet", 8, 2.0, (1, 2, 2), stem_stride=1) | _SGD,
 ]
 """Networks of every family whose scores are near one another, with one thing changed at a time."""

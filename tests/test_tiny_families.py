@@ -16,14 +16,13 @@ from searcher.compression.predict import predict
 from searcher.compression.reconcile import reconcile
 from searcher.config.recipe import Model, PruneChannels, Quantize, QuantizeAware, Recipe, Stage
 from searcher.costs.counting.executed import walk
-from searcher.costs.op import Op
 from searcher.deploy import onnx
 from searcher.errors import SearcherError
 from searcher.models import build
 from searcher.ui.commands.target import Target
 from tests.helpers.engines import ENGINES
+from tests.helpers.tiny import IMAGE, parameters, predicted
 
-IMAGE = (3, 32, 32)
 LAYERS = {"conv", "linear", "batch_norm"}
 FREE = {
     "relu",
@@ -94,16 +93,6 @@ def net(member: str) -> nn.Module:
 def recipe(member: str, *stages: Stage) -> Recipe:
     name, args = MEMBERS[member]
     return Recipe(model=Model(name=name, args=args), stages=stages)
-
-
-def parameters(model: nn.Module) -> int:
-    return sum(p.numel() for p in model.parameters())
-
-
-def predicted(name: str, args: dict[str, Any], *stages: Stage) -> list[Op]:
-    found = predict(Recipe(model=Model(name=name, args=args), stages=stages), IMAGE, 10).ops
-    assert found is not None
-    return found
 
 
 activations = st.sampled_from(["relu", "relu6", "hardswish", "silu"])

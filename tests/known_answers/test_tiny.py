@@ -3,25 +3,11 @@
 from typing import Any
 
 import pytest
-from torch import nn
 
-from searcher.compression.predict import predict
-from searcher.config.recipe import Model, Quantize, Recipe, Stage
-from searcher.costs.op import Op
+from searcher.config.recipe import Quantize
 from searcher.costs.scores import score
 from searcher.models import build
-
-IMAGE = (3, 32, 32)
-
-
-def parameters(model: nn.Module) -> int:
-    return sum(p.numel() for p in model.parameters())
-
-
-def predicted(name: str, args: dict[str, Any], *stages: Stage) -> list[Op]:
-    found = predict(Recipe(model=Model(name=name, args=args), stages=stages), IMAGE, 10).ops
-    assert found is not None
-    return found
+from tests.helpers.tiny import parameters, predicted
 
 
 # To the digit: the published MACs (by how many digits they are given) and scores of ResNets.
