@@ -10,7 +10,7 @@ from torch import nn
 
 from searcher import tasks
 from searcher.compression.memory_format import laid_out
-from searcher.compression.precision import narrow_convolutions_in_fp32
+from searcher.compression.precision import convolutions_in_fp32
 from searcher.compression.training import Run, fit
 from searcher.config.recipe import Train
 
@@ -124,7 +124,7 @@ def gradients(model, side):
 def test_gradients_of_convolutions_narrower_than_their_stride_are_written(side, kernel, stride, groups):
     model = nn.Conv2d(32, 32, kernel, stride, kernel // 2, groups=groups, bias=False)
     model.to(memory_format=torch.channels_last)
-    with narrow_convolutions_in_fp32(model, CPU):
+    with convolutions_in_fp32(model, CPU):
         for _ in range(20):
             ours, exact = gradients(model, side)
             assert torch.allclose(ours, exact, atol=0.1 * float(exact.abs().max()))
@@ -133,6 +133,28 @@ def test_gradients_of_convolutions_narrower_than_their_stride_are_written(side, 
 
 def test_a_narrow_convolution_trains_in_fp32_and_others_as_they_did():
     model = nn.Conv2d(32, 32, 3, 2, 1)
-    with narrow_convolutions_in_fp32(model, CPU), torch.autocast("cpu", torch.bfloat16):
+    with convolutions_in_fp32(model, CPU), torch.autocast("cpu", torch.bfloat16):
         seen = [model(torch.randn(4, 32, side, side)).dtype for side in (1, 2)]
     assert seen == [torch.float32, torch.bfloat16]
+
+
+@pytest.mark.parametrize(
+    ("channels", "kernel", "stride", "groups", "expected"),
+    [
+        (32, 3, 1, 32, torch.bfloat16),
+        (32, 3, 2, 32, torch.float32),
+        (32, 5, 1, 32, torch.float32),
+        (64, 3, 1, 32, torch.float32),  # two outputs a group
+        (32, 3, 1, 16, torch.float32),
+        (32, 3, 2, 8, torch.bfloat16),
+        (32, 3, 1, 1, torch.bfloat16),
+    ],
+)
+def test_convolutions_of_few_channels_a_group_train_in_fp32_where_bf16_is_slow(
+    channels: int, kernel: int, stride: int, groups: int, expected: torch.dtype
+):
+    model = nn.Conv2d(32, channels, kernel, stride, kernel // 2, groups=groups)
+    images = torch.randn(4, 32, 8, 8, dtype=torch.bfloat16)
+    with convolutions_in_fp32(model, CPU), torch.autocast("cpu", torch.bfloat16):
+        assert model(images).dtype == expected
+    assert "forward" not in vars(model)

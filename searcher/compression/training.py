@@ -20,7 +20,7 @@ from searcher.compression.feed import feed
 from searcher.compression.memory_format import laid_out
 from searcher.compression.mixing import Mixing
 from searcher.compression.optimizer import Optimizer
-from searcher.compression.precision import autocast, narrow_convolutions_in_fp32
+from searcher.compression.precision import autocast, convolutions_in_fp32
 from searcher.compression.schedules import schedule
 from searcher.compression.step import Loss, Step
 from searcher.compression.store import Store
@@ -133,7 +133,7 @@ def fit(
     trained = nn.ModuleList([model] if beside is None else [model, beside.to(device)])
     with (
         laid_out(model, device) as layout,
-        narrow_convolutions_in_fp32(model, device),
+        convolutions_in_fp32(model, device),
         side_stream(device),
     ):
         fed = feed(task.train, device)
