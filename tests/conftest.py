@@ -186,3 +186,4 @@ def driver(place: Path) -> Iterator[Driver]:
             return process
 
         yield start
+    print((place / "driver.log").read_text())  # beside the error of a test that has failed

@@ -11,7 +11,16 @@ from pathlib import Path
 import pytest
 
 from tests.conftest import SEARCH, Driver, Run
-from tests.helpers.processes import children, gone, outcomes, states, trial_processes, trials, until
+from tests.helpers.processes import (
+    children,
+    gone,
+    hold_after,
+    outcomes,
+    states,
+    trial_processes,
+    trials,
+    until,
+)
 
 TRIALS = 4
 QUICK = ["run", "--study", "tiny", "--workers", "2", "--set", "budget.epochs=1", "--set", "budget.trials=2"]
@@ -90,12 +99,14 @@ def test_a_trial_that_is_always_killed_fails_after_two_retries(place: Path, run_
 
 @pytest.mark.slow
 def test_interrupt_stops_cleanly_and_the_same_command_goes_on(place: Path, run_command: Run, driver: Driver):
+    hold_after(place, 1)
     running = driver()
-    until(lambda: states(place)["COMPLETE"] >= 1)
+    until(lambda: states(place)["COMPLETE"] == 1)
     until(lambda: len(trial_processes(running.pid)) == 2)
     processes = trial_processes(running.pid)
     running.send_signal(signal.SIGINT)
     assert running.wait(600) == 130
+    (place / "hold").unlink()
     assert all(map(gone, processes))
     assert "the same command goes on" in (place / "driver.log").read_text()
     assert "Traceback" not in (place / "driver.log").read_text()
@@ -121,9 +132,11 @@ def test_a_search_that_was_killed_finds_what_an_undisturbed_one_finds(
     place: Path, run_command: Run, driver: Driver
 ):
     alone = ("--workers", "1", "--set", "budget.epochs=2")
+    hold_after(place, 2)
     running = driver(*alone)
-    until(lambda: states(place)["COMPLETE"] >= 2 and len(trial_processes(running.pid)) == 1)
+    until(lambda: states(place)["COMPLETE"] == 2 and len(trial_processes(running.pid)) == 1)
     kill(running)
+    (place / "hold").unlink()
     assert run_command(*SEARCH, *alone).returncode == 0
     check_counts(place)
     assert run_command(*SEARCH, *alone, "--runs-dir", "undisturbed").returncode == 0

@@ -18,6 +18,30 @@ def until(condition: Callable[[], bool], seconds: float = 600) -> None:
         time.sleep(0.02)
 
 
+HELD = """
+import time
+from pathlib import Path
+
+def top1(measurement):
+    measured = Path({place!r}, "measured")
+    with measured.open("a") as file:
+        file.write(".")
+    while measured.stat().st_size > {count} and Path({place!r}, "hold").exists():
+        time.sleep(0.02)
+    return measurement.figure("top1")
+
+METRICS = {{"top1": top1}}
+"""
+
+
+def hold_after(place: Path, count: int) -> None:
+    """Let so many trials end; those after them wait in their measurement while the file `hold` is there."""
+    quality = place / "objectives" / "quality.py"
+    quality.parent.mkdir()
+    quality.write_text(HELD.format(place=str(place), count=count))
+    (place / "hold").touch()
+
+
 def trials(place: Path) -> list[optuna.trial.FrozenTrial]:
     """The trials of the study `tiny`, none where it is not stored yet."""
     if "tiny@digits" not in studies.stored_names(place / "runs"):
