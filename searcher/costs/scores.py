@@ -108,8 +108,9 @@ def _nonzero_params(op: Op) -> float:
 
 
 def _imt_2022_ops(op: Op, free: bool, accumulator: int) -> float:
-    """Multiplications at the executed width, additions and norms (3 an input element) at the accumulator's.
+    """Multiplications at the weights' width, additions and norms (3 an input element) at the accumulator's.
 
+    The published counter knew one width a layer; where activations are wider, `imt-2025` charges theirs.
     Zeros do not reduce them. A convolution's K covers all input channels and is divided by the groups
     after its K − 1 additions are counted; a linear layer's bias is not counted. The published counter has no
     transposed convolution: of one, the products that are executed are counted, and an addition less than
@@ -194,7 +195,7 @@ VARIANTS = {
         reference=Reference("ResNet-18 at 16 bits on CIFAR-10", 5_586_981, 834_362_880),
         freebie_bits=16,
         accumulator_bits=32,
-        summary="zeros free, multiplications at the executed width, batch norms charged even where folded",
+        summary="zeros free, multiplications at the weights' width, batch norms charged even where folded",
         known={"ResNet-18": 2.0, "DenseNet k=3": 0.021912, "DenseNet k=4, depthwise": 0.020580},
     ),
     "imt-2025": Variant(
