@@ -18,6 +18,7 @@ ORDER = (
     "search_efficiency_cifar10",
     "training_throughput",
     "training_throughput_cuda",
+    "cpu_training",
     "side_by_side",
     "side_by_side_cuda",
     "published_cuda",

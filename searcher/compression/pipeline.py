@@ -11,6 +11,7 @@ from torch import nn
 
 from searcher.compression.build import start
 from searcher.compression.cached import first, kept, longest, recording
+from searcher.compression.heap import kept_heap
 from searcher.compression.network import Network, floating
 from searcher.compression.origin import Origin, redrawn
 from searcher.compression.stages import runner, stored_stages
@@ -19,6 +20,7 @@ from searcher.compression.training import Run
 from searcher.config.recipe import Recipe, Stage, Training
 
 
+@kept_heap()
 def run_recipe(
     recipe: Recipe, run: Run, uncompressed: Callable[[nn.Module], None] = lambda model: None
 ) -> Network:
@@ -58,6 +60,7 @@ def run_recipe(
     return network
 
 
+@kept_heap()
 def run_stages(model: nn.Module, stages: Sequence[Stage], run: Run) -> Network:
     """The network that stages make of a model, which may be changed; what comes out is on the CPU.
 

@@ -17,6 +17,7 @@ from searcher.compression.checkpoint import Checkpoint, Checkpoints
 from searcher.compression.cuda_graphs import Graphed, GraphedModule, recorder, side_stream
 from searcher.compression.epoch import PLACE, Randomness, sent
 from searcher.compression.feed import feed
+from searcher.compression.heap import kept_heap
 from searcher.compression.memory_format import laid_out
 from searcher.compression.mixing import Mixing
 from searcher.compression.optimizer import Optimizer
@@ -97,6 +98,7 @@ def part_of(epochs: int, step: int, steps: int) -> int:
     return max(min(epochs, 1), epochs * step // steps - epochs * (step - 1) // steps)
 
 
+@kept_heap()
 def fit(
     model: nn.Module,
     run: Run,

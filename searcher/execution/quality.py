@@ -8,6 +8,7 @@ from typing import Any, TypeVar
 import torch
 from torch import nn
 
+from searcher.compression.heap import kept_heap
 from searcher.compression.network import Network
 from searcher.errors import first_line
 from searcher.execution.steps import Step, unsaid
@@ -22,6 +23,7 @@ def device_for(network: Network, device: torch.device) -> torch.device:
     return CPU if network.prepared is not None else device
 
 
+@kept_heap()
 def read(
     network: Network,
     device: torch.device,

@@ -1,0 +1,70 @@
+"""The memory that this process holds while networks run, and after."""
+
+import contextlib
+import platform
+from pathlib import Path
+
+import pytest
+import torch
+
+from searcher.compression import heap
+from searcher.compression.heap import kept_heap
+
+glibc = pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="not glibc")
+MIB = 1024**2
+BLOCK = 256
+
+
+def held() -> float:
+    """The resident memory of this process in MiB."""
+    pages = int(Path("/proc/self/statm").read_text().split()[1])
+    return pages * 4096 / MIB
+
+
+def use() -> None:
+    """Fill a block, which is freed as this returns."""
+    torch.ones(BLOCK * MIB // 4)
+
+
+@pytest.fixture(autouse=True)
+def nothing_chosen(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("MALLOC_ARENA_MAX", raising=False)
+    monkeypatch.delenv("GLIBC_TUNABLES", raising=False)
+
+
+@glibc
+def test_freed_memory_is_kept_to_the_end_of_the_outermost():
+    before = held()
+    with kept_heap():
+        with kept_heap():
+            use()
+        assert held() > before + 0.9 * BLOCK
+    assert held() < before + 0.1 * BLOCK
+
+
+@glibc
+def test_it_goes_back_after_an_error():
+    before = held()
+    with contextlib.suppress(ValueError), kept_heap():
+        use()
+        raise ValueError
+    assert held() < before + 0.1 * BLOCK
+    use()
+    assert held() < before + 0.1 * BLOCK
+
+
+@glibc
+@pytest.mark.parametrize("name", ["MALLOC_ARENA_MAX", "GLIBC_TUNABLES"])
+def test_an_environment_that_says_how_to_allocate_is_left_alone(name: str, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setenv(name, "4" if name.startswith("MALLOC") else "glibc.malloc.arena_max=4")
+    before = held()
+    with kept_heap():
+        use()
+        assert held() < before + 0.1 * BLOCK
+
+
+def test_another_library_is_left_alone(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(platform, "libc_ver", lambda: ("", ""))
+    monkeypatch.setattr(heap.ctypes, "CDLL", lambda name: pytest.fail("it was loaded"))
+    with kept_heap():
+        use()
