@@ -27,6 +27,10 @@ class Checkpoints:
         self._count += 1
         return Checkpoint(self.folder / f"{self._count:02}-{name}.pt")
 
+    def named(self, name: str) -> "Checkpoint":
+        """A state that is found by its name, whatever is trained before it."""
+        return Checkpoint(self.folder / f"{name}.pt")
+
 
 class Checkpoint:
     """One training's state in one file; without a path nothing is kept."""

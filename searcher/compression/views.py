@@ -12,6 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from searcher.compression.augmentation import Augmentation
+from searcher.compression.checkpoint import Checkpoint
 from searcher.compression.engines import weights
 from searcher.compression.epoch import draw
 from searcher.compression.precision import autocast
@@ -60,7 +61,7 @@ def views(
 
     Args:
         teacher: On the run's device.
-        run: Task, seed, device, and the store that keeps the outputs.
+        run: Task, seed, device, and the store or the checkpoints that keep the outputs.
         augmentation: The training's own.
         precision: In which the teacher runs.
         count: Of the views.
@@ -71,16 +72,17 @@ def views(
     digest = hashlib.sha256(json.dumps(depends).encode()).hexdigest()[:32]
     with _slot(run, digest if made else "") as slot:
         found = slot.find() if slot else None
-        if found:
-            state = weights.unpack(found.content)
-            said = [state[str(place)] for place in range(len(state))]
-        else:
+        checkpoint = _checkpoint(run, digest if made else "")
+        state = weights.unpack(found.content) if found else checkpoint.load()
+        if state is None:
             print(f"the teacher sees {count} views of {len(run.task.train):,} images once", flush=True)
             said = _said(teacher, run, augmentation, draws, precision)
+            state = {str(place): level for place, level in enumerate(said)}
+            checkpoint.save(state)
             if slot:
                 about = {"words": f"a teacher's outputs of {count} views", "task": run.task.name}
-                content = {str(place): level for place, level in enumerate(said)}
-                slot.save(weights.pack(content), about | {"seed": run.seed, "epochs": run.epochs})
+                slot.save(weights.pack(state), about | {"seed": run.seed, "epochs": run.epochs})
+        said = [state[str(place)] for place in range(len(state))]
     return Views(draws, [level.to(run.device) for level in said])
 
 
@@ -91,6 +93,13 @@ def _slot(run: Run, digest: str) -> Iterator[Slot | None]:
         return
     with run.store.slot(digest) as slot:
         yield slot
+
+
+def _checkpoint(run: Run, digest: str) -> Checkpoint:
+    """Where a run without a store keeps the outputs, so that one that was killed does not ask anew."""
+    if run.checkpoints is None or run.store is not None or not digest:
+        return Checkpoint(None)
+    return run.checkpoints.named(f"views-{digest}")
 
 
 @torch.no_grad()
