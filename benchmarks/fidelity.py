@@ -16,14 +16,13 @@ from its last epoch. Writes `benchmarks/results/fidelity.json` after each networ
 import argparse
 import hashlib
 import json
-import math
-import statistics
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
 import optuna
+from scipy.stats import kendalltau, spearmanr
 
 from benchmarks.figures import HERE, write
 from benchmarks.pool import done
@@ -114,27 +113,9 @@ def trained(model: Model, fidelity: Fidelity, few: bool) -> dict[str, float]:
     return found
 
 
-def ranks(values: Sequence[float]) -> list[float]:
-    """The place of each value; equal ones share the mean of theirs."""
-    order = sorted(values)
-    return [order.index(v) + (order.count(v) - 1) / 2 for v in values]
-
-
-def spearman(one: Sequence[float], other: Sequence[float]) -> float:
-    """The correlation of two rankings; 0 where one of them ranks nothing."""
-    try:
-        return statistics.correlation(ranks(one), ranks(other))
-    except statistics.StatisticsError:
-        return 0.0
-
-
-def kendall(one: Sequence[float], other: Sequence[float]) -> float:
-    """Kendall's tau-b of two rankings; 0 where one of them ranks nothing."""
-    pairs = [(i, j) for j in range(len(one)) for i in range(j)]
-    a = [(one[i] > one[j]) - (one[i] < one[j]) for i, j in pairs]
-    b = [(other[i] > other[j]) - (other[i] < other[j]) for i, j in pairs]
-    ties = math.sqrt(sum(map(abs, a)) * sum(map(abs, b)))
-    return sum(x * y for x, y in zip(a, b, strict=True)) / ties if ties else 0.0
+def correlation(of: Callable[..., Any], one: Sequence[float], other: Sequence[float]) -> float:
+    """A rank correlation of SciPy's; 0 where one of the two ranks nothing."""
+    return float(of(one, other).statistic) if min(len(set(one)), len(set(other))) > 1 else 0.0
 
 
 def summary(models: Sequence[Model], found: dict[str, list[dict[str, float]]], long: str) -> dict[str, Any]:
@@ -152,8 +133,8 @@ def summary(models: Sequence[Model], found: dict[str, list[dict[str, float]]], l
     for name, rows in shorts.items():
         given = [row["top1"] for row in rows]
         told[name] = {
-            "spearman": spearman(given, goal),
-            "kendall": kendall(given, goal),
+            "spearman": correlation(spearmanr, given, goal),
+            "kendall": correlation(kendalltau, given, goal),
             "best": max(goal) - goal[given.index(max(given))],
             "seconds": sum(row["seconds"] for row in rows),
         }
