@@ -1,7 +1,10 @@
 """The memory that this process holds while networks run, and after."""
 
 import contextlib
+import ctypes
+import os
 import platform
+import resource
 from pathlib import Path
 
 import pytest
@@ -18,7 +21,7 @@ BLOCK = 256
 def held() -> float:
     """The resident memory of this process in MiB."""
     pages = int(Path("/proc/self/statm").read_text().split()[1])
-    return pages * 4096 / MIB
+    return pages * resource.getpagesize() / MIB
 
 
 def use() -> None:
@@ -28,8 +31,9 @@ def use() -> None:
 
 @pytest.fixture(autouse=True)
 def nothing_chosen(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.delenv("MALLOC_ARENA_MAX", raising=False)
-    monkeypatch.delenv("GLIBC_TUNABLES", raising=False)
+    for name in [*os.environ]:
+        if name.startswith("MALLOC_") or name == "GLIBC_TUNABLES":
+            monkeypatch.delenv(name)
 
 
 @glibc
@@ -68,3 +72,18 @@ def test_another_library_is_left_alone(monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(heap.ctypes, "CDLL", lambda name: pytest.fail("it was loaded"))
     with kept_heap():
         use()
+
+
+@glibc
+def test_a_block_of_any_size_is_kept():
+    library = ctypes.CDLL(None)
+    for function in (library.malloc, library.sbrk):
+        function.restype = ctypes.c_void_p
+    with kept_heap():
+        block = ctypes.c_void_p(
+            library.malloc(ctypes.c_size_t(3 * 1024 * MIB))
+        )  # of which nothing is written
+        end = library.sbrk(0)
+        library.free(block)
+        assert library.sbrk(0) == end
+    assert library.sbrk(0) < end

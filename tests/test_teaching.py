@@ -1,6 +1,7 @@
 """Trainings with a teacher: its outputs, its layers, fixed views, and what makes it."""
 
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -208,10 +209,15 @@ def test_views_are_fixed_and_each_is_seen_once(monkeypatch):
         assert torch.equal(teacher.network(images).float(), views.said[0][1])
 
 
-def taught_twice(taught: Distill, **kept: Any) -> list[tuple[nn.Module, int]]:
-    """The student of each of two runs that keep what they make, and how often its teacher was asked."""
+def taught_twice(folder: Path, taught: Distill, **kept: Any) -> list[tuple[nn.Module, int]]:
+    """The student of each of two runs that keep what they make, and how often its teacher was asked.
+
+    The second is trained again, by what is kept of the teacher.
+    """
     found = []
     for _ in range(2):
+        for student in folder.glob("*-distill.pt"):
+            student.unlink()
         seen: list[int] = []
         teacher = teacher_of(
             taught, taught, a_run(2, **{name: make() for name, make in kept.items()}), nn.Identity()
@@ -222,14 +228,16 @@ def taught_twice(taught: Distill, **kept: Any) -> list[tuple[nn.Module, int]]:
 
 
 def test_the_outputs_of_views_are_in_the_store(tmp_path):
-    (first, asked), (second, again) = taught_twice(stage(views=2), store=lambda: Store(tmp_path))
+    (first, asked), (second, again) = taught_twice(tmp_path, stage(views=2), store=lambda: Store(tmp_path))
     assert (asked, again) == (2, 0)
     assert same(first, second)
     assert any(e.about["words"] == "a teacher's outputs of 2 views" for e in Store(tmp_path).entries())
 
 
 def test_without_a_store_the_outputs_of_views_are_among_the_checkpoints(tmp_path):
-    (first, asked), (second, again) = taught_twice(stage(views=2), checkpoints=lambda: Checkpoints(tmp_path))
+    (first, asked), (second, again) = taught_twice(
+        tmp_path, stage(views=2), checkpoints=lambda: Checkpoints(tmp_path)
+    )
     assert (asked, again) == (2, 0)
     assert same(first, second)
     assert len(list(tmp_path.glob("views-*.pt"))) == 1

@@ -1,4 +1,4 @@
-"""Checkpoints of a training: its state after the last whole epoch."""
+"""Checkpoints of a run: its trainings after their last whole epoch, and what else took it long to make."""
 
 import re
 from pathlib import Path
@@ -10,7 +10,7 @@ from searcher.files import in_one_step
 
 
 class Checkpoints:
-    """The states of a run's trainings, in the order in which it makes them.
+    """The states of a run's trainings, in the order in which it makes them; others by name.
 
     A run that starts again makes the same trainings: one that was finished is loaded, one that was cut off
     goes on from its last epoch.
@@ -33,7 +33,7 @@ class Checkpoints:
 
 
 class Checkpoint:
-    """One training's state in one file; without a path nothing is kept."""
+    """One state in one file; without a path nothing is kept."""
 
     def __init__(self, path: Path | None) -> None:
         self.path = path

@@ -15,8 +15,8 @@ from contextlib import contextmanager
 _TRIM_THRESHOLD, _TOP_PAD, _MMAP_THRESHOLD, _MMAP_MAX = -1, -2, -3, -4
 
 _MIB = 1024**2
-_KEPT = {_MMAP_MAX: 0, _TRIM_THRESHOLD: 2**31 - 1, _TOP_PAD: 64 * _MIB}
-# Where glibc's own adaptation of its thresholds ends, which a call of mallopt turns off for good.
+_KEPT = {_MMAP_MAX: 0, _TRIM_THRESHOLD: -1, _TOP_PAD: 64 * _MIB}
+# glibc's defaults; its thresholds where their adaptation ends, which a call of mallopt turns off for good.
 _HANDED_BACK = {
     _MMAP_MAX: 65536,
     _MMAP_THRESHOLD: 32 * _MIB,
@@ -29,7 +29,7 @@ _depth = 0
 
 @contextmanager
 def kept_heap() -> Iterator[None]:
-    """Within it freed memory stays this process's; at the end of the outermost it goes back to the system.
+    """Within it memory that the main thread frees stays this process's; it goes back at the outermost's end.
 
     Nothing changes where the C library is not glibc, or where the environment says how it allocates.
     """

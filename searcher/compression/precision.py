@@ -40,7 +40,7 @@ def convolutions_in_fp32(model: nn.Module, device: torch.device) -> Iterator[Non
     3 to 7, in channels_last and contiguous, in one group and in many, where the processor has AVX-512.
 
     Of one or two channels a group the gradients take 2 to 30 times as long as in fp32, most where they
-    stride; but not of the depthwise kernel of 3×3 at stride 1. Seen with the same version.
+    stride; but not of depthwise kernels of 3×3 at stride 1. Seen with the same version.
     """
     modules = model.modules() if device.type == "cpu" else ()
     convolutions = [m for m in modules if isinstance(m, nn.Conv2d)]

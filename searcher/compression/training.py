@@ -34,7 +34,7 @@ from searcher.tasks.base import Task
 
 Report = Callable[[str, int, int, float], None]
 
-VERSION = 2
+VERSION = 3
 """Of the loop's arithmetic and of the order of its random numbers: a new one makes other networks."""
 
 MIN_WATCHED = 1_000

@@ -26,7 +26,9 @@ def top1(measurement):
     measured = Path({place!r}, "measured")
     with measured.open("a") as file:
         file.write(".")
-    while measured.stat().st_size > {count} and Path({place!r}, "hold").exists():
+        file.flush()
+        place = file.tell()
+    while place > {count} and Path({place!r}, "hold").exists():
         time.sleep(0.02)
     return measurement.figure("top1")
 
