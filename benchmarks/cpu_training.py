@@ -32,7 +32,6 @@ from searcher.compression import heap, precision
 from searcher.compression.training import Run, fit
 from searcher.config.recipe import Train
 from searcher.config.stages.base import Precision
-from searcher.tasks.base import Split
 
 BATCH = 512
 INVERTED = {"widths": (16, 24, 36), "depths": (2, 3, 3), "strides": (1, 2, 2), "squeeze_excite": True}
@@ -65,7 +64,7 @@ def train(name: str, way: Way, images: int, epochs: int) -> tuple[float, float]:
     """Images a second of the median epoch but the first, and the most MiB that this process held."""
     family, args = NETWORKS[name]
     whole = tasks.entry("cifar10").load().trained_on(images)
-    task = replace(whole, validation=Split(whole.validation.images[:1], whole.validation.labels[:1]))
+    task = replace(whole, validation=whole.validation.first(1))
     torch.manual_seed(0)
     network = models.build(family, args, in_channels=3, classes=10)
     ticks: list[float] = []

@@ -80,7 +80,7 @@ def networks(count: int) -> list[Model]:
     return found
 
 
-def trained(model: Model, fidelity: Fidelity, few: bool) -> dict[str, float]:
+def trained(model: Model, fidelity: Fidelity, few: bool) -> float:
     """The accuracy on validation images of a training that may be done."""
     import torch
 
@@ -94,8 +94,7 @@ def trained(model: Model, fidelity: Fidelity, few: bool) -> dict[str, float]:
     key = hashlib.sha256(f"{recipe.digest()} {fidelity} {few}".encode()).hexdigest()[:16]
     place = PLACE / f"{key}.json"
     if place.is_file():
-        found: dict[str, float] = json.loads(place.read_text())
-        return found
+        return float(json.loads(place.read_text())["top1"])
     task = cifar10()
     task = task.trained_on(fidelity.images)
     if few:
@@ -104,9 +103,8 @@ def trained(model: Model, fidelity: Fidelity, few: bool) -> dict[str, float]:
     run = Run(task, fidelity.epochs, 0, device, lambda *point: None, Checkpoints(PLACE / key))
     network = run_recipe(recipe, run)
     accuracy = Measurement(network, task, task.validation, device=device).figures["top1"]
-    found = {"top1": accuracy}
-    place.write_text(json.dumps(found) + "\n")
-    return found
+    place.write_text(json.dumps({"top1": accuracy}) + "\n")
+    return float(accuracy)
 
 
 def correlation(of: Callable[..., Any], one: Sequence[float], other: Sequence[float]) -> float:
@@ -114,20 +112,19 @@ def correlation(of: Callable[..., Any], one: Sequence[float], other: Sequence[fl
     return float(of(one, other).statistic) if min(len(set(one)), len(set(other))) > 1 else 0.0
 
 
-def summary(models: Sequence[Model], found: dict[str, list[dict[str, float]]], long: str) -> dict[str, Any]:
+def summary(models: Sequence[Model], found: dict[str, list[float]], long: str) -> dict[str, Any]:
     """The figures of the networks that are trained for long.
 
     Args:
         models: The networks.
-        found: Of every fidelity the trainings of the first networks, in their order.
+        found: Of every fidelity the accuracies of the first networks, in their order.
         long: The fidelity with which the others are compared.
     """
     count = len(found[long])
-    goal = [row["top1"] for row in found[long]]
-    shorts = {name: rows[:count] for name, rows in found.items() if name != long}
+    goal = found[long]
+    shorts = {name: accuracies[:count] for name, accuracies in found.items() if name != long}
     told = {}
-    for name, rows in shorts.items():
-        given = [row["top1"] for row in rows]
+    for name, given in shorts.items():
         told[name] = {
             "spearman": correlation(spearmanr, given, goal),
             "kendall": correlation(kendalltau, given, goal),
@@ -139,7 +136,7 @@ def summary(models: Sequence[Model], found: dict[str, list[dict[str, float]]], l
         "ratio": most["images"],
         "short_trainings": told,
         "accuracy": {
-            model.words(): {name: rows[i]["top1"] for name, rows in found.items()}
+            model.words(): {name: accuracies[i] for name, accuracies in found.items()}
             for i, model in enumerate(models[:count])
         },
     }
@@ -165,12 +162,12 @@ def main() -> None:
         every = [(model, fidelity, asked.few) for fidelity in (long, *shorts) for model in models]
         for _ in done(trained, every, asked.at_once):
             pass  # each is kept, and read again below
-    found: dict[str, list[dict[str, float]]] = {str(fidelity): [] for fidelity in (*shorts, long)}
+    found: dict[str, list[float]] = {str(fidelity): [] for fidelity in (*shorts, long)}
     for fidelity in (*shorts, long):
         for place, model in enumerate(models):
-            row = trained(model, fidelity, asked.few)
-            found[str(fidelity)].append(row)
-            print(f"{model.words()}, {fidelity}: {row['top1']:.4f}", flush=True)
+            accuracy = trained(model, fidelity, asked.few)
+            found[str(fidelity)].append(accuracy)
+            print(f"{model.words()}, {fidelity}: {accuracy:.4f}", flush=True)
             if fidelity is long and place:
                 figures = summary(models, found, str(long))
                 print(json.dumps(figures, indent=1), flush=True) if asked.few else write("fidelity", figures)

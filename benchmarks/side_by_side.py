@@ -27,7 +27,6 @@ from searcher.compression.training import Run, fit
 from searcher.config.recipe import Train
 from searcher.execution import mps
 from searcher.execution.launcher import cores
-from searcher.tasks.base import Split
 
 
 def train(
@@ -36,7 +35,7 @@ def train(
     """One training; it says when its measured epochs began and ended."""
     torch.set_num_threads(threads)
     whole = tasks.entry("cifar10").load().trained_on(images)
-    task = replace(whole, validation=Split(whole.validation.images[:1], whole.validation.labels[:1]))
+    task = replace(whole, validation=whole.validation.first(1))
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     ticks: list[float] = []
 

@@ -184,7 +184,7 @@ def main() -> None:
     everything = tasks.entry("cifar10").load()
     whole = everything.trained_on(asked.images)
     # Ours looks at the validation split after each epoch, which the plain loop does not.
-    task = replace(whole, validation=Split(whole.validation.images[:1], whole.validation.labels[:1]))
+    task = replace(whole, validation=whole.validation.first(1))
     ways = {way: WAYS[way] for way in asked.ways}
     cases = [(name, batch) for name in NETWORKS for batch in asked.batches]
     seen: dict[str, dict[str, list[float]]] = {_case(*case): {w: [] for w in ways} for case in cases}

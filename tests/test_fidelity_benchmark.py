@@ -26,14 +26,11 @@ def test_networks_are_of_all_families_and_of_the_scores_that_are_looked_for() ->
 
 
 def test_what_is_lost_by_taking_the_best_of_the_short_trainings() -> None:
-    def rows(*accuracies: float) -> list[dict[str, float]]:
-        return [{"top1": accuracy} for accuracy in accuracies]
-
     models = [Model(name="gated", args={"widths": [w, w]}) for w in (4, 8, 12)]
     found = {
-        "10x1": rows(0.5, 0.2, 0.1),
-        "20x1": rows(0.1, 0.2, 0.3),
-        "40x2": rows(0.7, 0.8, 0.9),
+        "10x1": [0.5, 0.2, 0.1],
+        "20x1": [0.1, 0.2, 0.3],
+        "40x2": [0.7, 0.8, 0.9],
     }
     told = summary(models, found, "40x2")
     assert told["short_trainings"]["10x1"]["spearman"] == pytest.approx(-1)

@@ -69,10 +69,10 @@ def views(
     """
     draws = drawn(run.task, augmentation, count, run.seed)
     depends = [VERSION, made, count, precision, asdict(augmentation)]
-    digest = hashlib.sha256(json.dumps(depends).encode()).hexdigest()[:32]
-    with _slot(run, digest if made else "") as slot:
+    digest = hashlib.sha256(json.dumps(depends).encode()).hexdigest()[:32] if made else ""
+    with _slot(run, digest) as slot:
         found = slot.find() if slot else None
-        checkpoint = _checkpoint(run, digest if made else "")
+        checkpoint = _checkpoint(run, digest)
         state = weights.unpack(found.content) if found else checkpoint.load()
         if state is None:
             print(f"the teacher sees {count} views of {len(run.task.train):,} images once", flush=True)
