@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 import torch
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 from torch import nn
 
@@ -46,6 +46,7 @@ def test_blocks_of_four_output_channels_go_together() -> None:
     assert masked(model, 0.5, "global", "all", "4x1") == [[0, 1]] * 4 + [[1, 0]] * 4
 
 
+@example(16982, (12, 16, 1, 1), "global")
 @given(
     st.integers(0, 2**16),
     st.sampled_from([(4, 8, 3, 3), (8, 4, 1, 1), (12, 16, 1, 1)]),
@@ -62,7 +63,8 @@ def test_patterns_hold_in_every_convolution(seed: int, shape: tuple[int, ...], s
     assert ((weights * fours).sum(1) >= (weights * (1 - fours)).sum(1)).all()
     blocks = weight_masks(model, 0.5, scope, "all", "4x1")["0.weight"].view(-1, 4, *shape[1:])
     assert torch.equal(blocks.amin(1), blocks.amax(1))
-    assert float(blocks.mean()) == pytest.approx(0.5, abs=1 / blocks[:, 0].numel())
+    kept = blocks[:, 0]  # in whole numbers: half of them to one block, as two with the same score go together
+    assert abs(int(kept.sum()) - kept.numel() / 2) <= 1
 
 
 def test_what_does_not_come_out_even_stays_dense() -> None:
